@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Names, types and shapes of every tensor that crosses a model's boundary, for each task.
+
+    ensemble  image → everything a client reads
+    members   image → preprocess → images, orig_shape → network → output0 (, output1) → postprocess
+
+Classification has no postprocess member: the network's probabilities are the answer.
+"""
+
+from __future__ import annotations
+
+from .errors import ConfigError
+from .served_model import ServedModel
+from .task import Task
+from .tensors import DYNAMIC, DataType, Signature, TensorSpec
+
+Head = tuple[tuple[int, ...], ...]
+"""Shapes of a network's outputs without the batch axis, such as ``((116, 8400), (32, 160, 160))``."""
+
+IMAGE = TensorSpec("image", DataType.UINT8, (DYNAMIC,))
+"""One encoded image: the bytes of a file."""
+ORIG_SHAPE = TensorSpec("orig_shape", DataType.INT32, (2,))
+"""Height and width of the image as displayed (EXIF orientation applied), in pixels."""
+NUM_DETECTIONS = TensorSpec("num_detections", DataType.INT32, (1,))
+BOXES = TensorSpec("detection_boxes", DataType.FP32, (DYNAMIC, 4))
+"""x1, y1, x2, y2 in pixels of the image as displayed, clipped to it."""
+ROTATED_BOXES = TensorSpec("detection_boxes", DataType.FP32, (DYNAMIC, 5))
+"""Centre x, centre y, width, height in pixels of the image as displayed; rotation in radians."""
+SCORES = TensorSpec("detection_scores", DataType.FP32, (DYNAMIC,))
+CLASSES = TensorSpec("detection_classes", DataType.INT32, (DYNAMIC,))
+MASKS = TensorSpec("detection_masks", DataType.BYTES, (DYNAMIC,))
+"""One COCO run-length string per object, at the image's own resolution."""
+CLASS_SCORES = "class_scores"
+KEYPOINTS = "detection_keypoints"
+
+
+def ensemble(model: ServedModel) -> Signature:
+    """Return what clients send and read."""
+    if model.task is Task.CLASSIFY:
+        return Signature((IMAGE,), (TensorSpec(CLASS_SCORES, DataType.FP32, (len(model.labels),)), ORIG_SHAPE))
+    return Signature((IMAGE,), (*detections(model), ORIG_SHAPE))
+
+
+def preprocess(model: ServedModel) -> Signature:
+    """Return the first member's tensors: an encoded image becomes the network's input."""
+    return Signature((IMAGE,), (_images(model), ORIG_SHAPE))
+
+
+def network(model: ServedModel, head: Head) -> Signature:
+    """Return the network's tensors.
+
+    Raises:
+        ConfigError: ``head`` is no head of the model's task, classes and keypoints.
+    """
+    return Signature((_images(model),), _outputs(model, head))
+
+
+def postprocess(model: ServedModel, head: Head) -> Signature:
+    """Return the last member's tensors: the network's outputs become detections.
+
+    Raises:
+        ConfigError: ``head`` is no head of the model's task, classes and keypoints.
+    """
+    return Signature((*_outputs(model, head), ORIG_SHAPE), detections(model))
+
+
+def detections(model: ServedModel) -> tuple[TensorSpec, ...]:
+    """Return the tensors that say what was found; one row per object, best first."""
+    boxes = ROTATED_BOXES if model.task is Task.OBB else BOXES
+    found = (NUM_DETECTIONS, boxes, SCORES, CLASSES)
+    if model.task is Task.SEGMENT:
+        return (*found, MASKS)
+    if model.kpt_shape is not None:
+        return (*found, TensorSpec(KEYPOINTS, DataType.FP32, (DYNAMIC, *model.kpt_shape)))
+    return found
+
+
+def _images(model: ServedModel) -> TensorSpec:
+    return TensorSpec("images", DataType.FP32, (3, *model.imgsz))
+
+
+def _outputs(model: ServedModel, head: Head) -> tuple[TensorSpec, ...]:
+    _check_head(model, head)
+    return tuple(TensorSpec(f"output{index}", DataType.FP32, shape) for index, shape in enumerate(head))
+
+
+def _check_head(model: ServedModel, head: Head) -> None:
+    """Hold a network's output shapes against its task (Ultralytics' ``nn/modules/head.py``)."""
+    num_classes = len(model.labels)
+    if model.task is Task.CLASSIFY:
+        fits, expected = head == ((num_classes,),), f"[{num_classes}]"
+    elif model.task is Task.SEGMENT:
+        fits = len(head) == 2 and len(head[0]) == 2 and len(head[1]) == 3
+        fits = fits and head[0][0] == 4 + num_classes + head[1][0]
+        expected = f"[{4 + num_classes} + masks, anchors] and [masks, height, width]"
+    else:
+        extra = {Task.DETECT: 0, Task.OBB: 1}.get(model.task, 0)
+        if model.kpt_shape is not None:
+            extra = model.kpt_shape[0] * model.kpt_shape[1]
+        rows = 4 + num_classes + extra
+        fits, expected = len(head) == 1 and len(head[0]) == 2 and head[0][0] == rows, f"[{rows}, anchors]"
+    if not fits or any(dim < 1 for shape in head for dim in shape):
+        raise ConfigError(
+            f"a {model.task.value} network of {num_classes} classes puts out {expected}, "
+            f"got {' and '.join(str(list(shape)) for shape in head) or 'nothing'}"
+        )
