@@ -1,0 +1,74 @@
+# The verbs of this project, the same for people and CI. `make help` lists them.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3,$(shell command -v $(p))))
+
+WEIGHTS ?=
+TASK ?= detect
+REPOSITORY ?= build/repository
+ARGS ?=
+
+# Ultralytics must never install packages by itself.
+export YOLO_AUTOINSTALL := false
+
+.PHONY: help
+help: ## List the verbs
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
+
+.PHONY: setup
+setup: $(VENV)/ready ## Make .venv with everything in it, at the locked versions
+
+# Without --no-deps pip would put Ultralytics' GUI build of OpenCV over the headless one; the lock is complete.
+$(VENV)/ready: requirements.lock client/pyproject.toml export/pyproject.toml server/pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 12) else \
+	    f"setup needs Python 3.11 or 3.12, $(PYTHON) is {v[0]}.{v[1]}: make setup PYTHON=/path/to/python3.11")'
+	$(PYTHON) -m venv --clear $(VENV)
+	@echo "Installing the locked packages (some 5 GB with torch; a few minutes) ..."
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
+	    -e client -e export -e server
+	@touch $@
+
+.PHONY: demo
+demo: setup ## Detect in two photographs with a real Triton (WEIGHTS=file-or-name TASK=detect|segment|pose|obb|classify)
+	@$(BIN)/python demo.py --task $(TASK) $(if $(WEIGHTS),--weights $(WEIGHTS))
+
+.PHONY: check
+check: setup ## Lint, types, formatting
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy -p yolov8_contract -p yolov8_triton -p yolov8_export -p yolov8_server
+	$(BIN)/mypy demo.py
+
+.PHONY: test
+test: setup ## Unit, repository and integration tests, with a real tritonserver
+	YOLO_OFFLINE=true $(BIN)/pytest $(ARGS)
+
+.PHONY: parity
+parity: setup ## The served models against Ultralytics (needs YOLOV8_WEIGHTS_DIR and YOLOV8_COCO_DIR)
+	@test -n "$$YOLOV8_WEIGHTS_DIR" -a -n "$$YOLOV8_COCO_DIR" || { echo "parity needs YOLOV8_WEIGHTS_DIR (yolov8n.pt, \
+	yolov8n-seg.pt, yolov8n-pose.pt, yolov8n-cls.pt) and YOLOV8_COCO_DIR (images/, instances.json)" >&2; exit 2; }
+	YOLO_OFFLINE=true $(BIN)/pytest tests/parity -s $(ARGS)
+
+.PHONY: export
+export: setup ## Export WEIGHTS into REPOSITORY (ARGS="--imgsz 320 ...")
+	@test -n "$(WEIGHTS)" || { echo "say which weights: make export WEIGHTS=yolov8n.pt" >&2; exit 2; }
+	$(BIN)/python -m yolov8_export export $(WEIGHTS) --repository $(REPOSITORY) $(ARGS)
+
+.PHONY: serve
+serve: setup ## Serve REPOSITORY with the embedded tritonserver (ARGS="--grpc-port 9001 ...")
+	$(BIN)/python -m yolov8_server $(REPOSITORY) $(ARGS)
+
+.PHONY: lock
+lock: setup ## Resolve requirements.lock anew
+	$(BIN)/uv pip compile client/pyproject.toml export/pyproject.toml server/pyproject.toml --all-extras --group dev \
+	    --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url \
+	    --no-emit-package yolov8-triton-client --quiet $(ARGS) -o requirements.lock
+
+.PHONY: clean
+clean: ## Remove what make made, but the environment
+	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache
