@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A model's description, its way through a configuration, and its tensors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from yolov8_contract import signature
+from yolov8_contract.errors import ConfigError
+from yolov8_contract.served_model import ServedModel
+from yolov8_contract.task import Task
+
+LABELS = ("person", 'a "quoted" \\ name', "Füße, 人")
+
+
+def described(task: Task, **changes: Any) -> ServedModel:
+    kpt_shape = (17, 3) if task is Task.POSE else None
+    return ServedModel(**({"task": task, "labels": LABELS, "imgsz": (480, 640), "kpt_shape": kpt_shape} | changes))
+
+
+def in_config(parameters: dict[str, str]) -> dict[str, Any]:
+    return {"name": "m", "parameters": {name: {"string_value": text} for name, text in parameters.items()}}
+
+
+@pytest.mark.parametrize("task", Task, ids=lambda task: task.value)
+def test_a_description_survives_its_way_through_a_configuration(task: Task) -> None:
+    model = described(task)
+
+    assert ServedModel.from_config(in_config(model.to_parameters())) == model
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        pytest.param({"task": '"track"'}, "task 'track' is none of", id="unknown-task"),
+        pytest.param({"task": "detect"}, "parameter 'task' is not JSON", id="not-json"),
+        pytest.param({"contract_version": "2"}, "contract_version is 2, this code speaks 1", id="newer-contract"),
+        pytest.param({"imgsz": "[640]"}, "model 'm': ", id="imgsz-of-one-number"),
+        pytest.param({"labels": "[]"}, "labels: expected at least one", id="no-labels"),
+        pytest.param({"imgsz": None}, "parameter 'imgsz' is missing", id="missing"),
+    ],
+)
+def test_a_configuration_that_says_something_else_is_refused(change: dict[str, str | None], reason: str) -> None:
+    said = described(Task.DETECT).to_parameters() | change
+    config = in_config({name: text for name, text in said.items() if text is not None})
+
+    with pytest.raises(ConfigError) as caught:
+        ServedModel.from_config(config)
+    assert reason in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("task", "kpt_shape"),
+    [
+        pytest.param(Task.DETECT, (17, 3), id="keypoints-without-pose"),
+        pytest.param(Task.POSE, None, id="pose-without-keypoints"),
+        pytest.param(Task.POSE, (17, 4), id="four-values-a-keypoint"),
+    ],
+)
+def test_keypoints_go_with_pose_alone(task: Task, kpt_shape: tuple[int, int] | None) -> None:
+    with pytest.raises(ConfigError, match="kpt_shape"):
+        described(task, kpt_shape=kpt_shape)
+
+
+@pytest.mark.parametrize(
+    ("task", "head"),
+    [
+        pytest.param(Task.DETECT, ((7, 6300),), id="detect"),
+        pytest.param(Task.SEGMENT, ((39, 6300), (32, 120, 160)), id="segment"),
+        pytest.param(Task.POSE, ((58, 6300),), id="pose"),
+        pytest.param(Task.OBB, ((8, 6300),), id="obb"),
+        pytest.param(Task.CLASSIFY, ((3,),), id="classify"),
+    ],
+)
+def test_a_head_that_fits_its_task_passes_and_one_row_more_does_not(task: Task, head: signature.Head) -> None:
+    model = described(task)
+    wrong = ((head[0][0] + 1, *head[0][1:]), *head[1:])
+
+    assert [spec.shape for spec in signature.network(model, head).outputs] == list(head)
+    with pytest.raises(ConfigError, match=rf"a {task.value} network of 3 classes puts out"):
+        signature.network(model, wrong)
+
+
+def test_a_segment_head_without_prototypes_is_refused() -> None:
+    with pytest.raises(ConfigError, match="masks, height, width"):
+        signature.network(described(Task.SEGMENT), ((39, 6300),))
+
+
+def config_of(tensors: signature.Signature) -> dict[str, Any]:
+    def listed(specs: Any) -> list[dict[str, Any]]:
+        return [{"name": s.name, "data_type": s.dtype.config_name, "dims": [str(d) for d in s.shape]} for s in specs]
+
+    return {"name": "m", "input": listed(tensors.inputs), "output": listed(tensors.outputs)}
+
+
+@pytest.mark.parametrize("task", Task, ids=lambda task: task.value)
+def test_a_config_that_says_the_same_passes(task: Task) -> None:
+    tensors = signature.ensemble(described(task))
+
+    tensors.check_config(config_of(tensors))
+
+
+@pytest.mark.parametrize(
+    ("side", "change"),
+    [
+        pytest.param("input", {"name": "images"}, id="name"),
+        pytest.param("input", {"data_type": "TYPE_STRING"}, id="type"),
+        pytest.param("output", {"dims": ["2"]}, id="shape"),
+    ],
+)
+def test_a_config_that_differs_in_one_tensor_is_refused(side: str, change: dict[str, Any]) -> None:
+    tensors = signature.ensemble(described(Task.DETECT))
+    config = config_of(tensors)
+    config[side][0] |= change
+
+    with pytest.raises(ConfigError, match=rf"model 'm', {side}s: expected .* got "):
+        tensors.check_config(config)
