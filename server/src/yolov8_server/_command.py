@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Build the server's command line and environment; no I/O but the `--help` of the binary."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from ._errors import InvalidArgumentError, UnsupportedEnvironmentError
+from ._installation import Installation
+from ._ports import Ports
+
+HELP_TIMEOUT_S = 30.0
+GPU_CONTROL_DEVICE = Path("/dev/nvidiactl")
+# What the launcher decides: a second value would make the server listen where nobody waits for it.
+OWN_OPTIONS = frozenset(
+    {
+        "--model-repository", "--model-store", "--id", "--backend-directory",
+        "--http-address", "--http-port", "--grpc-address", "--grpc-port", "--metrics-address", "--metrics-port",
+        "--allow-http", "--allow-grpc", "--allow-metrics", "--log-file",
+    }
+)  # fmt: skip
+
+
+def build_command(
+    installation: Installation,
+    *,
+    repository: Path,
+    backends: Path,
+    host: str,
+    ports: Ports,
+    mark: str,
+    extra: Sequence[str] = (),
+) -> list[str]:
+    """Return the argument vector; ``extra`` comes last, so that it overrides defaults."""
+    command = [
+        str(installation.binary),
+        f"--model-repository={repository}",
+        f"--backend-directory={backends}",
+        f"--id={mark}",  # by which the launcher knows that it is this server that answers
+        "--model-control-mode=none",
+        "--disable-auto-complete-config",
+        "--exit-on-error=true",
+        f"--backend-config=python,shm-region-prefix-name={mark}",  # drop-ins take it over
+        f"--grpc-address={host}",
+        f"--grpc-port={ports.grpc}",
+        f"--http-address={host}",
+        f"--http-port={ports.http}",
+        f"--metrics-address={host}",
+        f"--metrics-port={ports.metrics}",
+    ]
+    if not GPU_CONTROL_DEVICE.exists():
+        command.append("--allow-gpu-metrics=false")  # else it logs that NVML is missing
+    return command + list(extra)
+
+
+def check_extra_options(installation: Installation, extra: Sequence[str]) -> None:
+    """Raise unless the installed tritonserver knows every option, and none is the launcher's own.
+
+    Given an unknown one the server prints 400 lines of usage; options differ from release to release.
+    """
+    options = [argument.partition("=")[0] for argument in extra if argument.startswith("--")]
+    for option in options:
+        if option in OWN_OPTIONS:
+            raise InvalidArgumentError(f"{option} is the launcher's to set: give it as its own argument, before `--`")
+    known = known_options(installation) if options else frozenset()
+    for option in options:
+        if option not in known:
+            raise InvalidArgumentError(f"{option} is no option of the tritonserver at {installation.binary}")
+
+
+def known_options(installation: Installation) -> frozenset[str]:
+    """Ask the binary which options it has."""
+    try:
+        result = subprocess.run(
+            [installation.binary, "--help"],
+            env=build_environment(installation, os.environ, libraries=()),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=HELP_TIMEOUT_S,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as exc:
+        raise UnsupportedEnvironmentError(f"can't run {installation.binary} --help: {exc}") from exc
+    options = frozenset(re.findall(r"^\s+(--[a-z0-9-]+)", result.stdout, re.MULTILINE))
+    if "--model-repository" not in options:
+        raise UnsupportedEnvironmentError(
+            f"{installation.binary} --help printed no usage (exit code {result.returncode}): {result.stdout[-2000:]}"
+        )
+    return options
+
+
+def build_environment(
+    installation: Installation, environ: Mapping[str, str], *, libraries: Sequence[Path]
+) -> dict[str, str]:
+    """Return the server's environment: ours, and for the embedded server the way to its libraries and our Python."""
+    environment = dict(environ)
+    if installation.is_embedded:
+        _prepend(environment, "LD_LIBRARY_PATH", [*libraries, installation.libraries])
+        # The stub embeds Python, which finds its packages through the first `python3` on PATH.
+        _prepend(environment, "PATH", [Path(sys.executable).parent])
+    return environment
+
+
+def _prepend(environment: dict[str, str], variable: str, folders: Sequence[Path]) -> None:
+    rest = [environment[variable]] if environment.get(variable) else []
+    environment[variable] = os.pathsep.join([*map(str, folders), *rest])

@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Name what a server leaves on the machine after its owner, so that it can be removed without touching others'.
+
+A server's mark is the prefix of its shared memory regions and the name of its run folder. It holds the launcher's PID
+namespace, PID and start time: whoever finds it can tell whether that launcher still lives. What is left when launcher,
+supervisor and server were all killed at once is swept when the next server starts.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+SHARED_MEMORY = Path("/dev/shm")  # where POSIX shared memory lives on Linux
+_MARK = re.compile(r"yolov8-server-(?P<namespace>\d+)-(?P<pid>\d+)-(?P<started>\d+)-[0-9a-f]{8}")
+
+
+def new_mark() -> str:
+    """Make the mark of a server that this process owns."""
+    pid = os.getpid()
+    return f"yolov8-server-{_pid_namespace()}-{pid}-{_start_time(pid)}-{secrets.token_hex(4)}"
+
+
+def remove(mark: str, run_folder: Path) -> None:
+    """Remove what a server has left."""
+    for region in SHARED_MEMORY.glob(f"{mark}*"):
+        region.unlink(missing_ok=True)
+    shutil.rmtree(run_folder, ignore_errors=True)  # its supervisor may have removed it
+
+
+def sweep() -> None:
+    """Remove what servers left whose launcher is dead."""
+    for path in _marked():
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)  # another launcher may be sweeping the same
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _is_stale(mark: re.Match[str]) -> bool:
+    """Tell whether a mark's launcher is dead; one in another PID namespace is none of our business."""
+    if int(mark["namespace"]) != _pid_namespace():
+        return False
+    try:
+        return _start_time(int(mark["pid"])) != int(mark["started"])
+    except OSError:
+        return True
+
+
+def _pid_namespace() -> int:
+    return Path("/proc/self/ns/pid").stat().st_ino
+
+
+def _start_time(pid: int) -> int:
+    """When a process started, in clock ticks since boot: with the PID, it names a process for good."""
+    status = Path(f"/proc/{pid}/stat").read_text()
+    return int(status.rpartition(")")[2].split()[19])
+
+
+def _marked() -> Iterator[Path]:
+    for folder in (SHARED_MEMORY, Path(tempfile.gettempdir())):
+        for path in folder.glob("yolov8-server-*"):
+            mark = _MARK.match(path.name)
+            if mark and _is_stale(mark) and path.lstat().st_uid == os.getuid():
+                yield path

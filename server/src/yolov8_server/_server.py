@@ -1,0 +1,206 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One running tritonserver."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+
+from . import _leftovers
+from ._command import build_command, build_environment, check_extra_options
+from ._errors import InvalidArgumentError, PortInUseError, StartError
+from ._health import is_ready
+from ._installation import Installation, find_tritonserver
+from ._log import TAIL_LINES, Log
+from ._ports import Ports, choose_ports
+from ._process import SupervisedProcess
+from ._run_folder import create_run_folder, lay_out, plain_path
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_READY_TIMEOUT_S = 120.0
+DEFAULT_STOP_TIMEOUT_S = 30.0
+PORT_ATTEMPTS = 3  # a free port may be taken between our choice and the server's listening
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 0.5
+_ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # where to reach what listens everywhere
+
+
+class TritonServer:
+    """A tritonserver that serves a model repository while the context lasts.
+
+    Nothing of it stays: it is stopped at the end of the context, and also when this process is killed.
+
+    Example:
+        >>> with TritonServer("model_repository") as server:
+        ...     print(server.grpc_url)
+
+    Args:
+        repository: the folder that holds the models.
+        host: the address to listen on; loopback by default, since Triton has no authentication.
+        grpc_port: 0 takes a free port; likewise the others.
+        ready_timeout_s: how long all models may take to load.
+        stop_timeout_s: how long requests in flight may take at the end; then the server is killed.
+        log_file: where the server's log goes; by default it is kept until `stop` and then forgotten.
+        arguments: further options of tritonserver, such as ``--log-verbose=1``.
+    """
+
+    def __init__(
+        self,
+        repository: str | os.PathLike[str],
+        *,
+        host: str = "127.0.0.1",
+        grpc_port: int = 0,
+        http_port: int = 0,
+        metrics_port: int = 0,
+        ready_timeout_s: float = DEFAULT_READY_TIMEOUT_S,
+        stop_timeout_s: float = DEFAULT_STOP_TIMEOUT_S,
+        log_file: str | os.PathLike[str] | None = None,
+        arguments: Sequence[str] = (),
+    ) -> None:
+        self._repository = Path(repository)
+        self._host = host
+        self._wanted = Ports(grpc=grpc_port, http=http_port, metrics=metrics_port)
+        self._ready_timeout_s = ready_timeout_s
+        self._stop_timeout_s = stop_timeout_s
+        self._log_file = None if log_file is None else Path(log_file)
+        self._arguments = tuple(arguments)
+        self._process: SupervisedProcess | None = None
+
+    def __enter__(self) -> TritonServer:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Start the server and wait until it is ready.
+
+        Raises:
+            InvalidArgumentError: if there is no such repository, or an argument that no server takes.
+            TritonNotFoundError: if there is no tritonserver.
+            UnsupportedEnvironmentError: if it can't run here.
+            PortInUseError: if a port that was given is taken.
+            StartError: if it exits (a model that does not load) or isn't ready in time.
+        """
+        if self._process is not None:
+            raise InvalidArgumentError("the server runs already")
+        if not self._repository.is_dir():
+            raise InvalidArgumentError(f"no model repository at {str(self._repository)!r}: there is no such folder")
+        installation = find_tritonserver()
+        check_extra_options(installation, self._arguments)
+        _leftovers.sweep()
+        for attempt in range(PORT_ATTEMPTS):
+            self._ports = choose_ports(self._host, self._wanted)
+            try:
+                self._launch(installation)
+                return
+            except PortInUseError:
+                if attempt == PORT_ATTEMPTS - 1 or not self._wanted.any_free:
+                    raise
+                logger.info("somebody took a free port before the server listened, trying others")
+
+    def stop(self) -> None:
+        """Stop the server and wait until nothing of it is left; do nothing if it isn't running."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.stop()
+            process.close()
+
+    def wait(self, timeout_s: float) -> int | None:
+        """Wait for the server to exit; return its exit code (negative: a signal), None if it still runs."""
+        return self._running().wait(timeout_s)
+
+    @property
+    def pid(self) -> int:
+        """The process ID of the tritonserver itself."""
+        return self._running().pid
+
+    @property
+    def grpc_url(self) -> str:
+        """``HOST:PORT``, as tritonclient takes it."""
+        return self._address(self._ports.grpc)
+
+    @property
+    def http_url(self) -> str:
+        """``HOST:PORT``, as tritonclient takes it."""
+        return self._address(self._ports.http)
+
+    @property
+    def metrics_url(self) -> str:
+        """``http://HOST:PORT/metrics``, as Prometheus takes it."""
+        return f"http://{self._address(self._ports.metrics)}/metrics"
+
+    def log_tail(self, lines: int = TAIL_LINES) -> str:
+        """Return the last lines of the server's log."""
+        return self._log.tail(lines)
+
+    def _launch(self, installation: Installation) -> None:
+        mark = _leftovers.new_mark()
+        folder = create_run_folder(mark)
+        log = Log(self._log_file)
+        backends = lay_out(installation, folder)
+        process = SupervisedProcess(
+            build_command(
+                installation,
+                repository=plain_path(self._repository, folder),
+                backends=backends,
+                host=self._host,
+                ports=self._ports,
+                mark=mark,
+                extra=self._arguments,
+            ),
+            environment=build_environment(installation, os.environ, libraries=[folder / "lib"]),
+            log=log,
+            mark=mark,
+            run_folder=folder,
+            stop_timeout_s=self._stop_timeout_s,
+        )
+        self._log = log
+        try:
+            self._wait_until_ready(process, mark)
+        except BaseException:
+            process.stop()
+            process.close()
+            raise
+        self._process = process
+
+    def _wait_until_ready(self, process: SupervisedProcess, mark: str) -> None:
+        deadline = time.monotonic() + self._ready_timeout_s
+        pause = FIRST_PAUSE_S
+        host = _ANY_ADDRESS.get(self._host, self._host)
+        while not is_ready(host, self._ports.http, server_id=mark):
+            if (code := process.wait(pause)) is not None:
+                raise self._start_error(code)
+            if time.monotonic() > deadline:
+                raise StartError(
+                    f"tritonserver was not ready within {self._ready_timeout_s:g} s:\n{self._log.errors()}",
+                    exit_code=None,
+                    log=self._log.tail(),
+                )
+            pause = min(2 * pause, LONGEST_PAUSE_S)
+
+    def _start_error(self, code: int) -> Exception:
+        errors = self._log.errors()
+        if "already in use" in errors:
+            return PortInUseError(f"tritonserver could not listen:\n{errors}")
+        return StartError(
+            f"tritonserver exited with code {code} before it was ready:\n{errors}",
+            exit_code=code,
+            log=self._log.tail(),
+        )
+
+    def _address(self, port: int) -> str:
+        host = _ANY_ADDRESS.get(self._host, self._host)
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+    def _running(self) -> SupervisedProcess:
+        if self._process is None:
+            raise InvalidArgumentError("the server is not running: call start(), or use it as a context manager")
+        return self._process
