@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Typed client of YOLOv8 models that Triton serves: an image goes in, objects in its own pixels come out."""
+
+from yolov8_contract.served_model import ServedModel
+from yolov8_contract.task import Task
+from yolov8_triton._class_probabilities import ClassProbabilities, ClassScore
+from yolov8_triton._client import DEFAULT_MODEL, DEFAULT_TIMEOUT_S, DEFAULT_URL, Client
+from yolov8_triton._coco import COCO_CATEGORY_IDS
+from yolov8_triton._detections import Detections
+from yolov8_triton._errors import (
+    AccessRefusedError,
+    ContractMismatchError,
+    DeadlineExceededError,
+    InvalidImageError,
+    InvalidInputError,
+    InvalidParameterError,
+    ModelNotFoundError,
+    ServerDrainingError,
+    ServerOverloadedError,
+    ServerUnavailableError,
+    WrongTaskError,
+    YoloTritonError,
+)
+from yolov8_triton._images import ImageInput
+from yolov8_triton._options import Options, Thresholds
+from yolov8_triton._oriented_boxes import OrientedBoxes
+from yolov8_triton._poses import Poses
+from yolov8_triton._protocol import Result
+from yolov8_triton._segmentations import Segmentations
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "COCO_CATEGORY_IDS",
+    "DEFAULT_MODEL",
+    "DEFAULT_TIMEOUT_S",
+    "DEFAULT_URL",
+    "AccessRefusedError",
+    "ClassProbabilities",
+    "ClassScore",
+    "Client",
+    "ContractMismatchError",
+    "DeadlineExceededError",
+    "Detections",
+    "ImageInput",
+    "InvalidImageError",
+    "InvalidInputError",
+    "InvalidParameterError",
+    "ModelNotFoundError",
+    "Options",
+    "OrientedBoxes",
+    "Poses",
+    "Result",
+    "Segmentations",
+    "ServedModel",
+    "ServerDrainingError",
+    "ServerOverloadedError",
+    "ServerUnavailableError",
+    "Task",
+    "Thresholds",
+    "WrongTaskError",
+    "YoloTritonError",
+]

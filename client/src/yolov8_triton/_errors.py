@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every error this client raises.
+
+* YoloTritonError
+  - InvalidInputError          the request can't be answered, whoever tries; the server is well
+    + InvalidImageError        its bytes are no image that the model takes
+    + InvalidParameterError    one of its parameters is unknown, mistyped or out of range
+  - ServerUnavailableError     nobody answers at the address
+    + ServerDrainingError      the server answers that it takes no more: it is going, or still coming
+  - ServerOverloadedError      its queue is full; the server is well, the request was not tried
+  - DeadlineExceededError      no answer in time; the work may still be running
+  - ModelNotFoundError         the server has no model of that name
+  - AccessRefusedError         the server wants a credential that the request didn't bring
+  - ContractMismatchError      the model is not one that this release of the client can talk to
+  - WrongTaskError             the model was trained for another task
+
+A file that can't be read raises Python's own OSError, and a missing extra ImportError.
+
+Triton answers overload, a draining server, a dead one and a refused credential with one status, so the text
+of its message decides, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from tritonclient.utils import InferenceServerException
+
+from yolov8_contract import errors as contract
+from yolov8_contract.task import Task
+
+
+class YoloTritonError(Exception):
+    """Base class of the client's errors."""
+
+
+class InvalidInputError(YoloTritonError):
+    """The request can't be answered, whoever tries."""
+
+
+class InvalidImageError(InvalidInputError):
+    """The bytes are no image that the model takes."""
+
+
+class InvalidParameterError(InvalidInputError):
+    """A request parameter is unknown, mistyped or out of range."""
+
+
+class ServerUnavailableError(YoloTritonError):
+    """Nobody answers at the address."""
+
+
+class ServerDrainingError(ServerUnavailableError):
+    """The server takes no more requests for the model: it is shutting down, or the model is not loaded (yet)."""
+
+
+class ServerOverloadedError(YoloTritonError):
+    """The server's queue is full; the request was not tried."""
+
+
+class DeadlineExceededError(YoloTritonError):
+    """No answer within the deadline."""
+
+
+class ModelNotFoundError(YoloTritonError):
+    """The server has no model of that name."""
+
+
+class AccessRefusedError(YoloTritonError):
+    """The server wants a credential that the request didn't bring."""
+
+
+class ContractMismatchError(YoloTritonError):
+    """The model is not one that this release of the client can talk to."""
+
+
+class WrongTaskError(YoloTritonError):
+    """The model was trained for another task."""
+
+
+class _Rule(NamedTuple):
+    """Status and a part of the text of one answer; the error it becomes; what the user can do."""
+
+    status: str
+    text: str
+    error: type[YoloTritonError]
+    advice: str
+
+
+_CHECK_ADDRESS = "is the server up, and is this its gRPC port (8001 unless set otherwise)?"
+_ANOTHER_SERVER = "use another server, or wait until the model is loaded; the server's log says what it does"
+_SLOW_DOWN = "try again later, keep fewer requests in flight, or give the model more instances"
+_LIST_MODELS = "`yolov8-triton models` lists the models that a server has"
+_SEND_HEADER = "give the header that it expects: Client(..., headers={NAME: VALUE})"
+_EXPORT_AGAIN = "export the model with the same release as this client, or use the client of the model's release"
+_MORE_TIME = "raise timeout_s, or see whether the server is overloaded"
+_CLOSED = "the client was closed while the request was under way"
+
+# The first rule that fits decides: of one status, the more specific texts come first. Texts are in lower case.
+_RULES = (
+    _Rule("INVALID_ARGUMENT", f"{contract.INVALID_IMAGE}: ", InvalidImageError, ""),
+    _Rule("INVALID_ARGUMENT", f"{contract.INVALID_PARAMETER}: ", InvalidParameterError, ""),
+    _Rule("INVALID_ARGUMENT", "unexpected inference input", ContractMismatchError, _EXPORT_AGAIN),
+    _Rule("INVALID_ARGUMENT", "unexpected shape for input", ContractMismatchError, _EXPORT_AGAIN),
+    _Rule("INVALID_ARGUMENT", "inputs but got", ContractMismatchError, _EXPORT_AGAIN),
+    _Rule("INVALID_ARGUMENT", "", InvalidInputError, ""),
+    _Rule("UNAVAILABLE", "exceeds maximum queue size", ServerOverloadedError, _SLOW_DOWN),
+    _Rule("UNAVAILABLE", "request timeout expired", ServerOverloadedError, _SLOW_DOWN),
+    _Rule("UNAVAILABLE", "protocol is restricted", AccessRefusedError, _SEND_HEADER),
+    _Rule("UNAVAILABLE", "is stopping", ServerDrainingError, _ANOTHER_SERVER),
+    _Rule("UNAVAILABLE", "shutting down", ServerDrainingError, _ANOTHER_SERVER),
+    _Rule("UNAVAILABLE", "exiting", ServerDrainingError, _ANOTHER_SERVER),
+    _Rule("UNAVAILABLE", "not at ready state", ServerDrainingError, _ANOTHER_SERVER),
+    _Rule("UNAVAILABLE", "", ServerUnavailableError, _CHECK_ADDRESS),
+    _Rule("NOT_FOUND", "has no available versions", ServerDrainingError, _ANOTHER_SERVER),
+    _Rule("NOT_FOUND", "", ModelNotFoundError, _LIST_MODELS),
+    _Rule("CANCELLED", "channel closed", YoloTritonError, _CLOSED),
+    _Rule("CANCELLED", "", ServerDrainingError, _ANOTHER_SERVER),
+    _Rule("DEADLINE_EXCEEDED", "", DeadlineExceededError, _MORE_TIME),
+    _Rule("UNAUTHENTICATED", "", AccessRefusedError, _SEND_HEADER),
+    _Rule("PERMISSION_DENIED", "", AccessRefusedError, _SEND_HEADER),
+    _Rule("UNIMPLEMENTED", "", ServerUnavailableError, f"what answers there is not Triton; {_CHECK_ADDRESS}"),
+)
+
+
+@contextmanager
+def translated(where: str, timeout_s: float) -> Iterator[None]:
+    """Turn tritonclient's one exception and the contract's into ours, keeping the cause.
+
+    Args:
+        where: Model and address, such as ``model 'yolov8n' at localhost:8001``.
+        timeout_s: The deadline of the call.
+    """
+    try:
+        yield
+    except InferenceServerException as exc:
+        raise _from_status(where, timeout_s, exc.status() or "", exc.message() or "") from exc
+    except contract.InvalidImageError as exc:
+        raise InvalidImageError(f"{where}: {exc}") from exc
+    except contract.InvalidParameterError as exc:
+        raise InvalidParameterError(f"{where}: {exc}") from exc
+    except contract.ContractError as exc:
+        raise ContractMismatchError(f"{where}: {exc}") from exc
+
+
+def wrong_task(where: str, served: Task, asked: Task) -> WrongTaskError:
+    """Return the error of a call that is for another task than the model's."""
+    return WrongTaskError(
+        f"{where} serves {served.value!r}, not {asked.value!r}: call {served.value}(), "
+        f"or name a model that was trained for {asked.value!r}"
+    )
+
+
+def _from_status(where: str, timeout_s: float, status: str, text: str) -> YoloTritonError:
+    name = status.removeprefix("StatusCode.")
+    for rule in _RULES:
+        if rule.status == name and rule.text in text.lower():
+            return rule.error(f"{where}: {_said(rule, timeout_s, text)}{rule.advice and '; ' + rule.advice}")
+    return YoloTritonError(f"{where}: {name or 'failed'}: {text}; see the server's log")
+
+
+def _said(rule: _Rule, timeout_s: float, text: str) -> str:
+    if rule.error is DeadlineExceededError:
+        return f"no answer within {timeout_s:g} s"
+    if rule.error in (InvalidImageError, InvalidParameterError):
+        return text[text.lower().index(rule.text) :]  # without "in ensemble 'NAME', "
+    return text

@@ -1,0 +1,20 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Say which extra brings what an import misses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def extra(name: str) -> Iterator[None]:
+    """Guard imports of packages that come with an extra.
+
+    Raises:
+        ImportError: One is not installed; the message has the command that installs it.
+    """
+    try:
+        yield
+    except ImportError as exc:
+        raise ImportError(f"this needs {exc.name}: pip install 'yolov8-triton-client[{name}]'") from exc

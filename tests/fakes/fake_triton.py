@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A Triton stand-in that speaks the real gRPC protocol in this process: any answer, status, text and delay."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+import grpc
+import numpy as np
+import numpy.typing as npt
+from tritonclient.grpc import model_config_pb2, service_pb2, service_pb2_grpc
+from tritonclient.utils import np_to_triton_dtype, serialize_byte_tensor
+
+from yolov8_contract import signature
+from yolov8_contract.served_model import ServedModel
+
+Arrays = Mapping[str, npt.NDArray[Any]]
+Answer = Callable[[service_pb2.ModelInferRequest], Arrays]
+
+
+class Refusal(Exception):  # noqa: N818  (it is what a server says, not what went wrong here)
+    """Raised by an answer: the call ends with this status and text."""
+
+    def __init__(self, status: grpc.StatusCode, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+        self.text = text
+
+
+def refusing(status: grpc.StatusCode, text: str) -> Answer:
+    """Return an answer that refuses every request."""
+
+    def refuse(request: service_pb2.ModelInferRequest) -> Arrays:
+        raise Refusal(status, text)
+
+    return refuse
+
+
+def ensemble_config(name: str, model: ServedModel) -> model_config_pb2.ModelConfig:
+    """Return the configuration that an export writes for the ensemble, in what a client reads of it."""
+    tensors = signature.ensemble(model)
+    config = model_config_pb2.ModelConfig(name=name, platform="ensemble", max_batch_size=1)
+    for spec in tensors.inputs:
+        config.input.add(name=spec.name, data_type=spec.dtype.config_name, dims=spec.shape)
+    for spec in tensors.outputs:
+        config.output.add(name=spec.name, data_type=spec.dtype.config_name, dims=spec.shape)
+    for key, value in model.to_parameters().items():
+        config.parameters[key].string_value = value
+    return config
+
+
+class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
+    """Serve models whose inference requests ``answer`` replies to.
+
+    Attributes:
+        configs: The configuration of each model, by name; change it before a client asks.
+        ready: Whether models say that they are ready.
+        refusal: If set, every call other than inference is refused with it.
+        requests: The inference requests so far.
+        headers: The metadata of each of them.
+        config_calls: How often a configuration was asked.
+    """
+
+    def __init__(self, configs: Mapping[str, model_config_pb2.ModelConfig], answer: Answer) -> None:
+        self.configs = dict(configs)
+        self.ready = True
+        self.refusal: Refusal | None = None
+        self.requests: list[service_pb2.ModelInferRequest] = []
+        self.headers: list[dict[str, str | bytes]] = []
+        self.config_calls = 0
+        self._answer = answer
+
+    def ModelInfer(self, request, context):  # noqa: N802  (the protocol's names, here and below)
+        self.requests.append(request)
+        self.headers.append(dict(context.invocation_metadata()))
+        self._find(request.model_name, context)
+        try:
+            arrays = self._answer(request)
+        except Refusal as refusal:
+            context.abort(refusal.status, refusal.text)
+        return _reply(request.model_name, arrays)
+
+    def ModelConfig(self, request, context):  # noqa: N802
+        self.config_calls += 1
+        self._refuse(context)
+        return service_pb2.ModelConfigResponse(config=self._find(request.name, context))
+
+    def ModelReady(self, request, context):  # noqa: N802
+        self._refuse(context)
+        self._find(request.name, context)
+        return service_pb2.ModelReadyResponse(ready=self.ready)
+
+    def RepositoryIndex(self, request, context):  # noqa: N802
+        self._refuse(context)
+        reply = service_pb2.RepositoryIndexResponse()
+        for name in self.configs:
+            reply.models.add(name=name, version="1", state="READY" if self.ready else "UNAVAILABLE")
+        return reply
+
+    def _refuse(self, context: grpc.ServicerContext) -> None:
+        if self.refusal is not None:
+            context.abort(self.refusal.status, self.refusal.text)
+
+    def _find(self, name: str, context: grpc.ServicerContext) -> model_config_pb2.ModelConfig:
+        if name not in self.configs:
+            context.abort(grpc.StatusCode.NOT_FOUND, f"Request for unknown model: '{name}' is not found")
+        return self.configs[name]
+
+
+def _reply(name: str, arrays: Arrays) -> service_pb2.ModelInferResponse:
+    reply = service_pb2.ModelInferResponse(model_name=name, model_version="1")
+    for key, array in arrays.items():
+        reply.outputs.add(name=key, datatype=np_to_triton_dtype(array.dtype), shape=array.shape)
+        content = serialize_byte_tensor(array).tobytes() if array.dtype == np.object_ else array.tobytes()
+        reply.raw_output_contents.append(content)
+    return reply
+
+
+@contextmanager
+def serving(servicer: FakeTriton, *, workers: int = 4) -> Iterator[str]:
+    """Serve on a free port; yield the address."""
+    server = grpc.server(ThreadPoolExecutor(max_workers=workers))
+    service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(servicer, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        yield f"127.0.0.1:{port}"
+    finally:
+        server.stop(grace=None).wait()
