@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The promise: what is served is what Ultralytics itself gives."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from tests.data import shapes
+from tests.parity import images
+from tests.parity.deployment import Arrays, Setting, Subject, reference, served
+from tests.parity.evaluator import Evaluator
+from tests.parity.matching import Comparison, compare
+
+DEFAULTS: Setting = {"conf": 0.25, "iou": 0.7, "max_det": 300}
+EVALUATION: Setting = {"conf": 0.001, "iou": 0.6, "max_det": 300}
+IMGSZ = {"detect": 640, "segment": 640, "pose": 640, "obb": 160}
+SCENES = 120
+MAP_TOLERANCE = 0.0005
+PROBABILITY = 1e-3
+RANK_SWAP = 1e-5
+
+Answers = dict[str, tuple[list[Path], list[list[Arrays]], list[list[Arrays]]]]
+
+
+@pytest.fixture(scope="session")
+def answers() -> Answers:
+    """What was answered, by task: images, served and reference answers for each setting; filled as tests ask."""
+    return {}
+
+
+@pytest.fixture
+def both(
+    request: pytest.FixtureRequest,
+    answers: Answers,
+    subjects: dict[str, Subject],
+    url: str,
+    pictures: list[Path],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[list[Path], list[list[Arrays]], list[list[Arrays]]]:
+    """Both sides' answers for the task that the test is parametrised with."""
+    task = request.node.callspec.params["task"]
+    if task not in answers:
+        subject = subjects[task]
+        asked = scenes(tmp_path_factory.mktemp("scenes")) if task == "obb" else pictures
+        settings = [DEFAULTS, EVALUATION]
+        ours = [served(url, subject, asked, setting) for setting in settings]
+        theirs = reference(subject, asked, settings, tmp_path_factory.mktemp("reference"))
+        answers[task] = (asked, ours, theirs)
+    return answers[task]
+
+
+def scenes(folder: Path) -> list[Path]:
+    """Draw scenes of rotated shapes at sizes of all kinds."""
+    rng = np.random.default_rng(0)
+    paths = []
+    for seed in range(SCENES):
+        size = (160, 160) if seed % 3 == 0 else tuple(int(side) for side in rng.integers(97, 700, 2))
+        paths.append(folder / f"scene-{seed}.png")
+        cv2.imwrite(str(paths[-1]), shapes.scene(seed + 50_000, "obb", size=size).image)
+    return paths
+
+
+@pytest.mark.parametrize("task", ["detect", "segment", "pose", "obb"])
+@pytest.mark.parametrize("setting", [0, 1], ids=["defaults", "evaluation"])
+def test_every_object_has_its_partner(task: str, setting: int, both, table) -> None:
+    asked, ours, theirs = both
+    chosen = (DEFAULTS, EVALUATION)[setting]
+    total = Comparison()
+    for image, mine, other in zip(asked, ours[setting], theirs[setting], strict=True):
+        height, width = other["orig_shape"]
+        compare(total, image.name, mine, other, chosen, IMGSZ[task] / max(height, width))
+    worst = ", ".join(f"{name} {value:.1e}" for name, value in sorted(total.worst.items()))
+    what = f"conf {chosen['conf']}, iou {chosen['iou']}"
+    table.append((task, what, str(len(asked)), str(total.objects), str(total.pairs), str(len(total.borderline)), worst))
+    for line in total.borderline:
+        print("borderline:", line)
+    assert total.objects > len(asked)
+    assert total.holds, "\n".join(total.unmatched[:20] or total.borderline)
+
+
+@pytest.mark.parametrize("task", ["detect", "segment"])
+def test_average_precision_is_the_same(task: str, both, table) -> None:
+    asked, ours, theirs = both
+    labelled = {path.name for path in images.coco_images()}
+    evaluator = Evaluator()
+    for kind in ("bbox", "segm") if task == "segment" else ("bbox",):
+        scores = [
+            evaluator.average_precision(
+                kind, {path.name: found for path, found in zip(asked, side[1], strict=True) if path.name in labelled}
+            )
+            for side in (ours, theirs)
+        ]
+        table.append((task, f"mAP50-95 {kind}", str(len(labelled)), "", "", "", "{:.5f} and {:.5f}".format(*scores)))
+        assert min(scores) > 0.2
+        assert abs(scores[0] - scores[1]) <= MAP_TOLERANCE
+
+
+def test_class_probabilities_are_the_same(subjects, url, pictures, table, tmp_path) -> None:
+    subject = subjects["classify"]
+    ours = served(url, subject, pictures, {})
+    (theirs,) = reference(subject, pictures, [{}], tmp_path)
+    worst = 0.0
+    for image, mine, other in zip(pictures, ours, theirs, strict=True):
+        worst = max(worst, float(np.abs(mine["scores"] - other["scores"]).max()))
+        top = [np.argsort(-side["scores"], kind="stable")[:5] for side in (mine, other)]
+        apart = np.abs(other["scores"][top[0]] - other["scores"][top[1]])
+        assert (apart[top[0] != top[1]] <= RANK_SWAP).all(), f"{image.name}: the five best differ"
+    table.append(("classify", "", str(len(pictures)), str(len(pictures)), "", "", f"probability {worst:.1e}"))
+    assert worst <= PROBABILITY
