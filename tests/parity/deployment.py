@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from yolov8_triton import Client, ClassProbabilities, OrientedBoxes, Poses, Segmentations
+from yolov8_triton import ClassProbabilities, Client, OrientedBoxes, Poses, Segmentations
 
 Arrays = dict[str, Any]
 Setting = dict[str, Any]
