@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One repository with a model of each task, exported and served as a user would."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.data import shapes
+from yolov8_server import TritonServer
+
+DATA = Path(__file__).parent.parent / "data"
+
+
+@pytest.fixture(scope="session")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """This project's own weights for all five tasks: ``shapes-detect`` and so on."""
+    folder = tmp_path_factory.mktemp("served") / "repository"
+    for task in shapes.TASKS:
+        command = [sys.executable, "-m", "yolov8_export", "export", str(DATA / f"shapes-{task}.pt")]
+        done = subprocess.run([*command, "--repository", str(folder)], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+@pytest.fixture(scope="session")
+def server(repository: Path) -> Iterator[TritonServer]:
+    with TritonServer(repository) as running:
+        yield running
