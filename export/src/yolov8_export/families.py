@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Which of Ultralytics' heads are served.
+
+The five heads of YOLOv8 are. Other families use the very same ones (YOLOv3u, YOLOv5u, YOLOv6, YOLOv9, YOLO11,
+YOLO12): those are exported with a note, since nothing here is tested for parity with them. All other heads put out
+something else and are refused by name.
+"""
+
+from __future__ import annotations
+
+import re
+
+from yolov8_contract.task import Task
+from yolov8_export.errors import UnsupportedError
+
+TASK_OF_HEAD = {
+    "Detect": Task.DETECT,
+    "Segment": Task.SEGMENT,
+    "Pose": Task.POSE,
+    "OBB": Task.OBB,
+    "Classify": Task.CLASSIFY,
+}
+
+_WHOSE = {
+    "v10Detect": "YOLOv10, end to end without NMS",
+    "Segment26": "YOLO26",
+    "Pose26": "YOLO26",
+    "OBB26": "YOLO26",
+    "RTDETRDecoder": "RT-DETR",
+    "WorldDetect": "YOLO-World, which needs texts as input",
+    "YOLOEDetect": "YOLOE, which needs prompts as input",
+    "YOLOESegment": "YOLOE, which needs prompts as input",
+    "YOLOESegment26": "YOLOE, which needs prompts as input",
+    "SemanticSegment": "semantic segmentation",
+    "Depth": "depth estimation",
+}
+
+
+def task_of_head(head: str, *, end_to_end: bool) -> Task:
+    """Return the task of a head, by the name of its class.
+
+    Raises:
+        UnsupportedError: The head is none of YOLOv8's.
+    """
+    served = ", ".join(TASK_OF_HEAD)
+    if head not in TASK_OF_HEAD:
+        whose = f" ({_WHOSE[head]})" if head in _WHOSE else ""
+        raise UnsupportedError(f"head {head!r}{whose} is not served; YOLOv8's are: {served}")
+    if end_to_end:
+        raise UnsupportedError(
+            f"head {head!r} is of the end-to-end kind (YOLO26, YOLOv10), which puts out chosen boxes "
+            f"and not anchors; served are the heads of YOLOv8: {served}"
+        )
+    return TASK_OF_HEAD[head]
+
+
+def note_on_family(architecture: str | None, head: str) -> str | None:
+    """Return what to tell the user of a model that is not of the YOLOv8 family, None if it is."""
+    family = re.match(r"yolo-?v?(\d+)", architecture or "", re.IGNORECASE)
+    if family is None or family[1] == "8":
+        return None
+    return f"{architecture}: its head {head!r} is YOLOv8's, so it is exported; parity is tested for YOLOv8 alone"

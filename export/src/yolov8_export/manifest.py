@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Where a served network came from, written beside it: `NAME_network/VERSION/manifest.json`.
+
+It stands there and not in the configuration, so that the same model gives the same configuration.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from typing import Any
+
+from yolov8_export.network import Network
+from yolov8_export.source import sha256_of
+from yolov8_export.verify import LIMITS, Verification
+
+MANIFEST_VERSION = 1
+MANIFEST = "manifest.json"
+PRECISION = "fp32"
+
+
+def build_manifest(network: Network, verification: Verification, files: Mapping[str, str]) -> dict[str, Any]:
+    """Return a manifest's content.
+
+    Args:
+        network: What is served.
+        verification: How far it is from its source.
+        files: Hashes of all files of this version that must not change, by path in the repository.
+    """
+    source = network.source
+    return {
+        "manifest_version": MANIFEST_VERSION,
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "source": {
+            "file": source.path.name,
+            "sha256": source.sha256,
+            "format": source.format,
+            "architecture": source.architecture,
+            "head": source.head,
+            "trained_with_ultralytics": source.trained_with,
+        },
+        "network": {
+            "format": "onnx",
+            "sha256": sha256_of(network.path),
+            "bytes": network.path.stat().st_size,
+            "precision": PRECISION,
+            "opset": network.opset,
+            "ir_version": network.ir_version,
+        },
+        "verification": {
+            "against": verification.reference,
+            "images": verification.images,
+            "differences": verification.differences,
+            "limits": {name: LIMITS[name] for name in verification.differences},
+        },
+        "versions": _versions(source.format),
+        "files": dict(sorted(files.items())),
+    }
+
+
+def _versions(source_format: str) -> dict[str, str]:
+    names = ["yolov8-triton-export", "onnx", "onnxruntime", "numpy"]
+    if source_format == "pytorch":
+        names += ["torch", "ultralytics"]
+    return {name: _version(name) for name in names}
+
+
+def _version(distribution: str) -> str:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed as a package"

@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Ultralytics' metadata: what its exporter writes into an ONNX file, and its Triton client reads from a config."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+from typing import Any
+
+from yolov8_contract.served_model import ServedModel
+
+_TEXTS = ("task", "head", "description", "author", "license", "version", "docs", "date")
+
+
+def ultralytics_metadata(model: ServedModel, stride: int) -> str:
+    """Return the text that lets Ultralytics' own client use a bare network: a Python literal."""
+    return repr(stable_metadata(model, stride))
+
+
+def stable_metadata(model: ServedModel, stride: int) -> dict[str, Any]:
+    """Return the part of Ultralytics' metadata that follows from the model alone: no dates, no versions."""
+    metadata: dict[str, Any] = {
+        "stride": stride,
+        "task": model.task.value,
+        "batch": 1,
+        "imgsz": list(model.imgsz),
+        "names": dict(enumerate(model.labels)),
+        "channels": 3,
+        "end2end": False,
+    }
+    if model.kpt_shape is not None:
+        metadata["kpt_shape"] = list(model.kpt_shape)
+    return metadata
+
+
+def read_metadata(props: Mapping[str, str]) -> dict[str, Any]:
+    """Return the values of an ONNX file's ``metadata_props``; what is no Python literal stays a text."""
+    return {key: text if key in _TEXTS else _literal(text) for key, text in props.items()}
+
+
+def _literal(text: str) -> Any:
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return text

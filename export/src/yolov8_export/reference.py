@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The reference deployment: the configurations that are committed in `model_repository/`.
+
+They are what `export` writes for any yolov8n trained on COCO, so they can be read, reviewed and tested without
+weights. Only the class names stand nowhere else; they are read from the committed ensemble.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from google.protobuf import json_format
+from tritonclient.grpc import model_config_pb2 as pb
+
+from yolov8_contract.served_model import ServedModel
+from yolov8_contract.signature import Head
+from yolov8_contract.task import Task
+from yolov8_export.config import render, served_configs
+from yolov8_export.deployment import Deployment
+from yolov8_export.repository import CONFIG, read_config
+
+NAME = "yolov8n"
+IMGSZ = (640, 640)
+STRIDES = (8, 16, 32)
+
+
+def reference_configs(labels: tuple[str, ...]) -> dict[str, pb.ModelConfig]:
+    """Return the configurations that export writes for a yolov8n of these classes, all options at their defaults."""
+    model = ServedModel(task=Task.DETECT, labels=labels, imgsz=IMGSZ)
+    anchors = sum((IMGSZ[0] // stride) * (IMGSZ[1] // stride) for stride in STRIDES)
+    head: Head = ((4 + len(labels), anchors),)
+    return served_configs(NAME, model, head, stride=max(STRIDES), deployment=Deployment())
+
+
+def committed_labels(repository: Path) -> tuple[str, ...]:
+    """Return the class names of the ensemble in ``repository``."""
+    config = json_format.MessageToDict(read_config(repository / NAME / CONFIG), preserving_proto_field_name=True)
+    return ServedModel.from_config(config).labels
+
+
+def write_reference(repository: Path) -> list[Path]:
+    """Write the reference deployment's configurations anew; return their paths."""
+    paths = []
+    for name, config in reference_configs(committed_labels(repository)).items():
+        path = repository / name / CONFIG
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(render(config), encoding="utf-8")
+        paths.append(path)
+    return paths

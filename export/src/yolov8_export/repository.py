@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Write a served model into a Triton model repository.
+
+Everything is first written beside the repository, then put in place: members first and the ensemble last, all or
+none. Models of other names are never touched.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from google.protobuf import text_format
+from tritonclient.grpc import model_config_pb2 as pb
+
+from yolov8_export.config import CONTRACT_VERSION, render
+from yolov8_export.errors import OptionError, RepositoryError
+from yolov8_export.manifest import MANIFEST, build_manifest
+from yolov8_export.model_code import PYTHON_ROLES, write_python_version
+from yolov8_export.network import Network
+from yolov8_export.source import sha256_of
+from yolov8_export.swap import swap_all
+from yolov8_export.verify import Verification
+
+ROLES = ("preprocess", "network", "postprocess")
+CONFIG = "config.pbtxt"
+MODEL_FILE = "model.onnx"
+KEEP = ".keep"
+KEEP_TEXT = "Triton wants a version folder of an ensemble, too; git and S3 keep no empty folders.\n"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """Where a served model goes.
+
+    Attributes:
+        repository: The folder that Triton serves.
+        name: The ensemble's name; its members' names start with it.
+        version: None replaces the whole model by version 1; a number adds this version to what is there.
+    """
+
+    repository: Path
+    name: str
+    version: int | None = None
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", self.name, re.ASCII):
+            raise OptionError(
+                f"--name: expected letters, digits, '_', '-' and '.', got {self.name!r}; "
+                "the default is the weights' file name, so say --name NAME"
+            )
+        if self.version is not None and self.version < 1:
+            raise OptionError(f"--version: expected 1 or more, got {self.version}")
+
+    @property
+    def model_names(self) -> tuple[str, ...]:
+        """All names that this model may take in the repository, the ensemble's last."""
+        return (*(f"{self.name}_{role}" for role in ROLES), self.name)
+
+
+@contextmanager
+def staging(repository: Path) -> Iterator[Path]:
+    """Yield an empty folder from which a rename into the repository is possible; it is removed in the end.
+
+    It lies beside the repository, since Triton takes each folder inside for a model.
+    """
+    try:
+        repository.mkdir(parents=True, exist_ok=True)
+        beside = repository.resolve().parent
+        if not os.access(beside, os.W_OK) or beside.stat().st_dev != repository.stat().st_dev:
+            beside = repository
+        folder = tempfile.TemporaryDirectory(prefix=f".{repository.resolve().name}-export-", dir=beside)
+    except OSError as exc:
+        raise RepositoryError(f"{repository}: can't be written: {exc}") from exc
+    with folder as path:
+        yield Path(path)
+
+
+def write_model(
+    target: Target,
+    configs: Mapping[str, pb.ModelConfig],
+    network: Network,
+    verification: Verification,
+    stage: Path,
+) -> list[Path]:
+    """Put a served model into its repository; return the folders that were written.
+
+    Args:
+        target: Where it goes.
+        configs: By model name, the ensemble's last.
+        network: Its file is moved.
+        verification: For the manifest.
+        stage: From `staging`.
+
+    Raises:
+        RepositoryError: The repository can't take it; it is as it was.
+    """
+    adds_version = target.version is not None and (target.repository / target.name / CONFIG).is_file()
+    try:
+        _check_owned(target)
+        if adds_version:
+            _check_unchanged(target, configs)
+        _stage_files(target, configs, network, verification, stage)
+        changes = _version_changes(target, configs, stage) if adds_version else _model_changes(target, configs, stage)
+        swap_all(changes)
+    except OSError as exc:
+        raise RepositoryError(f"{target.repository}: writing model {target.name!r} failed: {exc}") from exc
+    return [place for _, place in changes if place.exists()]
+
+
+def read_config(path: Path) -> pb.ModelConfig:
+    """Parse a ``config.pbtxt``.
+
+    Raises:
+        RepositoryError: It does not parse.
+    """
+    try:
+        return text_format.Parse(path.read_text(encoding="utf-8"), pb.ModelConfig())
+    except (text_format.ParseError, UnicodeDecodeError) as exc:
+        raise RepositoryError(f"{path}: {exc}") from exc
+
+
+def _check_owned(target: Target) -> None:
+    """Refuse to replace models that only happen to have our names."""
+    for name in target.model_names:
+        path = target.repository / name / CONFIG
+        ours = CONTRACT_VERSION in read_config(path).parameters if path.is_file() else not path.parent.exists()
+        if not ours:
+            raise RepositoryError(
+                f"{path.parent}: exists and was not written by this export; choose another --name, or move it away"
+            )
+
+
+def _check_unchanged(target: Target, configs: Mapping[str, pb.ModelConfig]) -> None:
+    for name, config in configs.items():
+        path = target.repository / name / CONFIG
+        served = read_config(path) if path.is_file() else None
+        if served != config:
+            changed = _changed_fields(served, config) if served else "it is missing"
+            raise RepositoryError(
+                f"{path}: a version can be added only where the configuration stays as it is ({changed}); "
+                "export with the same options and classes, under another --name, or without --version "
+                "to replace the model"
+            )
+
+
+def _changed_fields(served: pb.ModelConfig, wanted: pb.ModelConfig) -> str:
+    fields = {field.name for config in (served, wanted) for field, _ in config.ListFields()}
+    changed = sorted(name for name in fields if getattr(served, name) != getattr(wanted, name))
+    if changed == ["parameters"]:
+        keys = sorted({*served.parameters, *wanted.parameters})
+        return "parameters differ: " + ", ".join(
+            key for key in keys if served.parameters.get(key) != wanted.parameters.get(key)
+        )
+    return f"{', '.join(changed)} differ"
+
+
+def _stage_files(
+    target: Target, configs: Mapping[str, pb.ModelConfig], network: Network, verification: Verification, stage: Path
+) -> None:
+    version = str(target.version or 1)
+    for name, config in configs.items():
+        role = name.removeprefix(f"{target.name}_")
+        folder = stage / name / version
+        if role in PYTHON_ROLES and name != target.name:
+            write_python_version(role, folder)
+        else:
+            folder.mkdir(parents=True)
+        (stage / name / CONFIG).write_text(render(config), encoding="utf-8")
+    (stage / target.name / version / KEEP).write_text(KEEP_TEXT)
+    folder = stage / f"{target.name}_network" / version
+    hashes = {
+        str(path.relative_to(stage)): sha256_of(path)
+        for name in configs
+        for path in sorted((stage / name / version).rglob("*.py"))
+    }
+    manifest = build_manifest(network, verification, hashes)
+    shutil.move(network.path, folder / MODEL_FILE)
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _model_changes(target: Target, configs: Mapping[str, pb.ModelConfig], stage: Path) -> list[tuple[Path, Path]]:
+    """Whole models; a member that the new one has not (a classifier has no postprocess) goes last."""
+    changes = [(stage / name, target.repository / name) for name in configs]
+    gone = [name for name in target.model_names if name not in configs and (target.repository / name).exists()]
+    return changes + [(stage / name, target.repository / name) for name in gone]
+
+
+def _version_changes(target: Target, configs: Mapping[str, pb.ModelConfig], stage: Path) -> list[tuple[Path, Path]]:
+    version = str(target.version)
+    return [(stage / name / version, target.repository / name / version) for name in configs]
