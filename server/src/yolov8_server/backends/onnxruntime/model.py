@@ -1,43 +1,106 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Serve ONNX models as Triton's own onnxruntime backend does, on the CPU."""
+"""Serve ONNX models on the CPU as Triton's own onnxruntime backend does.
+
+A Python-based backend: Triton starts one process for each instance of each model whose configuration says
+``backend: "onnxruntime"`` or ``platform: "onnxruntime_onnx"``. All requests of a batch go through one session run.
+"""
 
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+# Its neighbours are meant, whatever the environment has by their names.
+sys.path.insert(0, str(Path(__file__).parent))
+
 import numpy as np
+import numpy.typing as npt
 import onnxruntime as ort
 import triton_python_backend_utils as pb_utils
+from onnx_options import run_options, session_options  # type: ignore[import-not-found]
+from onnx_refusals import RefusedConfigError, check_environment, check_tensors  # type: ignore[import-not-found]
+
+Arrays = dict[str, npt.NDArray[Any]]
+DEFAULT_FILENAME = "model.onnx"
 
 
 class TritonPythonModel:
     """One instance of a model; Triton finds the class by its name."""
 
     def initialize(self, args: dict[str, str]) -> None:
-        """Load the model."""
+        """Load the model.
+
+        Raises:
+            RefusedConfigError: if Triton's own backend would not load it, or this one can't serve it.
+        """
         config = json.loads(args["model_config"])
-        options = ort.SessionOptions()
-        threads = config["parameters"].get("intra_op_thread_count", {}).get("string_value", "0")
-        options.intra_op_num_threads = int(threads)
-        path = Path(args["model_repository"], args["model_version"], config["default_model_filename"])
-        self._session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        check_environment(config)
+        self._session = ort.InferenceSession(
+            _model_path(config, args), session_options(config), providers=["CPUExecutionProvider"]
+        )
+        self._run_options = run_options(config)
+        check_tensors(config, inputs=self._session.get_inputs(), outputs=self._session.get_outputs())
         self._inputs = [tensor["name"] for tensor in config["input"]]
         self._outputs = [tensor["name"] for tensor in config["output"]]
+        self._batches = config["max_batch_size"] > 0
 
-    def execute(self, requests: list[Any]) -> list[Any]:
-        """Answer all requests with one session run."""
-        rows = [[pb_utils.get_input_tensor_by_name(r, name).as_numpy() for name in self._inputs] for r in requests]
-        counts = np.cumsum([len(row[0]) for row in rows])[:-1]
-        feed = {name: np.concatenate([row[i] for row in rows]) for i, name in enumerate(self._inputs)}
-        split = [np.split(o, counts) for o in self._session.run(self._outputs, feed)]
+    def execute(self, requests: Sequence[Any]) -> list[Any]:
+        """Answer the requests, whose shapes Triton has checked and found equal, the batch axis apart."""
+        if len(requests) == 1 or not self._batches:
+            return [self._answer(request) for request in requests]
+        try:
+            return self._answer_together(requests)
+        except Exception as exc:  # noqa: BLE001  (of whichever kind, it may be the fault of one of them)
+            pb_utils.Logger.log_warn(f"a batch of {len(requests)} requests failed, running each alone: {exc}")
+            return [self._answer(request) for request in requests]
+
+    def _answer_together(self, requests: Sequence[Any]) -> list[Any]:
+        feeds = [self._feed(request) for request in requests]
+        stacked = {name: np.concatenate([feed[name] for feed in feeds]) for name in self._inputs}
+        outputs = self._run(stacked)
+        ends = np.cumsum([len(feed[self._inputs[0]]) for feed in feeds])
+        starts = [0, *ends[:-1]]
         return [
-            pb_utils.InferenceResponse(
-                [
-                    pb_utils.Tensor(name, np.ascontiguousarray(out[i]))
-                    for name, out in zip(self._outputs, split, strict=True)
-                ]
-            )
-            for i in range(len(requests))
+            _response({name: array[start:end] for name, array in outputs.items()})  # views: nothing is copied
+            for start, end in zip(starts, ends, strict=True)
         ]
+
+    def _answer(self, request: Any) -> Any:
+        try:
+            return _response(self._run(self._feed(request)))
+        except Exception as exc:  # noqa: BLE001  (the boundary of one request)
+            message = f"onnxruntime: {exc}"
+            pb_utils.Logger.log_error(message)
+            return pb_utils.InferenceResponse(error=pb_utils.TritonError(message, pb_utils.TritonError.INTERNAL))
+
+    def _feed(self, request: Any) -> Arrays:
+        return {name: pb_utils.get_input_tensor_by_name(request, name).as_numpy() for name in self._inputs}
+
+    def _run(self, feed: Arrays) -> Arrays:
+        # ONNX Runtime reads the arrays where they are and hands out its own buffers: neither side is copied.
+        outputs = dict(zip(self._outputs, self._session.run(self._outputs, feed, self._run_options), strict=True))
+        if self._batches:
+            _check_batch(outputs, batch=len(feed[self._inputs[0]]))
+        return outputs
+
+
+def _model_path(config: dict[str, Any], args: dict[str, str]) -> Path:
+    path = Path(args["model_repository"], args["model_version"], config["default_model_filename"] or DEFAULT_FILENAME)
+    if path.is_dir():
+        path /= DEFAULT_FILENAME
+    if not path.is_file():
+        raise RefusedConfigError(f"there is no {path}")
+    return path
+
+
+def _check_batch(outputs: Arrays, *, batch: int) -> None:
+    for name, array in outputs.items():
+        if len(array) != batch:
+            raise ValueError(f"output {name!r} has {len(array)} rows for a batch of {batch}: no request owns them")
+
+
+def _response(outputs: Arrays) -> Any:
+    return pb_utils.InferenceResponse([pb_utils.Tensor(name, array) for name, array in outputs.items()])
