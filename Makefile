@@ -24,7 +24,7 @@ setup: $(VENV)/ready ## Make .venv with everything in it, at the locked versions
 
 # Without --no-deps pip would put Ultralytics' GUI build of OpenCV over the headless one; the lock is complete.
 $(VENV)/ready: requirements.lock client/pyproject.toml export/pyproject.toml server/pyproject.toml
-	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 12) else \
+	@$(PYTHON) -c 'import platform, sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 12) else \
 	    f"setup needs Python 3.11 or 3.12, $(PYTHON) is {v[0]}.{v[1]}: make setup PYTHON=/path/to/python3.11")'
 	$(PYTHON) -m venv --clear $(VENV)
 	@echo "Installing the locked packages (some 5 GB with torch; a few minutes) ..."
