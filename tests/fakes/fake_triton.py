@@ -33,7 +33,7 @@ class Refusal(Exception):  # noqa: N818  (it is what a server says, not what wen
 def refusing(status: grpc.StatusCode, text: str) -> Answer:
     """Return an answer that refuses every request."""
 
-    def refuse(request: service_pb2.ModelInferRequest) -> Arrays:
+    def refuse(_: service_pb2.ModelInferRequest) -> Arrays:
         raise Refusal(status, text)
 
     return refuse
@@ -93,7 +93,7 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
         self._find(request.name, context)
         return service_pb2.ModelReadyResponse(ready=self.ready)
 
-    def RepositoryIndex(self, request, context):  # noqa: N802
+    def RepositoryIndex(self, request, context):  # noqa: ARG002, N802
         self._refuse(context)
         reply = service_pb2.RepositoryIndexResponse()
         for name in self.configs:

@@ -7,6 +7,7 @@ from yolov8_triton._class_probabilities import ClassProbabilities, ClassScore
 from yolov8_triton._client import DEFAULT_MODEL, DEFAULT_TIMEOUT_S, DEFAULT_URL, Client
 from yolov8_triton._coco import COCO_CATEGORY_IDS
 from yolov8_triton._detections import Detections
+from yolov8_triton._draw import draw
 from yolov8_triton._errors import (
     AccessRefusedError,
     ContractMismatchError,
@@ -60,4 +61,5 @@ __all__ = [
     "Thresholds",
     "WrongTaskError",
     "YoloTritonError",
+    "draw",
 ]

@@ -21,6 +21,7 @@ from yolov8_triton._detections import Detections
 from yolov8_triton._errors import (
     DeadlineExceededError,
     ModelNotFoundError,
+    ServerDrainingError,
     ServerUnavailableError,
     translated,
     wrong_task,
@@ -146,7 +147,7 @@ class Client:
     def models(self, *, timeout_s: float | None = None) -> dict[str, ServedModel]:
         """Return the models on the server that a client could ask, by name; those of others are left out."""
         deadline = self._deadline(timeout_s)
-        with self._translated(deadline):
+        with translated(f"server at {self._url}", deadline.timeout_s):
             index = self._rpc.get_model_repository_index(as_json=True, **self._call(deadline))
             configs = [self._config(name, deadline) for name in _protocol.ready_models(index)]
         return _protocol.served_models(configs)
@@ -165,10 +166,13 @@ class Client:
 
         Raises:
             ContractMismatchError: They differ; the message says in what.
+            ServerDrainingError: The model is as it should be, and takes no requests.
         """
         deadline = self._deadline(timeout_s)
         with self._translated(deadline):
             _protocol.check(self._config(self._model, deadline))
+        if not self.is_ready(timeout_s=deadline.left_s()):
+            raise ServerDrainingError(f"{self._where}: the model is not ready; the server's log says why")
 
     def _predict(self, kind: type[R], image: ImageInput, options: Mapping[str, Any]) -> R:
         deadline = self._deadline(options.get("timeout_s"))
