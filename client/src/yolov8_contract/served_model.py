@@ -15,6 +15,8 @@ CONTRACT_VERSION = 1
 """Raised when a client or a model of the older version could misread the newer one."""
 
 CPU_IMAGE_FORMATS = ("jpeg", "png", "webp", "bmp")
+GPU_IMAGE_FORMATS = ("jpeg",)
+NETWORK_INPUTS = ("fp32", "uint8")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +29,8 @@ class ServedModel:
         imgsz: Height and width of the network's input in pixels.
         kpt_shape: For pose, keypoints per object and values per keypoint (2: x, y; 3: x, y, visibility).
         image_formats: Encoded formats that requests may carry.
+        network_input: Between preprocess and network, ``fp32`` planes from 0 to 1, or ``uint8`` pixels (red, green,
+            blue) that the network scales and transposes itself: a quarter of the bytes.
     """
 
     task: Task
@@ -34,6 +38,7 @@ class ServedModel:
     imgsz: tuple[int, int]
     kpt_shape: tuple[int, int] | None = None
     image_formats: tuple[str, ...] = CPU_IMAGE_FORMATS
+    network_input: str = "fp32"
 
     def __post_init__(self) -> None:
         if not self.labels:
@@ -44,6 +49,8 @@ class ServedModel:
             raise ConfigError(f"kpt_shape: goes with task 'pose', got {self.kpt_shape!r} for {self.task.value!r}")
         if self.kpt_shape is not None and (self.kpt_shape[0] < 1 or self.kpt_shape[1] not in (2, 3)):
             raise ConfigError(f"kpt_shape: expected [keypoints, 2 or 3], got {list(self.kpt_shape)}")
+        if self.network_input not in NETWORK_INPUTS:
+            raise ConfigError(f"network_input: expected one of {list(NETWORK_INPUTS)}, got {self.network_input!r}")
 
     def to_parameters(self) -> dict[str, str]:
         """Return the ``parameters`` of ``config.pbtxt`` that say the same: JSON texts by name."""
@@ -56,6 +63,8 @@ class ServedModel:
         }
         if self.kpt_shape is not None:
             values["kpt_shape"] = self.kpt_shape
+        if self.network_input != "fp32":
+            values["network_input"] = self.network_input
         return {name: json.dumps(value, ensure_ascii=False) for name, value in values.items()}
 
     @classmethod
@@ -75,6 +84,7 @@ class ServedModel:
         if task not in {known.value for known in Task}:
             raise ConfigError(f"{_where(config)}: task {task!r} is none of {[known.value for known in Task]}")
         kpt_shape = read_parameter(config, "kpt_shape") if Task(task) is Task.POSE else None
+        has_input = "network_input" in config["parameters"]
         try:
             return cls(
                 task=Task(task),
@@ -82,6 +92,7 @@ class ServedModel:
                 imgsz=_pair(read_parameter(config, "imgsz")),
                 kpt_shape=None if kpt_shape is None else _pair(kpt_shape),
                 image_formats=tuple(str(name) for name in read_parameter(config, "image_formats")),
+                network_input=str(read_parameter(config, "network_input")) if has_input else "fp32",
             )
         except (TypeError, ValueError) as exc:
             raise ConfigError(f"{_where(config)}: {exc}") from exc

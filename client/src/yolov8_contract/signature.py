@@ -4,6 +4,8 @@
     ensemble  image → everything a client reads
     members   image → preprocess → images, orig_shape → network → output0 (, output1) → postprocess
 
+Where DALI preprocesses, a check comes first: image → check → checked_image → preprocess.
+
 Classification has no postprocess member: the network's probabilities are the answer.
 """
 
@@ -19,6 +21,8 @@ Head = tuple[tuple[int, ...], ...]
 
 IMAGE = TensorSpec("image", DataType.UINT8, (DYNAMIC,))
 """One encoded image: the bytes of a file."""
+CHECKED_IMAGE = TensorSpec("checked_image", DataType.UINT8, (DYNAMIC,))
+"""The same bytes, once their parameters, header and tables are found good."""
 ORIG_SHAPE = TensorSpec("orig_shape", DataType.INT32, (2,))
 """Height and width of the image as displayed (EXIF orientation applied), in pixels."""
 NUM_DETECTIONS = TensorSpec("num_detections", DataType.INT32, (1,))
@@ -44,6 +48,16 @@ def ensemble(model: ServedModel) -> Signature:
 def preprocess(model: ServedModel) -> Signature:
     """Return the first member's tensors: an encoded image becomes the network's input."""
     return Signature((IMAGE,), (_images(model), ORIG_SHAPE))
+
+
+def check(model: ServedModel) -> Signature:  # noqa: ARG001  (the same for all models; asked for as the others are)
+    """Return the first member's tensors where another one behind it decodes: the bytes are passed on."""
+    return Signature((IMAGE,), (CHECKED_IMAGE,))
+
+
+def checked_preprocess(model: ServedModel) -> Signature:
+    """Return the tensors of a preprocess member behind a check."""
+    return Signature((CHECKED_IMAGE,), (_images(model), ORIG_SHAPE))
 
 
 def network(model: ServedModel, head: Head) -> Signature:
@@ -76,6 +90,8 @@ def detections(model: ServedModel) -> tuple[TensorSpec, ...]:
 
 
 def _images(model: ServedModel) -> TensorSpec:
+    if model.network_input == "uint8":
+        return TensorSpec("images", DataType.UINT8, (*model.imgsz, 3))
     return TensorSpec("images", DataType.FP32, (3, *model.imgsz))
 
 

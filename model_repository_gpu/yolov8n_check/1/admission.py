@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which requests reach the GPU, free of Triton."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from yolov8_contract import signature
+from yolov8_contract.errors import InvalidImageError
+from yolov8_contract.image_header import ImageLimits, admit
+from yolov8_contract.jpeg_tables import check_tables
+from yolov8_contract.parameters import ParameterPolicy
+from yolov8_contract.served_model import ServedModel
+
+Outputs = dict[str, npt.NDArray[np.generic]]
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """Checks a request and hands its bytes on as they are; nothing is decoded here."""
+
+    model: ServedModel
+    policy: ParameterPolicy
+    limits: ImageLimits
+
+    def run(self, parameters: str, images: npt.NDArray[np.uint8]) -> Outputs:
+        """Return the member's outputs by name.
+
+        Args:
+            parameters: The request's, as JSON text.
+            images: ``(count, bytes)``; a request has to carry one image.
+
+        Raises:
+            RequestError: A parameter or the image is refused.
+        """
+        self.policy.parse(json.loads(parameters or "{}"))
+        if len(images) != 1:
+            raise InvalidImageError(f"a request carries one image, got {len(images)}")
+        content = images.tobytes()
+        admit(content, self.model.image_formats, self.limits)
+        check_tables(content)
+        return {signature.CHECKED_IMAGE.name: images}

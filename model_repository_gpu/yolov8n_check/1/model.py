@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The first member of the gpu profile: checks a request's parameters and its JPEG before DALI sees it.
+
+DALI fails a whole batch for one image that it can't decode, and knows nothing of request parameters.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent))  # the contract that travelled with the model is the one that runs
+
+import triton_python_backend_utils as pb_utils
+from admission import Admission
+
+from yolov8_contract import signature
+from yolov8_contract.errors import InvalidImageError, InvalidParameterError, RequestError
+from yolov8_contract.image_header import ImageLimits
+from yolov8_contract.parameters import ParameterPolicy
+from yolov8_contract.served_model import ServedModel
+
+_REASONS = {InvalidImageError: "image", InvalidParameterError: "parameter"}
+
+
+class TritonPythonModel:
+    """What Triton's python backend loads and calls."""
+
+    def initialize(self, args: dict[str, str]) -> None:
+        """Hold the configuration against the contract, and make ready.
+
+        Raises:
+            ConfigError: They differ; the model then doesn't load.
+        """
+        config = json.loads(args["model_config"])
+        model = ServedModel.from_config(config)
+        signature.check(model).check_config(config)
+        policy = ParameterPolicy.from_config(config, model)
+        self._admission = Admission(model, policy, ImageLimits.from_config(config))
+        self._refusals = _refusal_counters(args["model_name"])
+
+    def execute(self, requests: Sequence[Any]) -> list[Any]:
+        """Answer each request of a batch on its own."""
+        return [self._respond(request) for request in requests]
+
+    def _respond(self, request: Any) -> Any:
+        try:
+            images = pb_utils.get_input_tensor_by_name(request, signature.IMAGE.name).as_numpy()
+            outputs = self._admission.run(request.parameters(), images)
+        except RequestError as exc:
+            self._refusals[type(exc)].increment(1)
+            return _error(str(exc), pb_utils.TritonError.INVALID_ARG)
+        except Exception as exc:  # noqa: BLE001  (a request fails alone; the log says why)
+            pb_utils.Logger.log_error("".join(traceback.format_exception(exc)))
+            return _error("the check failed, the server's log says why", pb_utils.TritonError.INTERNAL)
+        return pb_utils.InferenceResponse([pb_utils.Tensor(name, array) for name, array in outputs.items()])
+
+
+def _error(message: str, code: Any) -> Any:
+    return pb_utils.InferenceResponse(error=pb_utils.TritonError(message, code))
+
+
+def _refusal_counters(model_name: str) -> dict[type[RequestError], Any]:
+    """Triton's own counters miss what a model refuses."""
+    family = pb_utils.MetricFamily(
+        name="yolov8_refused_total",
+        description="Requests that the first member refused, by reason",
+        kind=pb_utils.MetricFamily.COUNTER,
+    )
+    return {kind: family.Metric(labels={"model": model_name, "reason": reason}) for kind, reason in _REASONS.items()}

@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The preprocess member of the gpu profile: JPEG bytes become the network's input, decoded and resized on the GPU.
+
+Triton's dali backend runs this file once at load, with the server's own DALI, and keeps the serialized graph.
+`settings.json` beside it says for which model.
+
+    checked_image  UINT8 [-1]           one JPEG
+    images         the network's input  FP32 [3, height, width] from 0 to 1, or UINT8 [height, width, 3]; RGB
+    orig_shape     INT32 [2]            height and width as displayed; 0, 0 for what was not decoded
+
+The check member refuses what must not come here before this sees it, since one image that DALI can't decode fails its
+whole batch, and some crash the process. The graph has gates of its own for those who call this member directly: what
+is no JPEG, or is too large, is replaced by a grey one.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import nvidia.dali as dali
+import nvidia.dali.fn as fn
+import nvidia.dali.math as dmath
+import nvidia.dali.types as types
+from nvidia.dali.plugin.triton import autoserialize
+
+SETTINGS = json.loads(Path(__file__).with_name("settings.json").read_text(encoding="utf-8"))
+HEIGHT, WIDTH = SETTINGS["imgsz"]
+MAX_PIXELS = SETTINGS["max_pixels"]
+IS_CLASSIFIER = SETTINGS["task"] == "classify"
+IS_UINT8 = SETTINGS["network_input"] == "uint8"
+
+PAD_VALUE = 114
+WHITE = 255.0
+MAX_SIDE = 65_535
+
+ROUNDER = 6755399441055744.0
+"""1.5 * 2**52: adding and taking it away rounds a float64 as Python's round() does, halves to the even neighbour."""
+
+GREY_JPEG = base64.b64decode(
+    "/9j/4AAQSkZJRgABAQAAAQABAAD/2wBDAAIBAQEBAQIBAQECAgICAgQDAgICAgUEBAMEBgUGBgYFBgYGBwkIBgcJBwYGCAsICQoKCgoKBggLDAsK"
+    "DAkKCgr/2wBDAQICAgICAgUDAwUKBwYHCgoKCgoKCgoKCgoKCgoKCgoKCgoKCgoKCgoKCgoKCgoKCgoKCgoKCgoKCgoKCgoKCgr/wAARCAAIAAgD"
+    "AREAAhEBAxEB/8QAFAABAAAAAAAAAAAAAAAAAAAABv/EABQQAQAAAAAAAAAAAAAAAAAAAAD/xAAUAQEAAAAAAAAAAAAAAAAAAAAA/8QAFBEBAAAA"
+    "AAAAAAAAAAAAAAAAAP/aAAwDAQACEQMRAD8ADg//2Q=="
+)
+"""8 x 8 pixels of the padding's grey."""
+
+# Up to DALI 2.1 the stable decoder and its peek know nothing of EXIF orientation; mixing the pairs breaks the shapes.
+_SEES_EXIF = tuple(int(part) for part in dali.__version__.split(".")[:2]) >= (2, 2)
+_operators = fn if _SEES_EXIF else fn.experimental
+decode, peek = _operators.decoders.image, _operators.peek_image_shape
+
+
+def float64(value: float) -> Any:
+    """Return a constant; the geometry is done in float64, since float32 misses some sizes by a pixel."""
+    return types.Constant(float(value), dtype=types.FLOAT64)
+
+
+def rounded(value: Any) -> Any:
+    """Round as Python's round() does."""
+    return (value + float64(ROUNDER)) - float64(ROUNDER)
+
+
+def letterboxed(image: Any, shape: Any) -> Any:
+    """Resize into the input, keeping the aspect ratio, with grey around it."""
+    gain = dmath.min(float64(HEIGHT) / shape[0], float64(WIDTH) / shape[1])
+    size = dmath.max(rounded(shape * gain), float64(1))
+    resized = fn.resize(
+        image,
+        size=fn.cast(size, dtype=types.FLOAT),
+        subpixel_scale=False,  # else the sampling grid is bent to the unrounded size
+        antialias=False,
+        interp_type=types.INTERP_LINEAR,
+    )
+    # Of an odd number of padding pixels the smaller half goes to the top and to the left: "truncate".
+    return normalised(resized, PAD_VALUE, crop=(HEIGHT, WIDTH), rounding="truncate", out_of_bounds_policy="pad")
+
+
+def center_cropped(image: Any, shape: Any) -> Any:
+    """Resize the short side to that of a square input and cut out the middle; stretch to one that is not square.
+
+    Only the part that is cut out is resized: a whole image of 1 x 5000 would take gigabytes.
+    """
+    part = {}
+    if HEIGHT == WIDTH:
+        side = float64(HEIGHT)
+        new = dmath.floor(side * shape / dmath.min(shape[0], shape[1]))
+        start = rounded((new - side) / float64(2))
+        part = {
+            "roi_start": fn.cast(start * shape / new, dtype=types.FLOAT),
+            "roi_end": fn.cast((start + side) * shape / new, dtype=types.FLOAT),
+        }
+    cropped = fn.resize(image, size=(HEIGHT, WIDTH), antialias=True, interp_type=types.INTERP_LINEAR, **part)
+    return normalised(cropped, 0)
+
+
+def normalised(image: Any, fill: float, **crop: Any) -> Any:
+    """Crop, pad, and bring into the network's type and layout, in one operator."""
+    if "crop" in crop:
+        crop |= {"crop_pos_x": 0.5, "crop_pos_y": 0.5}
+    if IS_UINT8:
+        return fn.crop_mirror_normalize(
+            image, dtype=types.UINT8, output_layout="HWC", mean=[0.0] * 3, std=[1.0] * 3, fill_values=[fill] * 3, **crop
+        )
+    fills = [fill / WHITE] * 3  # in units of the output
+    return fn.crop_mirror_normalize(
+        image, dtype=types.FLOAT, output_layout="CHW", mean=[0.0] * 3, std=[WHITE] * 3, fill_values=fills, **crop
+    )
+
+
+def graph(device: str) -> tuple[Any, Any]:
+    """Build the graph for ``gpu``, or its twin for ``cpu``, which differs in the operators' devices alone."""
+    grey = np.frombuffer(GREY_JPEG, np.uint8)
+    content = fn.external_source(name="checked_image", device="cpu", dtype=types.UINT8, ndim=1)
+    head = fn.slice(content, start=[0], shape=[3], axes=[0], out_of_bounds_policy="pad", fill_values=[0])
+    mark = fn.cast(head, dtype=types.INT32)
+    is_jpeg = (mark[0] == 0xFF) & (mark[1] == 0xD8) & (mark[2] == 0xFF)
+    if is_jpeg:  # noqa: SIM108  (DALI makes branches of the graph out of statements)
+        named = fn.copy(content)
+    else:
+        named = types.Constant(grey, device="cpu")
+    sides = peek(named)
+    height, width = sides[0], sides[1]
+    fits = (height > 0) & (width > 0) & (height <= MAX_SIDE) & (width <= MAX_SIDE) & (height * width <= MAX_PIXELS)
+    if fits:  # noqa: SIM108
+        admitted = fn.copy(named)
+    else:
+        admitted = types.Constant(grey, device="cpu")
+    shape = fn.cast(peek(admitted)[:2], dtype=types.FLOAT64)
+    # Fancy upsampling of the colours is libjpeg's default, but not nvJPEG's.
+    image = decode(
+        admitted,
+        device="mixed" if device == "gpu" else "cpu",
+        output_type=types.RGB,
+        jpeg_fancy_upsampling=True,
+    )
+    images = center_cropped(image, shape) if IS_CLASSIFIER else letterboxed(image, shape)
+    orig_shape = fn.cast(sides[:2] * fn.cast(is_jpeg & fits, dtype=types.INT64), dtype=types.INT32)
+    return images, orig_shape
+
+
+# No device here: a graph for the GPU then serializes on a machine without one, and the backend sets its own.
+@autoserialize
+@dali.pipeline_def(
+    batch_size=SETTINGS["max_batch_size"],
+    num_threads=2,
+    device_id=None,
+    prefetch_queue_depth=1,
+    enable_conditionals=True,
+    output_dtype=[types.UINT8 if IS_UINT8 else types.FLOAT, types.INT32],
+    output_ndim=[3, 1],
+)
+def preprocess(device: str = "gpu") -> tuple[Any, Any]:
+    """Return the pipeline."""
+    return graph(device)
