@@ -56,21 +56,25 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
     """Serve models whose inference requests ``answer`` replies to.
 
     Attributes:
+        url: Where it listens, once it does.
         configs: The configuration of each model, by name; change it before a client asks.
         ready: Whether models say that they are ready.
         refusal: If set, every call other than inference is refused with it.
         requests: The inference requests so far.
         headers: The metadata of each of them.
         config_calls: How often a configuration was asked.
+        damage: Changes every reply to an inference request before it is sent.
     """
 
     def __init__(self, configs: Mapping[str, model_config_pb2.ModelConfig], answer: Answer) -> None:
+        self.url = ""
         self.configs = dict(configs)
         self.ready = True
         self.refusal: Refusal | None = None
         self.requests: list[service_pb2.ModelInferRequest] = []
         self.headers: list[dict[str, str | bytes]] = []
         self.config_calls = 0
+        self.damage: Callable[[service_pb2.ModelInferResponse], None] = lambda _: None
         self._answer = answer
 
     def ModelInfer(self, request, context):  # noqa: N802  (the protocol's names, here and below)
@@ -81,7 +85,9 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
             arrays = self._answer(request)
         except Refusal as refusal:
             context.abort(refusal.status, refusal.text)
-        return _reply(request.model_name, arrays)
+        reply = _reply(request.model_name, arrays)
+        self.damage(reply)
+        return reply
 
     def ModelConfig(self, request, context):  # noqa: N802
         self.config_calls += 1
@@ -114,9 +120,13 @@ def _reply(name: str, arrays: Arrays) -> service_pb2.ModelInferResponse:
     reply = service_pb2.ModelInferResponse(model_name=name, model_version="1")
     for key, array in arrays.items():
         reply.outputs.add(name=key, datatype=np_to_triton_dtype(array.dtype), shape=array.shape)
-        content = serialize_byte_tensor(array).tobytes() if array.dtype == np.object_ else array.tobytes()
+        content = _bytes_tensor(array) if array.dtype == np.object_ else array.tobytes()
         reply.raw_output_contents.append(content)
     return reply
+
+
+def _bytes_tensor(array: npt.NDArray[np.object_]) -> bytes:
+    return serialize_byte_tensor(array).item() if array.size else b""
 
 
 @contextmanager
@@ -124,9 +134,9 @@ def serving(servicer: FakeTriton, *, workers: int = 4) -> Iterator[str]:
     """Serve on a free port; yield the address."""
     server = grpc.server(ThreadPoolExecutor(max_workers=workers))
     service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(servicer, server)
-    port = server.add_insecure_port("127.0.0.1:0")
+    servicer.url = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
     server.start()
     try:
-        yield f"127.0.0.1:{port}"
+        yield servicer.url
     finally:
         server.stop(grace=None).wait()

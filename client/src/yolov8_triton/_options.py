@@ -67,8 +67,8 @@ def _scalar(name: str, value: Any) -> bool | int | float | str:
 
 
 def _class_ids(classes: Any, labels: tuple[str, ...]) -> str:
-    listed = [classes] if isinstance(classes, int | str | np.integer) else list(classes)
     try:
+        listed = [classes] if isinstance(classes, int | str | np.integer) else list(classes)
         ids = [number for one in listed for number in (ids_of(one, labels) if isinstance(one, str) else [int(one)])]
     except (TypeError, ValueError) as exc:
         raise InvalidParameterError(f"'classes': {exc}") from exc

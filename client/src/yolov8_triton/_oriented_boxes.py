@@ -67,5 +67,5 @@ class OrientedBoxes(Objects):
         return {"xywhr": floats(self.xywhr), "xyxyxyxy": floats(self.xyxyxyxy)}
 
     def _coco_geometry(self) -> dict[str, list[Any]]:
-        polygons = floats(self.xyxyxyxy.reshape(len(self), -1))
+        polygons = floats(self.xyxyxyxy.reshape(len(self), 8))
         return {"segmentation": [[polygon] for polygon in polygons]}

@@ -68,4 +68,4 @@ class Poses(Objects):
 
     def _coco_geometry(self) -> dict[str, list[Any]]:
         points = np.concatenate([self.keypoints[..., :2], self.visibility[..., np.newaxis]], axis=-1)
-        return {"keypoints": floats(points.reshape(len(self), -1))}
+        return {"keypoints": floats(points.reshape(len(self), points.shape[1] * 3))}

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
@@ -105,7 +106,7 @@ def _unwrapped(answer: triton.InferResult, spec: TensorSpec) -> Array:
     expected = f"output {spec.name!r}: expected {spec.dtype.value} {[1, *spec.shape]} (-1: any)"
     try:
         array = answer.as_numpy(spec.name)
-    except (ValueError, InferenceServerException) as exc:
+    except (ValueError, struct.error, InferenceServerException) as exc:
         raise ContractError(f"{expected}, got bytes that don't fill the shape they came with: {exc}") from exc
     if array is None:
         raise ContractError(f"{expected}, got none")

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+
+from tests.fakes.answers import arrays, model
+from tests.fakes.fake_triton import Answer, FakeTriton, ensemble_config, serving
+from yolov8_contract.task import Task
+from yolov8_triton import Client
+
+Serve = Callable[..., FakeTriton]
+Connect = Callable[..., Client]
+
+NAME = "yolov8n"
+
+
+@pytest.fixture
+def serve() -> Iterator[Serve]:
+    """Start fake servers of one model each; their address is in ``url``."""
+    with ExitStack() as stack:
+
+        def start(task: Task = Task.DETECT, answer: Answer | None = None, *, count: int = 2) -> FakeTriton:
+            reply = answer or (lambda _: arrays(task, count))
+            fake = FakeTriton({NAME: ensemble_config(NAME, model(task))}, reply)
+            stack.enter_context(serving(fake))
+            return fake
+
+        yield start
+
+
+@pytest.fixture
+def connect() -> Iterator[Connect]:
+    """Open clients of a fake server."""
+    with ExitStack() as stack:
+
+        def open_client(fake: FakeTriton, **options: Any) -> Client:
+            return stack.enter_context(Client(fake.url, **{"model": NAME, **options}))
+
+        yield open_client

@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A client's life: connecting, knowing its model, being shared and being closed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import grpc
+import pytest
+
+from tests.fakes.answers import LABELS, model
+from tests.fakes.fake_triton import FakeTriton, Refusal, ensemble_config
+from tests.unit.client.conftest import Connect, Serve
+from yolov8_contract.task import Task
+from yolov8_triton import Client, ContractMismatchError, ServerDrainingError, ServerUnavailableError, WrongTaskError
+
+NOBODY = "127.0.0.1:1"
+
+
+def test_creating_a_client_asks_nobody() -> None:
+    with Client(NOBODY, model="yolov8n") as client:
+        assert repr(client) == "<Client: model 'yolov8n' at 127.0.0.1:1>"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        pytest.param({"url": "http://localhost:8000"}, "gRPC port", id="http-address"),
+        pytest.param({"url": ""}, "empty", id="no-address"),
+        pytest.param({"timeout_s": 0}, "above 0", id="no-time"),
+        pytest.param({"timeout_s": -1.0}, "above 0", id="negative-time"),
+        pytest.param({"timeout_s": float("nan")}, "above 0", id="no-number"),
+    ],
+)
+def test_arguments_that_can_not_be_right_are_refused_at_once(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Client(**arguments)
+
+
+def test_an_address_may_name_its_scheme(serve: Serve) -> None:
+    fake = serve()
+
+    with Client(f"grpc://{fake.url}/") as client:
+        assert client.task is Task.DETECT
+
+
+def test_the_model_is_described_by_the_server(serve: Serve, connect: Connect) -> None:
+    client = connect(serve(Task.POSE))
+
+    assert client.info() == model(Task.POSE)
+    assert client.task is Task.POSE
+    assert client.labels == LABELS
+
+
+def test_threads_that_share_a_client_ask_for_the_model_once(serve: Serve, connect: Connect) -> None:
+    fake = serve()
+    client = connect(fake)
+
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        found = list(pool.map(client.detect, [b"an image"] * 40))
+
+    assert [len(one) for one in found] == [2] * 40
+    assert fake.config_calls == 1
+
+
+def test_a_model_that_could_not_be_asked_about_is_asked_again(serve: Serve, connect: Connect) -> None:
+    fake = serve()
+    client = connect(fake)
+    fake.refusal = Refusal(grpc.StatusCode.UNAVAILABLE, "Socket closed")
+    with pytest.raises(ServerUnavailableError):
+        client.detect(b"an image")
+    fake.refusal = None
+
+    assert len(client.detect(b"an image")) == 2
+
+
+@pytest.mark.parametrize("asked", [task for task in Task if task is not Task.SEGMENT], ids=lambda task: task.value)
+def test_another_task_than_the_model_s_is_refused_with_the_one_it_serves(
+    serve: Serve, connect: Connect, asked: Task
+) -> None:
+    fake = serve(Task.SEGMENT)
+    verb = getattr(connect(fake), asked.value)
+
+    with pytest.raises(WrongTaskError, match=rf"serves 'segment', not '{asked.value}': call segment\(\)"):
+        verb(b"an image")
+
+    assert not fake.requests
+
+
+def test_a_closed_client_says_so(serve: Serve) -> None:
+    client = Client(serve().url)
+    client.detect(b"an image")
+    client.close()
+    client.close()
+
+    with pytest.raises(RuntimeError, match="this client is closed: model 'yolov8n' at"):
+        client.detect(b"an image")
+
+
+def test_a_ready_model_is_ready(serve: Serve, connect: Connect) -> None:
+    assert connect(serve()).is_ready()
+
+
+def not_ready(fake: FakeTriton) -> None:
+    fake.ready = False
+
+
+def draining(fake: FakeTriton) -> None:
+    fake.refusal = Refusal(grpc.StatusCode.UNAVAILABLE, "Server exiting")
+
+
+def unknown(fake: FakeTriton) -> None:
+    fake.configs.clear()
+
+
+@pytest.mark.parametrize("state", [not_ready, draining, unknown])
+def test_a_model_that_takes_no_requests_is_not_ready(
+    serve: Serve, connect: Connect, state: Callable[[FakeTriton], None]
+) -> None:
+    fake = serve()
+    state(fake)
+
+    assert not connect(fake).is_ready()
+
+
+def test_a_server_that_is_away_is_not_ready() -> None:
+    with Client(NOBODY) as client:
+        assert not client.is_ready()
+
+
+def test_a_model_of_the_contract_passes_the_check(serve: Serve, connect: Connect) -> None:
+    connect(serve()).check()
+
+
+def test_a_model_that_is_not_ready_fails_the_check(serve: Serve, connect: Connect) -> None:
+    fake = serve()
+    fake.ready = False
+
+    with pytest.raises(ServerDrainingError, match="the model is not ready"):
+        connect(fake).check()
+
+
+def renamed_output(config: Any) -> None:
+    config.output[1].name = "boxes"
+
+
+def other_dims(config: Any) -> None:
+    config.output[1].dims[1] = 6
+
+
+def no_batches(config: Any) -> None:
+    config.max_batch_size = 0
+
+
+def no_labels(config: Any) -> None:
+    del config.parameters["labels"]
+
+
+def newer_contract(config: Any) -> None:
+    config.parameters["contract_version"].string_value = "2"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        pytest.param(renamed_output, "boxes TYPE_FP32 [-1, 4]", id="renamed-output"),
+        pytest.param(other_dims, "detection_boxes TYPE_FP32 [-1, 6]", id="other-dims"),
+        pytest.param(no_batches, "max_batch_size: expected 1, got 0", id="no-batch-axis"),
+        pytest.param(no_labels, "parameter 'labels' is missing", id="no-labels"),
+        pytest.param(newer_contract, "contract_version is 2, this code speaks 1", id="newer-contract"),
+    ],
+)
+def test_a_model_that_differs_from_the_contract_fails_the_check(
+    serve: Serve, connect: Connect, change: Callable[[Any], None], message: str
+) -> None:
+    fake = serve()
+    change(fake.configs["yolov8n"])
+
+    with pytest.raises(ContractMismatchError) as caught:
+        connect(fake).check()
+
+    assert message in str(caught.value)
+
+
+def test_the_models_of_a_server_are_its_ready_ensembles_of_the_contract(serve: Serve, connect: Connect) -> None:
+    fake = serve()
+    fake.configs["yolov8n-pose"] = ensemble_config("yolov8n-pose", model(Task.POSE))
+    member = ensemble_config("yolov8n_postprocess", model(Task.DETECT))
+    member.platform, member.backend = "", "python"
+    stranger = ensemble_config("other", model(Task.DETECT))
+    stranger.parameters.clear()
+    fake.configs |= {"yolov8n_postprocess": member, "other": stranger}
+
+    assert connect(fake).models() == {"yolov8n": model(Task.DETECT), "yolov8n-pose": model(Task.POSE)}

@@ -1,0 +1,206 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which error each answer of a server becomes. The texts are Triton's own."""
+
+from __future__ import annotations
+
+import socket
+import threading
+
+import grpc
+import pytest
+
+import yolov8_triton as yt
+from tests.fakes.answers import arrays
+from tests.fakes.fake_triton import refusing
+from tests.unit.client.conftest import Connect, Serve
+from yolov8_contract.task import Task
+
+Status = grpc.StatusCode
+
+CASES = [
+    pytest.param(
+        Status.INVALID_ARGUMENT,
+        "in ensemble 'yolov8n', invalid image: 3 bytes are none of jpeg, png, webp, bmp",
+        yt.InvalidImageError,
+        ": invalid image: 3 bytes are none of",
+        id="bad-image",
+    ),
+    pytest.param(
+        Status.INVALID_ARGUMENT,
+        "in ensemble 'yolov8n', invalid parameter: 'conf' must be a number from 0 to 1, got 2",
+        yt.InvalidParameterError,
+        ": invalid parameter: 'conf' must be",
+        id="bad-parameter",
+    ),
+    pytest.param(
+        Status.INVALID_ARGUMENT,
+        "[request id: <id_unknown>] inference request batch-size must be <= 1 for 'yolov8n'",
+        yt.InvalidInputError,
+        "batch-size must be",
+        id="bad-otherwise",
+    ),
+    pytest.param(
+        Status.INVALID_ARGUMENT,
+        "[request id: <id_unknown>] unexpected inference input 'image' for model 'yolov8n'",
+        yt.ContractMismatchError,
+        "export the model with the same release",
+        id="no-such-tensor",
+    ),
+    pytest.param(
+        Status.INVALID_ARGUMENT,
+        "[request id: <id_unknown>] unexpected shape for input 'image' for model 'yolov8n'. Expected [1,3]",
+        yt.ContractMismatchError,
+        "export the model with the same release",
+        id="other-tensor-shape",
+    ),
+    pytest.param(
+        Status.UNAVAILABLE,
+        "Exceeds maximum queue size",
+        yt.ServerOverloadedError,
+        "keep fewer requests in flight",
+        id="queue-full",
+    ),
+    pytest.param(
+        Status.UNAVAILABLE,
+        "in ensemble 'yolov8n', Exceeds maximum queue size",
+        yt.ServerOverloadedError,
+        "try again later",
+        id="member-s-queue-full",
+    ),
+    pytest.param(
+        Status.UNAVAILABLE,
+        "in ensemble 'yolov8n', Request timeout expired",
+        yt.ServerOverloadedError,
+        "try again later",
+        id="too-long-in-the-queue",
+    ),
+    pytest.param(
+        Status.UNAVAILABLE,
+        "This protocol is restricted, expecting header 'triton-grpc-protocol-infer-key'",
+        yt.AccessRefusedError,
+        "Client(..., headers={",
+        id="restricted",
+    ),
+    pytest.param(
+        Status.UNAVAILABLE,
+        "Server is stopping, scheduler for model has stopped accepting new inference requests",
+        yt.ServerDrainingError,
+        "use another server",
+        id="scheduler-stopped",
+    ),
+    pytest.param(
+        Status.UNAVAILABLE,
+        "GRPC server is shutting down and has stopped accepting new requests.",
+        yt.ServerDrainingError,
+        "use another server",
+        id="grpc-shutting-down",
+    ),
+    pytest.param(Status.UNAVAILABLE, "Server exiting", yt.ServerDrainingError, "use another server", id="exiting"),
+    pytest.param(
+        Status.UNAVAILABLE,
+        "Request for unknown model: 'yolov8n' version 1 is not at ready state",
+        yt.ServerDrainingError,
+        "wait until the model is loaded",
+        id="version-not-ready",
+    ),
+    pytest.param(
+        Status.NOT_FOUND,
+        "Request for unknown model: 'yolov8n' has no available versions",
+        yt.ServerDrainingError,
+        "use another server",
+        id="drained",
+    ),
+    pytest.param(Status.CANCELLED, "CANCELLED", yt.ServerDrainingError, "use another server", id="cancelled-there"),
+    pytest.param(
+        Status.UNAVAILABLE,
+        "recvmsg:Connection reset by peer",
+        yt.ServerUnavailableError,
+        "is the server up",
+        id="died-meanwhile",
+    ),
+    pytest.param(
+        Status.UNIMPLEMENTED, "", yt.ServerUnavailableError, "what answers there is not Triton", id="another-server"
+    ),
+    pytest.param(
+        Status.NOT_FOUND,
+        "Request for unknown model: 'yolov8n' is not found",
+        yt.ModelNotFoundError,
+        "`yolov8-triton models` lists",
+        id="unknown-model",
+    ),
+    pytest.param(Status.DEADLINE_EXCEEDED, "", yt.DeadlineExceededError, "no answer within 10 s", id="deadline-there"),
+    pytest.param(Status.UNAUTHENTICATED, "no token", yt.AccessRefusedError, "headers={", id="proxy-wants-token"),
+    pytest.param(Status.PERMISSION_DENIED, "not yours", yt.AccessRefusedError, "headers={", id="proxy-denies"),
+    pytest.param(
+        Status.INTERNAL, "onnx runtime error 6", yt.YoloTritonError, "INTERNAL: onnx runtime error 6", id="internal"
+    ),
+    pytest.param(Status.UNKNOWN, "oh", yt.YoloTritonError, "see the server's log", id="anything-else"),
+]
+
+
+@pytest.mark.parametrize(("status", "text", "error", "message"), CASES)
+def test_each_answer_has_its_error(
+    serve: Serve, connect: Connect, status: Status, text: str, error: type[Exception], message: str
+) -> None:
+    fake = serve(answer=refusing(status, text))
+
+    with pytest.raises(yt.YoloTritonError) as caught:
+        connect(fake).detect(b"an image")
+
+    assert type(caught.value) is error
+    assert str(caught.value).startswith(f"model 'yolov8n' at {fake.url}: ")
+    assert message in str(caught.value)
+    assert caught.value.__cause__ is not None
+
+
+def test_every_error_of_the_tree_is_reached() -> None:
+    leaves = {name for name in yt.__all__ if name.endswith("Error")}
+
+    # The task is compared by the client itself.
+    assert leaves - {case.values[2].__name__ for case in CASES} == {"WrongTaskError"}
+
+
+@pytest.mark.parametrize(
+    ("error", "base"),
+    [
+        pytest.param(yt.InvalidImageError, yt.InvalidInputError, id="image"),
+        pytest.param(yt.InvalidParameterError, yt.InvalidInputError, id="parameter"),
+        pytest.param(yt.ServerDrainingError, yt.ServerUnavailableError, id="draining"),
+        pytest.param(yt.ServerOverloadedError, yt.YoloTritonError, id="overload-is-not-dead"),
+    ],
+)
+def test_the_tree_is_as_documented(error: type[Exception], base: type[Exception]) -> None:
+    assert error.__bases__ == (base,)
+
+
+def test_an_address_where_nobody_listens_is_unavailable() -> None:
+    with socket.socket() as taken:  # bound and not listening: nobody else gets the port
+        taken.bind(("127.0.0.1", 0))
+        url = f"127.0.0.1:{taken.getsockname()[1]}"
+        with yt.Client(url) as client, pytest.raises(yt.ServerUnavailableError, match=r"is this its gRPC port \(8001"):
+            client.detect(b"an image")
+
+
+def test_a_slow_answer_ends_at_the_deadline(serve: Serve, connect: Connect) -> None:
+    over = threading.Event()
+
+    def wait(_: object) -> dict[str, object]:
+        over.wait(timeout=30)
+        return arrays(Task.DETECT)
+
+    client = connect(serve(answer=wait))
+    client.info()
+    try:
+        with pytest.raises(yt.DeadlineExceededError, match=r"no answer within 0\.2 s; raise timeout_s"):
+            client.detect(b"an image", timeout_s=0.2)
+    finally:
+        over.set()
+
+
+def test_a_server_that_accepts_and_says_nothing_ends_at_the_deadline() -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        url = f"127.0.0.1:{silent.getsockname()[1]}"
+        with yt.Client(url, timeout_s=0.2) as client, pytest.raises(yt.DeadlineExceededError, match=r"0\.2 s"):
+            client.info()

@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What may be given as an image, and the bytes that travel for it."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from PIL import Image
+
+from tests.fakes.fake_triton import FakeTriton
+from tests.unit.client.conftest import Connect, Serve
+from yolov8_triton import InvalidImageError
+
+CONTENT = b"\xff\xd8 the bytes of a file"
+
+
+def sent(fake: FakeTriton) -> bytes:
+    (content,) = fake.requests[-1].raw_input_contents
+    return bytes(content)
+
+
+def pixels(fake: FakeTriton) -> npt.NDArray[np.uint8]:
+    with Image.open(io.BytesIO(sent(fake))) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+def gradient() -> npt.NDArray[np.uint8]:
+    """Return 40 x 30 pixels of which no two channels are alike."""
+    rows, columns = np.mgrid[0:30, 0:40]
+    return np.stack([rows * 8, columns * 6, rows * 0 + 200], axis=-1).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        pytest.param(bytes, id="bytes"),
+        pytest.param(bytearray, id="bytearray"),
+        pytest.param(memoryview, id="memoryview"),
+        pytest.param(io.BytesIO, id="file-object"),
+    ],
+)
+def test_bytes_travel_as_they_are(serve: Serve, connect: Connect, wrap: Any) -> None:
+    fake = serve()
+
+    connect(fake).detect(wrap(CONTENT))
+
+    assert sent(fake) == CONTENT
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+def test_a_file_travels_as_it_is(serve: Serve, connect: Connect, kind: Any, tmp_path: Path) -> None:
+    fake = serve()
+    (tmp_path / "image.jpg").write_bytes(CONTENT)
+
+    connect(fake).detect(kind(tmp_path / "image.jpg"))
+
+    assert sent(fake) == CONTENT
+
+
+def test_a_missing_file_is_python_s_own_error(serve: Serve, connect: Connect, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        connect(serve()).detect(tmp_path / "none.jpg")
+
+
+@pytest.mark.parametrize("channels", ["RGB", "BGR"])
+def test_an_array_travels_without_loss_as_bmp(serve: Serve, connect: Connect, channels: Any) -> None:
+    fake = serve()
+    rgb = gradient()
+
+    connect(fake, array_format="bmp").detect(rgb if channels == "RGB" else rgb[..., ::-1], channels=channels)
+
+    assert sent(fake)[:2] == b"BM"
+    np.testing.assert_array_equal(pixels(fake), rgb)
+
+
+def test_an_array_travels_as_jpeg_unless_told_otherwise(serve: Serve, connect: Connect) -> None:
+    fake = serve()
+
+    connect(fake).detect(gradient(), channels="RGB")
+
+    assert sent(fake)[:2] == b"\xff\xd8"
+    assert np.abs(pixels(fake).astype(int) - gradient()).max() <= 8
+
+
+def test_a_grey_array_needs_no_channels(serve: Serve, connect: Connect) -> None:
+    fake = serve()
+    grey = gradient()[..., 0]
+
+    connect(fake, array_format="bmp").detect(grey)
+
+    np.testing.assert_array_equal(pixels(fake), np.repeat(grey[..., np.newaxis], 3, axis=-1))
+
+
+def test_a_pil_image_travels_as_displayed(serve: Serve, connect: Connect) -> None:
+    fake = serve()
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by a quarter, clockwise
+    file = io.BytesIO()
+    Image.fromarray(gradient()).save(file, "PNG", exif=exif)
+
+    connect(fake, array_format="bmp").detect(Image.open(file))
+
+    np.testing.assert_array_equal(pixels(fake), np.rot90(gradient(), -1))
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        pytest.param(np.zeros((4, 4, 3), np.float32), r"must be uint8 .* got float32 \(4, 4, 3\)", id="float"),
+        pytest.param(np.zeros((4, 4, 4), np.uint8), r"got uint8 \(4, 4, 4\)", id="four-channels"),
+        pytest.param(np.zeros((1, 4, 4, 3), np.uint8), r"got uint8 \(1, 4, 4, 3\)", id="batch"),
+        pytest.param(np.zeros((0, 4, 3), np.uint8), "has no pixels", id="empty"),
+    ],
+)
+def test_an_array_that_is_no_image_is_refused(
+    serve: Serve, connect: Connect, array: npt.NDArray[Any], message: str
+) -> None:
+    with pytest.raises(InvalidImageError, match=message):
+        connect(serve()).detect(array, channels="RGB")
+
+
+@pytest.mark.parametrize(
+    ("image", "options", "message"),
+    [
+        pytest.param(gradient(), {}, "give channels='RGB' or", id="array-without-channels"),
+        pytest.param(gradient(), {"channels": "GBR"}, "got 'GBR'", id="unknown-channels"),
+        pytest.param(7, {}, "an image is a path, bytes", id="number"),
+    ],
+)
+def test_what_can_not_be_an_image_is_a_type_error(
+    serve: Serve, connect: Connect, image: Any, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(TypeError, match=message):
+        connect(serve()).detect(image, **options)

@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What goes over the wire."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.unit.client.conftest import Connect, Serve
+from yolov8_triton import InvalidParameterError
+
+
+def test_the_bytes_of_an_image_travel_as_they_are(serve: Serve, connect: Connect) -> None:
+    fake = serve()
+
+    connect(fake).detect(b"\xff\xd8 an image")
+
+    (request,) = fake.requests
+    (tensor,) = request.inputs
+    assert (tensor.name, tensor.datatype, list(tensor.shape)) == ("image", "UINT8", [1, 11])
+    assert list(request.raw_input_contents) == [b"\xff\xd8 an image"]
+
+
+def test_parameters_that_were_not_given_are_left_to_the_deployment(serve: Serve, connect: Connect) -> None:
+    fake = serve()
+
+    connect(fake).detect(b"", conf=None, timeout_s=5)
+
+    assert not fake.requests[0].parameters
+
+
+@pytest.mark.parametrize(
+    ("thresholds", "field", "value"),
+    [
+        pytest.param({"conf": 0.3}, "double_param", 0.3, id="conf"),
+        pytest.param({"conf": np.float32(0.5)}, "double_param", 0.5, id="conf-of-numpy"),
+        pytest.param({"iou": 1}, "int64_param", 1, id="iou-as-int"),
+        pytest.param({"max_det": 7}, "int64_param", 7, id="max_det"),
+        pytest.param({"max_det": np.int64(7)}, "int64_param", 7, id="max_det-of-numpy"),
+        pytest.param({"agnostic": True}, "bool_param", True, id="agnostic"),
+        pytest.param({"agnostic": False}, "bool_param", False, id="not-agnostic"),
+        pytest.param({"classes": [2, 0]}, "string_param", "2,0", id="class-ids"),
+        pytest.param({"classes": np.array([1, 2])}, "string_param", "1,2", id="class-ids-of-numpy"),
+        pytest.param({"classes": 1}, "string_param", "1", id="one-class-id"),
+        pytest.param({"classes": "bus"}, "string_param", "1", id="one-class-name"),
+        pytest.param({"classes": ("stop sign", 0)}, "string_param", "2,0", id="class-name-and-id"),
+        pytest.param({"classes": {"bus"}}, "string_param", "1", id="set-of-class-names"),
+    ],
+)
+def test_a_threshold_travels_as_a_request_parameter(
+    serve: Serve, connect: Connect, thresholds: dict[str, Any], field: str, value: Any
+) -> None:
+    fake = serve()
+
+    connect(fake).detect(b"", **thresholds)
+
+    parameters = fake.requests[0].parameters
+    assert list(parameters) == list(thresholds)
+    (parameter,) = parameters.values()
+    assert parameter.WhichOneof("parameter_choice") == field
+    assert getattr(parameter, field) == value
+
+
+@pytest.mark.parametrize(
+    ("thresholds", "message"),
+    [
+        pytest.param({"classes": "buss"}, "did you mean 'bus'?", id="class-name-misspelt"),
+        pytest.param({"classes": ["xyz"]}, "it has 'person', 'bus', 'stop sign'", id="unknown-class-name"),
+        pytest.param({"classes": [None]}, "'classes': ", id="class-of-no-kind"),
+        pytest.param({"classes": 0.5}, "'classes': ", id="classes-as-float"),
+        pytest.param({"conf": [0.5]}, "'conf' must be a number or a truth value, got [0.5]", id="conf-as-list"),
+    ],
+)
+def test_a_value_that_can_not_travel_is_refused_before_it_does(
+    serve: Serve, connect: Connect, thresholds: dict[str, Any], message: str
+) -> None:
+    fake = serve()
+
+    with pytest.raises(InvalidParameterError) as caught:
+        connect(fake).detect(b"", **thresholds)
+
+    assert message in str(caught.value)
+    assert f"model 'yolov8n' at {fake.url}: " in str(caught.value)
+    assert not fake.requests
+
+
+def test_an_option_that_is_not_known_is_a_type_error(serve: Serve, connect: Connect) -> None:
+    client = connect(serve())
+
+    with pytest.raises(TypeError, match="unexpected keyword argument 'confidence'; thresholds are conf, iou,"):
+        client.detect(b"", confidence=0.5)
+
+
+def test_headers_go_with_every_request(serve: Serve, connect: Connect) -> None:
+    fake = serve()
+
+    connect(fake, headers={"triton-grpc-protocol-infer-key": "secret"}).detect(b"")
+
+    assert fake.headers[0]["triton-grpc-protocol-infer-key"] == "secret"
+
+
+def test_the_named_model_is_asked(serve: Serve, connect: Connect) -> None:
+    fake = serve()
+    fake.configs["other"] = fake.configs["yolov8n"]
+
+    connect(fake, model="other").detect(b"")
+
+    assert fake.requests[0].model_name == "other"
