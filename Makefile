@@ -24,11 +24,13 @@ setup: $(VENV)/ready ## Make .venv with everything in it, at the locked versions
 
 # Without --no-deps pip would put Ultralytics' GUI build of OpenCV over the headless one; the lock is complete.
 $(VENV)/ready: requirements.lock client/pyproject.toml export/pyproject.toml server/pyproject.toml
-	@$(PYTHON) -c 'import platform, sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 12) else \
+	@test "$$(uname -sm)" = "Linux x86_64" || { echo "setup needs Linux on x86-64, this is $$(uname -sm)" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 12) else \
 	    f"setup needs Python 3.11 or 3.12, $(PYTHON) is {v[0]}.{v[1]}: make setup PYTHON=/path/to/python3.11")'
 	$(PYTHON) -m venv --clear $(VENV)
 	@echo "Installing the locked packages (some 5 GB with torch; a few minutes) ..."
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --no-deps --require-hashes \
+	    -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
 	    -e client -e export -e server
 	@touch $@
