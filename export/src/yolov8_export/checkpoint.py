@@ -20,10 +20,12 @@ import torch
 from ultralytics.nn.autobackend import check_class_names
 from ultralytics.nn.tasks import torch_safe_load
 
+from yolov8_contract.served_model import ServedModel
 from yolov8_contract.task import Task
-from yolov8_export.errors import UnsupportedError, WeightsError
+from yolov8_export.errors import OptionError, UnsupportedError, WeightsError
+from yolov8_export.facts import Facts
 from yolov8_export.families import task_of_head
-from yolov8_export.imgsz import Size
+from yolov8_export.imgsz import Size, check_stride
 from yolov8_export.source import Source, sha256_of
 
 DEFAULT_IMGSZ = 640
@@ -50,6 +52,23 @@ class Checkpoint:
     stride: int
     imgsz: Size
     source: Source
+
+    def served_model(self, facts: Facts) -> ServedModel:
+        """Return what is served, once what the user says fits it.
+
+        Raises:
+            OptionError: It doesn't.
+        """
+        for option, said, wanted in (
+            ("--task", self.task, facts.task),
+            ("--kpt-shape", self.kpt_shape, facts.kpt_shape),
+            ("--labels: number of classes", len(self.labels), facts.labels and len(facts.labels)),
+        ):
+            if wanted is not None and wanted != said:
+                raise OptionError(f"{option}: {self.source.path} says of itself {said}, got {wanted}")
+        imgsz = facts.imgsz or self.imgsz
+        check_stride(imgsz, self.stride)
+        return ServedModel(task=self.task, labels=facts.labels or self.labels, imgsz=imgsz, kpt_shape=self.kpt_shape)
 
     def run(self, images: npt.NDArray[np.float32]) -> list[npt.NDArray[np.float32]]:
         """Return the outputs of the model as it was loaded for ``(n, 3, h, w)`` images in [0, 1]."""

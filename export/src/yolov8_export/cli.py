@@ -3,37 +3,49 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import typer
 from rich.console import Console
 
+from yolov8_contract.errors import ConfigError
 from yolov8_contract.image_header import DEFAULT_MAX_BYTES, DEFAULT_MAX_PIXELS, ImageLimits
 from yolov8_contract.parameters import DEFAULT_MAX_DET_LIMIT, RequestParameters
 from yolov8_export import options
 from yolov8_export.deployment import Deployment
-from yolov8_export.download import download_weights
 from yolov8_export.errors import ExportError, OptionError, WeightsNotFoundError
+from yolov8_export.facts import DEFAULT_OPSET, Facts, check_opset, parse_classes, parse_kpt_shape, parse_labels
 from yolov8_export.imgsz import parse_imgsz
-from yolov8_export.pipeline import DEFAULT_OPSET, Facts, export
-from yolov8_export.progress import Progress
-from yolov8_export.repository import Target
+from yolov8_export.target import Target
 from yolov8_export.weights import find_weights
 
-app = typer.Typer(
-    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="YOLOv8 weights to Triton models."
-)
+# What is imported inside the commands takes a second, and --help should not.
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+REPOSITORY = Path("repository")
 
 
-@app.command("export")
-def export_command(
+@app.callback()
+def _app() -> None:
+    """YOLOv8 weights in, a Triton model repository out."""
+
+
+@app.command("export", cls=options.ExportCommand)
+def _export(
     weights: options.Weights,
     name: options.Name = None,
-    repository: options.Repository = Path("repository"),
+    repository: options.Repository = REPOSITORY,
     version: options.Version = None,
+    as_json: options.AsJson = False,
     imgsz: options.Imgsz = None,
+    task: options.TaskOption = None,
+    labels: options.Labels = None,
+    kpt_shape: options.KptShape = None,
     opset: options.Opset = DEFAULT_OPSET,
     max_batch_size: options.MaxBatchSize = 8,
     instances: options.Instances = 2,
@@ -44,10 +56,19 @@ def export_command(
     iou: options.Iou = 0.7,
     max_det: options.MaxDet = 300,
     max_det_limit: options.MaxDetLimit = DEFAULT_MAX_DET_LIMIT,
+    classes: options.Classes = None,
+    agnostic: options.Agnostic = False,
     max_pixels: options.MaxPixels = DEFAULT_MAX_PIXELS,
     max_bytes: options.MaxBytes = DEFAULT_MAX_BYTES,
 ) -> None:
     """Write a model repository that serves WEIGHTS."""
+    from yolov8_export.download import download_weights
+    from yolov8_export.pipeline import export
+    from yolov8_export.progress import Progress
+    from yolov8_export.summary import print_report
+
+    check_opset(opset)
+    ids = parse_classes(classes) if classes else None
     deployment = Deployment(
         max_batch_size=max_batch_size,
         instances=instances,
@@ -55,34 +76,55 @@ def export_command(
         queue_size=queue_size,
         queue_delay_us=queue_delay_us,
         limits=ImageLimits(max_pixels=max_pixels, max_bytes=max_bytes),
-        defaults=RequestParameters(conf=conf, iou=iou, max_det=max_det),
+        defaults=RequestParameters(conf=conf, iou=iou, max_det=max_det, classes=ids, agnostic=agnostic),
         max_det_limit=max_det_limit,
     )
-    folder = os.environ.get("YOLOV8_WEIGHTS_DIR")
-    offline = os.environ.get("YOLO_OFFLINE", "").lower() in {"1", "true"}
-    path = find_weights(
-        weights, folder=Path(folder) if folder else None, download=None if offline else download_weights
+    facts = Facts(
+        imgsz=parse_imgsz(imgsz) if imgsz else None,
+        task=task,
+        labels=parse_labels(labels) if labels else None,
+        kpt_shape=parse_kpt_shape(kpt_shape) if kpt_shape else None,
     )
-    report = export(
-        path,
-        Target(repository=repository, name=name or path.stem, version=version),
-        facts=Facts(imgsz=parse_imgsz(imgsz) if imgsz else None),
-        deployment=deployment,
-        opset=opset,
-        progress=Progress(Console(stderr=True)),
-    )
-    Console().print(report.verification)
+    folder = Path(os.environ["YOLOV8_WEIGHTS_DIR"]) if os.environ.get("YOLOV8_WEIGHTS_DIR") else None
+    offline = os.environ.get("YOLO_OFFLINE", "").lower() in {"1", "true", "yes", "on"}
+    path = find_weights(weights, folder=folder, download=None if offline else download_weights)
+    target = Target(repository=repository, name=path.stem if name is None else name, version=version)
+    progress = Progress(Console(stderr=True))
+    report = export(path, target, facts=facts, deployment=deployment, opset=opset, progress=progress)
+    if as_json:
+        typer.echo(json.dumps(report.to_json(), indent=2, ensure_ascii=False))
+    else:
+        print_report(report, Console())
 
 
 @app.command("check")
-def check_command() -> None:
-    """Check a model repository offline."""
+def _check(repository: options.CheckedRepository, as_json: options.AsJson = False) -> None:
+    """Check a model repository without a server; the exit code is 1 where something is wrong."""
+    from yolov8_export.check import check_repository
+    from yolov8_export.summary import print_checked
+
+    checked = check_repository(repository)
+    if as_json:
+        typer.echo(json.dumps(checked.to_json(), indent=2, ensure_ascii=False))
+    else:
+        print_checked(checked, Console())
+    raise typer.Exit(1 if checked.findings else 0)
 
 
-def main() -> None:
-    """Run the command line and exit."""
+@app.command("reference")
+def _reference(repository: Path = Path("model_repository")) -> None:
+    """Write the reference deployment's configurations anew, as they are committed."""
+    from yolov8_export.reference import write_reference
+
+    for path in write_reference(repository):
+        typer.echo(path)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit: 1 for an error, 2 for a wrong option, 3 for weights that can't be had."""
+    logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
     try:
-        app(standalone_mode=True)
-    except ExportError as exc:
+        app(arguments)
+    except (ExportError, ConfigError) as exc:
         typer.echo(f"error: {exc}", err=True)
-        sys.exit({OptionError: 2, WeightsNotFoundError: 3}.get(type(exc), 1))
+        sys.exit(3 if isinstance(exc, WeightsNotFoundError) else 2 if isinstance(exc, OptionError | ConfigError) else 1)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2 as pb
 
 from yolov8_contract import signature
@@ -26,11 +25,6 @@ CONTRACT_VERSION = "contract_version"
 
 LATEST = -1
 """The version that an ensemble asks its members for."""
-
-
-def render(config: pb.ModelConfig) -> str:
-    """Return the text of ``config.pbtxt``."""
-    return str(text_format.MessageToString(config, as_utf8=True, use_short_repeated_primitives=True))
 
 
 def served_configs(
@@ -106,14 +100,22 @@ def _ensemble(name: str, model: ServedModel, members: Iterable[pb.ModelConfig]) 
         input=_inputs(tensors.inputs),
         output=_outputs(tensors.outputs),
     )
-    for member in members:
-        step = config.ensemble_scheduling.step.add(model_name=member.name, model_version=LATEST)
-        for tensor in member.input:
-            step.input_map[tensor.name] = tensor.name
-        for tensor in member.output:
-            step.output_map[tensor.name] = _in_ensemble(tensor.name, model.task)
+    config.ensemble_scheduling.step.extend(ensemble_steps(members, model.task))
     _set_parameters(config, model.to_parameters())
     return config
+
+
+def ensemble_steps(members: Iterable[pb.ModelConfig], task: Task) -> list[pb.ModelEnsembling.Step]:
+    """Return how an ensemble hands its members' tensors on: under their own names."""
+    return [
+        pb.ModelEnsembling.Step(
+            model_name=member.name,
+            model_version=LATEST,
+            input_map={tensor.name: tensor.name for tensor in member.input},
+            output_map={tensor.name: _in_ensemble(tensor.name, task) for tensor in member.output},
+        )
+        for member in members
+    ]
 
 
 def _in_ensemble(output: str, task: Task) -> str:

@@ -6,6 +6,7 @@
   - WeightsNotFoundError  the weights are nowhere to be had
   - WeightsError          there is a file, but it can't be read, or not safely
   - UnsupportedError      a model that can be read and that this project does not serve
+  - RunError              ONNX Runtime can't load or run a network
   - VerificationError     the ONNX network does not give what its source gives
   - RepositoryError       the model repository can't take the model
 """
@@ -31,6 +32,10 @@ class WeightsError(ExportError):
 
 class UnsupportedError(ExportError):
     """The model can be read, and this project does not serve it."""
+
+
+class RunError(ExportError):
+    """ONNX Runtime can't load or run a network."""
 
 
 class VerificationError(ExportError):

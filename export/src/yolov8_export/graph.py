@@ -36,12 +36,13 @@ class GraphTensor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Graph:
-    """Inputs, outputs and versions of an ONNX file."""
+    """Inputs, outputs and versions of an ONNX file; ``precision`` is fp32, fp16 or int8."""
 
     inputs: tuple[GraphTensor, ...]
     outputs: tuple[GraphTensor, ...]
     opset: int
     ir_version: int
+    precision: str
     metadata: dict[str, str]
 
     @property
@@ -62,6 +63,7 @@ def read_graph(model: onnx.ModelProto) -> Graph:
         outputs=tuple(_tensor(value) for value in model.graph.output),
         opset=max(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")),
         ir_version=model.ir_version,
+        precision=_precision(model),
         metadata={entry.key: entry.value for entry in model.metadata_props},
     )
 
@@ -94,6 +96,14 @@ def _tensor(value: onnx.ValueInfoProto) -> GraphTensor:
     kind = value.type.tensor_type
     dims = tuple(dim.dim_value if dim.HasField("dim_value") else dim.dim_param or "?" for dim in kind.shape.dim)
     return GraphTensor(value.name, onnx.TensorProto.DataType.Name(kind.elem_type), dims)
+
+
+def _precision(model: onnx.ModelProto) -> str:
+    """What most of the arithmetic is done in; inputs and outputs may be of another type."""
+    if any(node.op_type == "QuantizeLinear" for node in model.graph.node):
+        return "int8"
+    half = any(weight.data_type == onnx.TensorProto.FLOAT16 for weight in model.graph.initializer)
+    return "fp16" if half else "fp32"
 
 
 def _number(tensor: GraphTensor, dim: Dim) -> int:

@@ -17,7 +17,6 @@ from yolov8_export.verify import LIMITS, Verification
 
 MANIFEST_VERSION = 1
 MANIFEST = "manifest.json"
-PRECISION = "fp32"
 
 
 def build_manifest(network: Network, verification: Verification, files: Mapping[str, str]) -> dict[str, Any]:
@@ -44,7 +43,7 @@ def build_manifest(network: Network, verification: Verification, files: Mapping[
             "format": "onnx",
             "sha256": sha256_of(network.path),
             "bytes": network.path.stat().st_size,
-            "precision": PRECISION,
+            "precision": network.precision,
             "opset": network.opset,
             "ir_version": network.ir_version,
         },

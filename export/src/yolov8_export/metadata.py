@@ -35,10 +35,11 @@ def stable_metadata(model: ServedModel, stride: int) -> dict[str, Any]:
 
 def read_metadata(props: Mapping[str, str]) -> dict[str, Any]:
     """Return the values of an ONNX file's ``metadata_props``; what is no Python literal stays a text."""
-    return {key: text if key in _TEXTS else _literal(text) for key, text in props.items()}
+    return {key: text if key in _TEXTS else read_literal(text) for key, text in props.items()}
 
 
-def _literal(text: str) -> Any:
+def read_literal(text: str) -> Any:
+    """Return the value of a Python literal; what is none stays a text. Nothing in it is run."""
     try:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError, MemoryError, RecursionError):

@@ -27,9 +27,7 @@ def member_files(role: str) -> list[Path]:
     for folder in folders:
         if (folder / "model.py").is_file():
             return sorted(folder.glob("*.py"))
-    raise RepositoryError(
-        f"the {role} member's model.py is missing in {folders[0]} and {folders[1]}: reinstall"
-    )
+    raise RepositoryError(f"the {role} member's model.py is missing in {folders[0]} and {folders[1]}: reinstall")
 
 
 def contract_files() -> list[Path]:

@@ -29,6 +29,7 @@ class Network:
         source: Where it comes from.
         opset: Of the file.
         ir_version: Of the file.
+        precision: fp32, fp16 or int8.
     """
 
     path: Path
@@ -38,6 +39,7 @@ class Network:
     source: Source
     opset: int
     ir_version: int
+    precision: str
 
 
 def checked_network(path: Path, model: ServedModel, *, stride: int, source: Source) -> Network:
@@ -62,4 +64,5 @@ def checked_network(path: Path, model: ServedModel, *, stride: int, source: Sour
         source=source,
         opset=graph.opset,
         ir_version=graph.ir_version,
+        precision=graph.precision,
     )

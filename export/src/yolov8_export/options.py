@@ -1,44 +1,70 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""The options of ``export``, each with its help, and how their texts become values."""
+"""The options of ``export``, each with its help."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
+
+from yolov8_contract.task import Task
+from yolov8_export.imgsz import join_imgsz
 
 _MODEL = "The model"
 _RUN = "How it runs"
 _REQUESTS = "Requests"
 
+
+class ExportCommand(TyperCommand):
+    """A command whose ``--imgsz`` takes one number or two."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the arguments; newer versions of Typer carry a Click of their own, so the context has no one type."""
+        return super().parse_args(ctx, join_imgsz(args))
+
+
+def _option(*names: str, help: str, panel: str, **more: Any) -> Any:
+    return typer.Option(*names, help=help, rich_help_panel=panel, **more)
+
+
 Weights = Annotated[str, typer.Argument(help="A .pt or .onnx file, or a name such as yolov8n.pt.")]
 Name = Annotated[str | None, typer.Option(help="Name to serve it under.", show_default="the file's")]
 Repository = Annotated[Path, typer.Option(help="Folder that Triton serves; made if missing.")]
+CheckedRepository = Annotated[Path, typer.Argument(help="Folder that Triton serves.")]
 Version = Annotated[
-    int | None, typer.Option(help="Add this version to the model.", show_default="replace it by version 1")
+    int | None,
+    typer.Option(help="Add this version to the model that is there.", show_default="replace it by version 1"),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
 Imgsz = Annotated[
     str | None,
-    typer.Option(
-        help="Input size in pixels: 640, or height and width.",
-        metavar="N|H,W",
-        show_default="as trained",
-        rich_help_panel=_MODEL,
-    ),
+    _option(help="Input size in pixels: N, or H W.", panel=_MODEL, metavar="N|H W", show_default="as trained"),
 ]
-Opset = Annotated[int, typer.Option(help="Of the ONNX file, for a .pt.", rich_help_panel=_MODEL)]
-MaxBatchSize = Annotated[int, typer.Option(help="Images that a member takes at once.", rich_help_panel=_RUN)]
-Instances = Annotated[int, typer.Option(help="Copies of the network, side by side.", rich_help_panel=_RUN)]
-Threads = Annotated[int, typer.Option(help="Threads of each copy.", rich_help_panel=_RUN)]
-QueueSize = Annotated[int, typer.Option(help="Requests that may wait; more are refused.", rich_help_panel=_RUN)]
-QueueDelayUs = Annotated[
-    int, typer.Option(help="Microseconds that the network waits for a batch to fill.", rich_help_panel=_RUN)
+TaskOption = Annotated[Task | None, _option("--task", help="For an .onnx that does not say it.", panel=_MODEL)]
+Labels = Annotated[
+    str | None, _option(help="Class names: a file with one a line, or 'cat,dog'.", panel=_MODEL, show_default="its own")
 ]
-Conf = Annotated[float, typer.Option(help="Default: scores must be above it.", rich_help_panel=_REQUESTS)]
-Iou = Annotated[float, typer.Option(help="Default: objects may overlap so much.", rich_help_panel=_REQUESTS)]
-MaxDet = Annotated[int, typer.Option(help="Default: so many objects at most.", rich_help_panel=_REQUESTS)]
-MaxDetLimit = Annotated[int, typer.Option(help="Requests may ask for so many at most.", rich_help_panel=_REQUESTS)]
-MaxPixels = Annotated[int, typer.Option(help="Larger images are refused.", rich_help_panel=_REQUESTS)]
-MaxBytes = Annotated[int, typer.Option(help="Larger files are refused.", rich_help_panel=_REQUESTS)]
+KptShape = Annotated[
+    str | None, _option(help="Points and values of each, for a pose .onnx that does not say it.", panel=_MODEL)
+]
+Opset = Annotated[int, _option(help="Of the ONNX that a .pt becomes.", panel=_MODEL)]
+
+MaxBatchSize = Annotated[int, _option(help="Images that a member takes at once.", panel=_RUN)]
+Instances = Annotated[int, _option(help="Copies of the network, side by side.", panel=_RUN)]
+Threads = Annotated[int, _option(help="Threads of each copy.", panel=_RUN)]
+QueueSize = Annotated[int, _option(help="Requests that may wait; more are refused.", panel=_RUN)]
+QueueDelayUs = Annotated[int, _option(help="Microseconds that the network waits for a batch to fill.", panel=_RUN)]
+
+Conf = Annotated[float, _option(help="Default: scores must be above it.", panel=_REQUESTS)]
+Iou = Annotated[float, _option(help="Default: objects may overlap so much.", panel=_REQUESTS)]
+MaxDet = Annotated[int, _option(help="Default: so many objects at most.", panel=_REQUESTS)]
+MaxDetLimit = Annotated[int, _option(help="Requests may ask for so many at most.", panel=_REQUESTS)]
+Classes = Annotated[
+    str | None, _option(help="Default: only these class ids, such as 0,2.", panel=_REQUESTS, show_default="all")
+]
+Agnostic = Annotated[bool, _option("--agnostic", help="Default: classes suppress each other.", panel=_REQUESTS)]
+MaxPixels = Annotated[int, _option(help="Larger images are refused.", panel=_REQUESTS)]
+MaxBytes = Annotated[int, _option(help="Larger files are refused.", panel=_REQUESTS)]

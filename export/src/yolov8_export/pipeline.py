@@ -3,43 +3,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from yolov8_contract.errors import ConfigError
-from yolov8_contract.served_model import ServedModel
-from yolov8_contract.task import Task
+from yolov8_export import onnx_file
 from yolov8_export.config import served_configs
 from yolov8_export.deployment import Deployment
 from yolov8_export.errors import OptionError
+from yolov8_export.facts import DEFAULT_OPSET, Facts
 from yolov8_export.families import note_on_family
-from yolov8_export.imgsz import Size, check_stride
 from yolov8_export.model_code import PYTHON_ROLES, member_files
 from yolov8_export.network import Network, checked_network
 from yolov8_export.progress import Progress
 from yolov8_export.report import Report
-from yolov8_export.repository import MODEL_FILE, Target, staging, write_model
+from yolov8_export.repository import MODEL_FILE, staging, write_model
+from yolov8_export.runtime import in_batches_of, onnx_runner
+from yolov8_export.target import Target
 from yolov8_export.ultralytics_import import prepare_ultralytics
-from yolov8_export.verify import Verification, onnx_runner, verify
-
-DEFAULT_OPSET = 18
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
-    """What the user says of a model; None for what the weights say.
-
-    Attributes:
-        imgsz: Height and width of the network's input.
-        task: For an `.onnx` file without Ultralytics' metadata.
-        labels: Class names; for a checkpoint or metadata that has others, they must be as many.
-        kpt_shape: For a pose network without Ultralytics' metadata.
-    """
-
-    imgsz: Size | None = None
-    task: Task | None = None
-    labels: tuple[str, ...] | None = None
-    kpt_shape: tuple[int, int] | None = None
+from yolov8_export.verify import Verification, seeded_images, verify
 
 
 def export(
@@ -64,7 +45,7 @@ def export(
         if weights.suffix == ".pt":
             network, verification = _from_checkpoint(weights, stage, facts, opset, progress)
         else:
-            raise NotImplementedError
+            network, verification = _from_onnx(weights, stage, facts, progress)
         if note := note_on_family(network.source.architecture, network.source.head or ""):
             notes.append(note)
         with progress.step("Writing the repository"):
@@ -74,13 +55,12 @@ def export(
                 )
             except ConfigError as exc:
                 raise OptionError(str(exc)) from exc
-            size = network.path.stat().st_size
             written = write_model(target, configs, network, verification, stage)
     return Report(
         target=target,
-        written=tuple(written),
+        configs=configs,
+        written=written,
         network=network,
-        network_bytes=size,
         deployment=deployment,
         verification=verification,
         seconds=progress.seconds,
@@ -93,22 +73,31 @@ def _from_checkpoint(
 ) -> tuple[Network, Verification]:
     with progress.step("Loading torch and Ultralytics"):
         prepare_ultralytics()
-        from yolov8_export import checkpoint as checkpoints
         from yolov8_export import to_onnx
+        from yolov8_export.checkpoint import load_checkpoint
     with progress.step(f"Loading {weights}"):
-        checkpoint = checkpoints.load_checkpoint(weights)
+        checkpoint = load_checkpoint(weights)
     progress.note(f"  {checkpoint}")
-    model = ServedModel(
-        task=checkpoint.task,
-        labels=checkpoint.labels,
-        imgsz=facts.imgsz or checkpoint.imgsz,
-        kpt_shape=checkpoint.kpt_shape,
-    )
-    check_stride(model.imgsz, checkpoint.stride)
+    model = checkpoint.served_model(facts)
     path = stage / MODEL_FILE
     with progress.step("Tracing it into ONNX"):
         to_onnx.trace(checkpoint, model, path, opset=opset)
         network = checked_network(path, model, stride=checkpoint.stride, source=checkpoint.source)
     with progress.step("Comparing the ONNX network with the checkpoint"):
-        verification = verify(onnx_runner(path), checkpoint.run, model, against="checkpoint")
+        verification = verify(onnx_runner(path, called="the network"), checkpoint.run, model, against="checkpoint")
+    return network, verification
+
+
+def _from_onnx(weights: Path, stage: Path, facts: Facts, progress: Progress) -> tuple[Network, Verification]:
+    path = stage / MODEL_FILE
+    with progress.step(f"Reading {weights}"):
+        file = onnx_file.load_onnx(weights)
+        model, stride, source = onnx_file.describe(weights, file, facts)
+        given = in_batches_of(onnx_file.batch_size(file), onnx_runner(weights, called=str(weights)))
+    with progress.step("Making its batch axis, and no other, dynamic"):
+        shapes = [output.shape[1:] for output in given(seeded_images(model.imgsz, 1))]
+        onnx_file.make_servable(file, model, stride, shapes, path)
+        network = checked_network(path, model, stride=stride, source=source)
+    with progress.step("Comparing it with the file as given"):
+        verification = verify(onnx_runner(path, called="the network"), given, model, against="given file")
     return network, verification

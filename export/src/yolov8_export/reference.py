@@ -9,15 +9,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from google.protobuf import json_format
 from tritonclient.grpc import model_config_pb2 as pb
 
 from yolov8_contract.served_model import ServedModel
 from yolov8_contract.signature import Head
 from yolov8_contract.task import Task
-from yolov8_export.config import render, served_configs
+from yolov8_export.config import served_configs
 from yolov8_export.deployment import Deployment
-from yolov8_export.repository import CONFIG, read_config
+from yolov8_export.pbtxt import CONFIG, as_json, read_config, render
 
 NAME = "yolov8n"
 IMGSZ = (640, 640)
@@ -34,8 +33,7 @@ def reference_configs(labels: tuple[str, ...]) -> dict[str, pb.ModelConfig]:
 
 def committed_labels(repository: Path) -> tuple[str, ...]:
     """Return the class names of the ensemble in ``repository``."""
-    config = json_format.MessageToDict(read_config(repository / NAME / CONFIG), preserving_proto_field_name=True)
-    return ServedModel.from_config(config).labels
+    return ServedModel.from_config(as_json(read_config(repository / NAME / CONFIG))).labels
 
 
 def write_reference(repository: Path) -> list[Path]:

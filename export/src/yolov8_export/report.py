@@ -3,13 +3,22 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from tritonclient.grpc import model_config_pb2 as pb
 
 from yolov8_export.deployment import Deployment
 from yolov8_export.network import Network
-from yolov8_export.repository import Target
+from yolov8_export.shared_memory import needed_mib
+from yolov8_export.target import Target
 from yolov8_export.verify import Verification
+
+IMAGE = "yolov8-triton:cpu"
+"""The image that docker/Dockerfile makes: the stock one has no OpenCV."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,9 +27,9 @@ class Report:
 
     Attributes:
         target: Where the model went.
-        written: The folders that were put in place, the ensemble's last.
+        configs: Its members' configurations and the ensemble's, by name.
+        written: The folders that were put in place and their sizes in bytes, the ensemble's last.
         network: What is served; its file has moved into the repository.
-        network_bytes: Size of its file.
         deployment: How it runs.
         verification: How far the network is from its source.
         seconds: How long each step took.
@@ -28,10 +37,56 @@ class Report:
     """
 
     target: Target
-    written: tuple[Path, ...]
+    configs: Mapping[str, pb.ModelConfig]
+    written: Mapping[Path, int]
     network: Network
-    network_bytes: int
     deployment: Deployment
     verification: Verification
-    seconds: dict[str, float]
+    seconds: Mapping[str, float]
     notes: tuple[str, ...]
+
+    @property
+    def shm_mib(self) -> int:
+        """MiB of shared memory that a container needs for this model."""
+        return needed_mib(self.configs.values(), max_bytes=self.deployment.limits.max_bytes)
+
+    @property
+    def commands(self) -> dict[str, str]:
+        """What serves the repository: here, and in a container."""
+        repository = self.target.repository
+        return {
+            "embedded": f"python -m yolov8_server {_quoted(repository)}",
+            "image": f"docker build -t {IMAGE} --target cpu docker/",
+            "container": (
+                f"docker run --rm -p8000:8000 -p8001:8001 -p8002:8002 --shm-size={self.shm_mib}m "
+                f"-v {_quoted(repository.resolve())}:/models {IMAGE} "
+                "tritonserver --model-repository=/models --disable-auto-complete-config"
+            ),
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON values, for scripts."""
+        model, source = self.network.model, self.network.source
+        return {
+            "name": self.target.name,
+            "version": self.target.version or 1,
+            "repository": str(self.target.repository),
+            "task": model.task.value,
+            "classes": len(model.labels),
+            "imgsz": list(model.imgsz),
+            "source": {"path": str(source.path), "sha256": source.sha256, "architecture": source.architecture},
+            "written": {str(path): size for path, size in self.written.items()},
+            "verification": {
+                "against": self.verification.reference,
+                "images": self.verification.images,
+                "differences": self.verification.differences,
+            },
+            "seconds": dict(self.seconds),
+            "shm_mib": self.shm_mib,
+            "commands": self.commands,
+            "notes": list(self.notes),
+        }
+
+
+def _quoted(path: Path) -> str:
+    return shlex.quote(str(path))

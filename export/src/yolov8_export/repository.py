@@ -9,60 +9,28 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
-from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2 as pb
 
-from yolov8_export.config import CONTRACT_VERSION, render
-from yolov8_export.errors import OptionError, RepositoryError
+from yolov8_export.config import CONTRACT_VERSION
+from yolov8_export.errors import RepositoryError
 from yolov8_export.manifest import MANIFEST, build_manifest
 from yolov8_export.model_code import PYTHON_ROLES, write_python_version
 from yolov8_export.network import Network
+from yolov8_export.pbtxt import CONFIG, read_config, render
 from yolov8_export.source import sha256_of
 from yolov8_export.swap import swap_all
+from yolov8_export.target import Target
 from yolov8_export.verify import Verification
 
-ROLES = ("preprocess", "network", "postprocess")
-CONFIG = "config.pbtxt"
 MODEL_FILE = "model.onnx"
 KEEP = ".keep"
 KEEP_TEXT = "Triton wants a version folder of an ensemble, too; git and S3 keep no empty folders.\n"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
-    """Where a served model goes.
-
-    Attributes:
-        repository: The folder that Triton serves.
-        name: The ensemble's name; its members' names start with it.
-        version: None replaces the whole model by version 1; a number adds this version to what is there.
-    """
-
-    repository: Path
-    name: str
-    version: int | None = None
-
-    def __post_init__(self) -> None:
-        if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", self.name, re.ASCII):
-            raise OptionError(
-                f"--name: expected letters, digits, '_', '-' and '.', got {self.name!r}; "
-                "the default is the weights' file name, so say --name NAME"
-            )
-        if self.version is not None and self.version < 1:
-            raise OptionError(f"--version: expected 1 or more, got {self.version}")
-
-    @property
-    def model_names(self) -> tuple[str, ...]:
-        """All names that this model may take in the repository, the ensemble's last."""
-        return (*(f"{self.name}_{role}" for role in ROLES), self.name)
 
 
 @contextmanager
@@ -89,8 +57,8 @@ def write_model(
     network: Network,
     verification: Verification,
     stage: Path,
-) -> list[Path]:
-    """Put a served model into its repository; return the folders that were written.
+) -> dict[Path, int]:
+    """Put a served model into its repository; return the folders that were written and their sizes in bytes.
 
     Args:
         target: Where it goes.
@@ -112,19 +80,7 @@ def write_model(
         swap_all(changes)
     except OSError as exc:
         raise RepositoryError(f"{target.repository}: writing model {target.name!r} failed: {exc}") from exc
-    return [place for _, place in changes if place.exists()]
-
-
-def read_config(path: Path) -> pb.ModelConfig:
-    """Parse a ``config.pbtxt``.
-
-    Raises:
-        RepositoryError: It does not parse.
-    """
-    try:
-        return text_format.Parse(path.read_text(encoding="utf-8"), pb.ModelConfig())
-    except (text_format.ParseError, UnicodeDecodeError) as exc:
-        raise RepositoryError(f"{path}: {exc}") from exc
+    return {place: _bytes_in(place) for _, place in changes if place.exists()}
 
 
 def _check_owned(target: Target) -> None:
@@ -191,6 +147,10 @@ def _model_changes(target: Target, configs: Mapping[str, pb.ModelConfig], stage:
     changes = [(stage / name, target.repository / name) for name in configs]
     gone = [name for name in target.model_names if name not in configs and (target.repository / name).exists()]
     return changes + [(stage / name, target.repository / name) for name in gone]
+
+
+def _bytes_in(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def _version_changes(target: Target, configs: Mapping[str, pb.ModelConfig], stage: Path) -> list[tuple[Path, Path]]:

@@ -14,12 +14,9 @@ import torch
 from yolov8_contract.served_model import ServedModel
 from yolov8_contract.task import Task
 from yolov8_export.checkpoint import Checkpoint
+from yolov8_export.facts import DEFAULT_OPSET
 from yolov8_export.graph import MAX_IR_VERSION
 from yolov8_export.metadata import stable_metadata
-
-DEFAULT_OPSET = 18
-OPSETS = range(12, 19)
-"""torch's tracer writes up to 18 (and ONNX Runtime has no newer CUDA kernels for Resize); YOLOv8 needs 12."""
 
 BATCH = "batch"
 

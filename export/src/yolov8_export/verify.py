@@ -3,21 +3,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
-import onnxruntime
 
 from yolov8_contract.served_model import ServedModel
 from yolov8_contract.task import Task
 from yolov8_export.errors import VerificationError
-
-Array = npt.NDArray[np.float32]
-Run = Callable[[Array], Sequence[Array]]
-"""Takes ``(n, 3, h, w)`` images in [0, 1], returns the network's outputs."""
+from yolov8_export.runtime import Array, Run
 
 LIMITS = {
     "scores": 1e-4,
@@ -34,6 +28,7 @@ object; a wrong weight or a wrong anchor makes far more."""
 BATCHES = (1, 2)
 _SEED = 8
 _BLOCK_PX = 32
+_TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +55,8 @@ def verify(network: Run, reference: Run, model: ServedModel, *, against: str) ->
     differences: dict[str, float] = {}
     for batch in BATCHES:
         images = seeded_images(model.imgsz, batch)
-        ours, theirs = _named(network(images), model), _named(reference(images), model)
+        ours, theirs = list(_named(network(images), model)), _named(reference(images), model)
+        _check_values(dict(ours), model)
         for (name, actual), (_, expected) in zip(ours, theirs, strict=True):
             difference = _distance(name, actual, expected, against)
             differences[name] = max(difference, differences.get(name, 0.0))
@@ -70,25 +66,8 @@ def verify(network: Run, reference: Run, model: ServedModel, *, against: str) ->
         if not difference <= LIMITS[name]
     ]
     if broken:
-        raise VerificationError(
-            f"the ONNX network does not give what the {against} gives: {'; '.join(broken)}; nothing was written. "
-            "Try another --opset or version of torch"
-        )
+        raise VerificationError(f"the ONNX network does not give what the {against} gives: {'; '.join(broken)}")
     return Verification(reference=against, images=sum(BATCHES), differences=differences)
-
-
-def onnx_runner(path: Path) -> Run:
-    """Return what runs an ONNX file on the CPU."""
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # its warnings are about graph optimisation
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    names = sorted(output.name for output in session.get_outputs())
-
-    def run(images: Array) -> Sequence[Array]:
-        outputs: Sequence[Array] = session.run(names, {"images": images})
-        return outputs
-
-    return run
 
 
 def seeded_images(imgsz: tuple[int, int], count: int) -> Array:
@@ -120,6 +99,21 @@ def _named(outputs: Sequence[Array], model: ServedModel) -> Iterator[tuple[str, 
         yield "keypoints_px", points[:, :, :2]
         if model.kpt_shape[1] > 2:
             yield "visibility", points[:, :, 2:]
+
+
+def _check_values(outputs: dict[str, Array], model: ServedModel) -> None:
+    """Refuse a network whose outputs mean something else: its shapes alone would not tell."""
+    low, high = float(outputs["scores"].min()), float(outputs["scores"].max())
+    if not -_TOLERANCE <= low <= high <= 1 + _TOLERANCE:
+        raise VerificationError(
+            f"scores lie between {low:.3g} and {high:.3g}, expected probabilities; the sigmoid or softmax "
+            "must be part of the network, as in what Ultralytics exports"
+        )
+    if "boxes_px" in outputs and (far := float(outputs["boxes_px"][:, :2].max())) < min(model.imgsz) / 2:
+        raise VerificationError(
+            f"box centres reach {far:.3g}, expected pixels of an input of {model.imgsz[0]},{model.imgsz[1]}; "
+            "export the network as Ultralytics does, with boxes as centre, width and height in pixels"
+        )
 
 
 def _distance(name: str, actual: Array, expected: Array, against: str) -> float:

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Check the files of a served model's versions: all there, as exported, and the network as configured."""
+
+from __future__ import annotations
+
+import ast
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import onnx
+from google.protobuf.message import DecodeError
+
+from yolov8_contract.served_model import CONTRACT_VERSION
+from yolov8_contract.tensors import Signature
+from yolov8_export.findings import EXPORT_AGAIN, Finding
+from yolov8_export.graph import problems, read_graph
+from yolov8_export.manifest import MANIFEST
+from yolov8_export.model_code import CONTRACT, PYTHON_ROLES
+from yolov8_export.repository import MODEL_FILE
+from yolov8_export.source import sha256_of
+
+
+def version_findings(repository: Path, name: str, signatures: Mapping[str, Signature]) -> Iterator[Finding]:
+    """Check all versions of one served model.
+
+    Args:
+        repository: The folder that Triton serves.
+        name: The ensemble's.
+        signatures: Of the ensemble and its members, by name.
+    """
+    versions = {model: _versions(repository / model) for model in signatures}
+    for model, numbers in versions.items():
+        if numbers != versions[name] or not numbers:
+            yield Finding(
+                repository / model,
+                f"has versions {numbers}, the ensemble {versions[name]}; an ensemble runs its members' newest",
+                EXPORT_AGAIN,
+            )
+    network = f"{name}_network"
+    for version in versions[network]:
+        yield from _network_findings(repository / network / version, signatures[network])
+        yield from _hash_findings(repository, network, version)
+    for member in (f"{name}_{role}" for role in PYTHON_ROLES if f"{name}_{role}" in signatures):
+        for version in versions[member]:
+            yield from _python_findings(repository / member / version)
+
+
+def _versions(folder: Path) -> list[str]:
+    return sorted((path.name for path in folder.iterdir() if path.is_dir() and path.name.isdecimal()), key=int)
+
+
+def _network_findings(folder: Path, tensors: Signature) -> Iterator[Finding]:
+    path = folder / MODEL_FILE
+    if not path.is_file():
+        yield Finding(path, "is missing", EXPORT_AGAIN)
+        return
+    try:
+        graph = read_graph(onnx.load(path, load_external_data=False))
+    except (DecodeError, OSError, ValueError) as exc:
+        yield Finding(path, f"is no ONNX file, or damaged: {exc}", EXPORT_AGAIN)
+        return
+    for problem in problems(graph, tensors):
+        yield Finding(path, problem, EXPORT_AGAIN)
+
+
+def _hash_findings(repository: Path, network: str, version: str) -> Iterator[Finding]:
+    """Compare all files with the hashes that export wrote down."""
+    path = repository / network / version / MANIFEST
+    try:
+        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        expected = {f"{network}/{version}/{MODEL_FILE}": manifest["network"]["sha256"], **manifest["files"]}
+    except (OSError, ValueError, KeyError, TypeError) as exc:
+        yield Finding(path, f"is missing or malformed ({exc}), so that nothing tells what was exported", EXPORT_AGAIN)
+        return
+    for relative, digest in sorted(expected.items()):
+        file = repository / relative
+        if not file.is_file():
+            yield Finding(file, "is missing", EXPORT_AGAIN)
+        elif sha256_of(file) != digest:
+            yield Finding(file, "is not what was exported: its hash differs from the manifest's", EXPORT_AGAIN)
+
+
+def _python_findings(folder: Path) -> Iterator[Finding]:
+    if not (folder / "model.py").is_file():
+        yield Finding(folder / "model.py", "is missing", EXPORT_AGAIN)
+    path = folder / CONTRACT / "served_model.py"
+    version = _contract_version(path)
+    if version != CONTRACT_VERSION:
+        yield Finding(
+            path,
+            f"the contract beside the model is of version {version}, this exporter's is {CONTRACT_VERSION}",
+            f"{EXPORT_AGAIN}, or check it with the release that exported it",
+        )
+
+
+def _contract_version(path: Path) -> Any:
+    """Read the version without importing: the copy is for the server."""
+    try:
+        statements = ast.parse(path.read_text(encoding="utf-8")).body
+    except (OSError, SyntaxError, UnicodeDecodeError):
+        return None
+    for statement in statements:
+        if isinstance(statement, ast.Assign) and [ast.unparse(t) for t in statement.targets] == ["CONTRACT_VERSION"]:
+            return ast.literal_eval(statement.value)
+    return None

@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Check one served model: its configurations against the contract and each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tritonclient.grpc import model_config_pb2 as pb
+
+from yolov8_contract import signature
+from yolov8_contract.errors import ConfigError
+from yolov8_contract.image_header import ImageLimits
+from yolov8_contract.parameters import ParameterPolicy
+from yolov8_contract.served_model import ServedModel
+from yolov8_contract.signature import Head
+from yolov8_contract.task import Task
+from yolov8_contract.tensors import DYNAMIC, Signature
+from yolov8_export.check_files import version_findings
+from yolov8_export.config import ensemble_steps
+from yolov8_export.findings import EXPORT_AGAIN, Finding
+from yolov8_export.metadata import read_literal, stable_metadata
+from yolov8_export.pbtxt import CONFIG, as_json
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Served:
+    """One ensemble and its members, as they are configured."""
+
+    repository: Path
+    name: str
+    model: ServedModel
+    ensemble: pb.ModelConfig
+    preprocess: pb.ModelConfig
+    network: pb.ModelConfig
+    postprocess: pb.ModelConfig | None
+
+    @property
+    def members(self) -> list[pb.ModelConfig]:
+        members = (self.preprocess, self.network, self.postprocess)
+        return [config for config in members if config is not None]
+
+    @property
+    def signatures(self) -> dict[str, Signature]:
+        """What the contract says of the ensemble and its members, by name; ConfigError for an impossible head."""
+        head: Head = tuple(tuple(int(dim) for dim in output.dims) for output in self.network.output)
+        expected = {
+            self.name: signature.ensemble(self.model),
+            self.preprocess.name: signature.preprocess(self.model),
+            self.network.name: signature.network(self.model, head),
+        }
+        if self.postprocess is not None:
+            expected[self.postprocess.name] = signature.postprocess(self.model, head)
+        return expected
+
+    def finding(self, config: pb.ModelConfig, problem: str, remedy: str = EXPORT_AGAIN) -> Finding:
+        return Finding(self.repository / config.name / CONFIG, problem, remedy)
+
+
+def check_served(repository: Path, name: str, configs: Mapping[str, pb.ModelConfig]) -> Iterator[Finding]:
+    """Check the ensemble ``name`` and its members.
+
+    Args:
+        repository: The folder that Triton serves.
+        name: One that carries the contract's parameters.
+        configs: All that parse, by folder.
+    """
+    path = repository / name / CONFIG
+    try:
+        model = ServedModel.from_config(as_json(configs[name]))
+    except ConfigError as exc:
+        yield Finding(path, str(exc), EXPORT_AGAIN)
+        return
+    roles = ["preprocess", "network"] if model.task is Task.CLASSIFY else ["preprocess", "network", "postprocess"]
+    members = {role: configs.get(f"{name}_{role}") for role in roles}
+    for role, config in members.items():
+        if config is None:
+            yield Finding(repository / f"{name}_{role}", f"member of {name!r} is missing", EXPORT_AGAIN)
+    if members["preprocess"] is None or members["network"] is None or None in members.values():
+        return
+    served = _Served(
+        repository=repository,
+        name=name,
+        model=model,
+        ensemble=configs[name],
+        preprocess=members["preprocess"],
+        network=members["network"],
+        postprocess=members.get("postprocess"),
+    )
+    yield from _contract_findings(served)
+    yield from _parameter_findings(served)
+    yield from _queue_findings(served)
+
+
+def _contract_findings(served: _Served) -> Iterator[Finding]:
+    """Compare tensors, and how they are handed on; then the versions' files."""
+    try:
+        signatures = served.signatures
+    except ConfigError as exc:
+        yield served.finding(served.network, str(exc))
+        return
+    for config in (served.ensemble, *served.members):
+        yield from _tensor_findings(served, config, signatures[config.name])
+    if list(served.ensemble.ensemble_scheduling.step) != ensemble_steps(served.members, served.model.task):
+        yield served.finding(served.ensemble, "its steps don't hand tensors on as the contract says")
+    yield from version_findings(served.repository, served.name, signatures)
+
+
+def _tensor_findings(served: _Served, config: pb.ModelConfig, tensors: Signature) -> Iterator[Finding]:
+    try:
+        tensors.check_config(as_json(config))
+    except ConfigError as exc:
+        yield served.finding(config, str(exc))
+    for tensor in config.input:
+        if tensor.dims == [DYNAMIC] and not tensor.allow_ragged_batch:
+            problem = f"files of different lengths never batch: input {tensor.name!r} is not ragged"
+            yield served.finding(config, problem, "set allow_ragged_batch")
+
+
+def _parameter_findings(served: _Served) -> Iterator[Finding]:
+    policies = []
+    for config in (served.preprocess, served.postprocess):
+        if config is None:
+            continue
+        said = as_json(config)
+        try:
+            policies.append(ParameterPolicy.from_config(said, served.model))
+            if ServedModel.from_config(said) != served.model:
+                yield served.finding(config, f"its parameters describe another model than those of {served.name!r}")
+            if config is served.preprocess:
+                ImageLimits.from_config(said)
+        except ConfigError as exc:
+            yield served.finding(config, str(exc))
+    if any(policy != policies[0] for policy in policies):
+        yield served.finding(served.preprocess, "its defaults or max_det_limit are not those of postprocess")
+    if not _describes(served.network.parameters["metadata"].string_value, served.model):
+        yield served.finding(served.network, "its metadata, for Ultralytics' own client, describe another model")
+
+
+def _describes(metadata: str, model: ServedModel) -> bool:
+    said: Any = read_literal(metadata)
+    expected = stable_metadata(model, stride=0)
+    return isinstance(said, dict) and all(said.get(key) == value for key, value in expected.items() if key != "stride")
+
+
+def _queue_findings(served: _Served) -> Iterator[Finding]:
+    """Overload is shed at the first member: a request that is refused behind it has cost work already."""
+    bound = served.preprocess.dynamic_batching.default_queue_policy.max_queue_size
+    if not bound:
+        yield served.finding(served.preprocess, "nothing bounds its queue", "set max_queue_size")
+    for config in served.members:
+        if not config.HasField("dynamic_batching"):
+            yield served.finding(config, "its requests never batch", "add dynamic_batching { }")
+        if 0 < config.dynamic_batching.default_queue_policy.max_queue_size < bound:
+            yield served.finding(
+                config, f"its queue is shorter than the first member's {bound}", "leave its max_queue_size out"
+            )

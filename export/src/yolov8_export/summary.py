@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Print what an export did, and what a check found."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from yolov8_export.check import Checked
+from yolov8_export.report import Report
+from yolov8_export.shared_memory import RESERVE, tensor_bytes
+from yolov8_export.verify import LIMITS
+
+_MB = 1e6
+_MIB = 1024 * 1024
+
+
+def print_report(report: Report, console: Console) -> None:
+    """Print what was written, how good it is, and the commands that serve it."""
+    model = report.network.model
+    console.print(
+        f"\n[bold]{escape(report.target.name)}[/bold]: {model.task.value}, {len(model.labels)} classes, "
+        f"{model.imgsz[0]} x {model.imgsz[1]} pixels, from {escape(str(report.network.source.path))}, "
+        f"in {escape(str(report.target.repository))}\n",
+        soft_wrap=True,
+    )
+    console.print(_written(report))
+    differences = ", ".join(f"{_words(name)} {value:.2g}" for name, value in report.verification.differences.items())
+    limits = ", ".join(f"{LIMITS[name]:g}" for name in report.verification.differences)
+    console.print(
+        f"\nOn {report.verification.images} images the network differs from the {report.verification.reference} "
+        f"by at most: {differences} (allowed: {limits})",
+        highlight=False,
+        soft_wrap=True,
+    )
+    console.print(f"It took {sum(report.seconds.values()):.1f} s", highlight=False)
+    for note in report.notes:
+        console.print(f"[yellow]Note:[/yellow] {escape(note)}", highlight=False, soft_wrap=True)
+    _print_commands(report, console)
+
+
+def print_checked(checked: Checked, console: Console) -> None:
+    """Print each finding with its file and what to do."""
+    for finding in checked.findings:
+        console.print(f"[bold]{escape(str(finding.path))}[/bold]", highlight=False, soft_wrap=True)
+        console.print(f"  {escape(finding.problem)}", highlight=False, soft_wrap=True)
+        console.print(f"  [green]→ {escape(finding.remedy)}[/green]", highlight=False, soft_wrap=True)
+    names = ", ".join(checked.served) or "no model of ours"
+    verdict = f"{len(checked.findings)} findings" if checked.findings else "all well"
+    console.print(f"{escape(names)}: {verdict}", highlight=False, soft_wrap=True)
+
+
+def _written(report: Report) -> Table:
+    table = Table("folder", "runs in", "batch", "instances", "MB", box=None, pad_edge=False)
+    for path, size in report.written.items():
+        config = report.configs.get(path.name) or report.configs[path.parent.name]
+        ensemble = config.HasField("ensemble_scheduling")
+        instances = "" if ensemble else str(config.instance_group[0].count)
+        runs_in = config.platform or config.backend
+        table.add_row(
+            escape(str(path.relative_to(report.target.repository))),
+            runs_in,
+            str(config.max_batch_size),
+            instances,
+            f"{size / _MB:.2f}",
+        )
+    return table
+
+
+def _print_commands(report: Report, console: Console) -> None:
+    commands = report.commands
+    console.print("\nServe it here:", style="bold")
+    console.print(f"  {commands['embedded']}", highlight=False, markup=False, soft_wrap=True)
+    console.print("In a container (the image is made once, in a checkout):", style="bold")
+    for name in ("image", "container"):
+        console.print(f"  {commands[name]}", highlight=False, markup=False, soft_wrap=True)
+    limit = report.deployment.limits.max_bytes
+    parts = [
+        f"{config.instance_group[0].count} x {config.max_batch_size} x {tensor_bytes(config, varying=limit) / _MIB:.1f}"
+        for config in report.configs.values()
+        if config.backend == "python"
+    ]
+    console.print(
+        f"  --shm-size: instances x batch x MiB of an image's tensors in each python member, {' + '.join(parts)}, "
+        f"times {RESERVE}; models that are served together add up",
+        style="dim",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def _words(name: str) -> str:
+    return name.replace("_px", " (px)").replace("_rad", " (rad)").replace("_", " ")
