@@ -26,6 +26,8 @@ ALLOWED = {
         "torch", "ultralytics", "onnx", "onnxruntime", "onnxslim", "typer", "rich",
     },
     "model_repository/yolov8n_preprocess": {"yolov8_contract", "numpy", "cv2", "PIL", "triton_python_backend_utils"},
+    "model_repository_gpu/yolov8n_check": {"yolov8_contract", "numpy", "triton_python_backend_utils"},
+    "model_repository_gpu/yolov8n_preprocess": {"numpy", "nvidia"},
     "model_repository/yolov8n_postprocess": {"yolov8_contract", "numpy", "triton_python_backend_utils"},
 }  # fmt: skip
 
