@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which anchors of a raw head are worth a look."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from .parameters import RequestParameters
+
+BOX_ROWS = 4
+"""A head's first rows: centre x, centre y, width, height in pixels of the network's input."""
+
+MAX_CANDIDATES = 30_000
+"""Ultralytics' ``max_nms``: only so many of the best go on to suppression."""
+
+_Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """Anchors that may be objects, best first.
+
+    Attributes:
+        boxes: ``(n, 4)`` centre x, centre y, width, height in pixels of the network's input.
+        scores: ``(n,)`` the best class's probability.
+        classes: ``(n,)`` the best class.
+        extras: ``(n, extra)`` what the task adds: mask coefficients, keypoints or an angle.
+    """
+
+    boxes: _Floats
+    scores: _Floats
+    classes: npt.NDArray[np.int32]
+    extras: _Floats
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def __getitem__(self, index: npt.NDArray[np.intp] | npt.NDArray[np.bool_]) -> Candidates:
+        return Candidates(self.boxes[index], self.scores[index], self.classes[index], self.extras[index])
+
+    @property
+    def corners(self) -> _Floats:
+        """Boxes as ``(n, 4)`` x1, y1, x2, y2."""
+        centre, half = self.boxes[:, :2], self.boxes[:, 2:] / 2
+        return np.concatenate([centre - half, centre + half], axis=1)
+
+
+def find_candidates(head: _Floats, num_classes: int, parameters: RequestParameters) -> Candidates:
+    """Return the anchors whose best class beats ``parameters.conf``, equal scores in the head's order.
+
+    An anchor with a value that is not finite (a network that overflowed) is no candidate: it could
+    neither be placed nor compared with the others.
+
+    Args:
+        head: ``(4 + classes + extra, anchors)``, the network's first output.
+        num_classes: How many of its rows are class probabilities.
+        parameters: ``conf`` and ``classes`` are read.
+    """
+    scores = head[BOX_ROWS : BOX_ROWS + num_classes].max(axis=0)
+    # A comparison with NaN is false, and conf is rounded to float32 first, as torch does.
+    anchors = np.flatnonzero(scores > np.float32(parameters.conf))
+    anchors = anchors[np.argsort(-scores[anchors], kind="stable")]
+    columns = head.take(anchors, axis=1)
+    classes = columns[BOX_ROWS : BOX_ROWS + num_classes].argmax(axis=0).astype(np.int32)
+    wanted = np.isfinite(columns).all(axis=0)
+    if parameters.classes is not None:
+        wanted &= np.isin(classes, parameters.classes)
+    chosen = np.flatnonzero(wanted)[:MAX_CANDIDATES]
+    return Candidates(
+        boxes=columns[:BOX_ROWS, chosen].T,
+        scores=scores[anchors[chosen]],
+        classes=classes[chosen],
+        extras=columns[BOX_ROWS + num_classes :, chosen].T,
+    )

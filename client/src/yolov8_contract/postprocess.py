@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a network's raw outputs to what was found, in the image's own pixels: one image at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from . import rle, signature
+from .candidates import Candidates, find_candidates
+from .errors import ConfigError
+from .keypoints import keypoints_to_image
+from .letterbox import Letterbox
+from .masks import mask_runs
+from .nms import suppress
+from .parameters import RequestParameters
+from .rotated import suppress_rotated
+from .served_model import ServedModel
+from .task import Task
+
+_Floats = npt.NDArray[np.float32]
+_Tensors = dict[str, npt.NDArray[Any]]
+
+
+def postprocess(
+    model: ServedModel, head: Sequence[_Floats], orig_shape: tuple[int, int], parameters: RequestParameters
+) -> _Tensors:
+    """Return the tensors of ``signature.detections(model)`` for one image; none has a batch axis.
+
+    Args:
+        model: What the network is.
+        head: Its outputs for the image, ``output0`` first.
+        orig_shape: Height and width of the image as displayed, in pixels.
+        parameters: What the request asks for.
+
+    Raises:
+        ConfigError: A classifier's probabilities are its answer, there is nothing to process.
+    """
+    if model.task is Task.CLASSIFY:
+        raise ConfigError("a classify model has no postprocess: serve the network's probabilities")
+    letterbox = Letterbox.fit(orig_shape, model.imgsz)
+    candidates = find_candidates(head[0], len(model.labels), parameters)
+    if model.task is Task.OBB:
+        return _rotated(candidates, letterbox, parameters)
+    found = candidates[
+        suppress(
+            candidates.corners,
+            candidates.classes,
+            iou=parameters.iou,
+            max_det=parameters.max_det,
+            agnostic=parameters.agnostic,
+        )
+    ]
+    boxes = letterbox.boxes_to_image(found.corners)
+    if model.task is Task.SEGMENT:
+        return _segmented(found, boxes, head[1], letterbox)
+    tensors = _tensors(found, boxes)
+    if model.kpt_shape is not None:
+        tensors[signature.KEYPOINTS] = keypoints_to_image(found.extras, model.kpt_shape, letterbox)
+    return tensors
+
+
+def _tensors(found: Candidates, boxes: _Floats) -> _Tensors:
+    return {
+        signature.NUM_DETECTIONS.name: np.array([len(found)], np.int32),
+        signature.BOXES.name: boxes,
+        signature.SCORES.name: found.scores,
+        signature.CLASSES.name: found.classes,
+    }
+
+
+def _rotated(candidates: Candidates, letterbox: Letterbox, parameters: RequestParameters) -> _Tensors:
+    boxes = np.concatenate([candidates.boxes, candidates.extras], axis=1)
+    kept = suppress_rotated(
+        boxes,
+        candidates.classes,
+        iou=parameters.iou,
+        max_det=parameters.max_det,
+        agnostic=parameters.agnostic,
+    )
+    return _tensors(candidates[kept], letterbox.rotated_to_image(boxes[kept]))
+
+
+def _segmented(found: Candidates, boxes: _Floats, prototypes: _Floats, letterbox: Letterbox) -> _Tensors:
+    """Add masks; an object without a single pixel of mask is none, and is missing from all tensors."""
+    runs = mask_runs(prototypes, found.extras, boxes, letterbox.orig_shape)
+    visible = np.array([run is not None for run in runs], bool)
+    tensors = _tensors(found[visible], boxes[visible])
+    masks = np.empty(int(visible.sum()), np.object_)
+    masks[:] = rle.encode([run for run in runs if run is not None])
+    return {**tensors, signature.MASKS.name: masks}
