@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -48,6 +50,16 @@ class Comparison:
         self.worst[name] = max(self.worst.get(name, 0.0), value)
 
 
+def compared(
+    images: Sequence[Path], served: Sequence[Arrays], reference: Sequence[Arrays], setting: Arrays, imgsz: int
+) -> Comparison:
+    """Compare the answers for many images, given the side of the network's square input."""
+    total = Comparison()
+    for image, mine, other in zip(images, served, reference, strict=True):
+        compare(total, image.name, mine, other, setting, imgsz / max(other["orig_shape"]))
+    return total
+
+
 def compare(into: Comparison, image: str, served: Arrays, reference: Arrays, setting: Arrays, gain: float) -> None:
     """Pair the objects of one image and add what came of it to ``into``.
 
@@ -59,7 +71,9 @@ def compare(into: Comparison, image: str, served: Arrays, reference: Arrays, set
         setting: conf, iou and max_det of both.
         gain: Pixels of the network's input per pixel of the image.
     """
-    assert tuple(served["orig_shape"]) == tuple(reference["orig_shape"]), f"{image}: sizes differ"
+    if tuple(served["orig_shape"]) != tuple(reference["orig_shape"]):
+        into.unmatched.append(f"{image}: is {served['orig_shape']} served and {reference['orig_shape']} read")
+        return
     close = _close(served, reference, gain)
     cost = np.where(close, np.abs(served["confidence"][:, None] - reference["confidence"][None]), 1e3)
     rows, columns = linear_sum_assignment(cost)

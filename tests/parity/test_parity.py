@@ -13,7 +13,7 @@ from tests.data import shapes
 from tests.parity import images
 from tests.parity.deployment import Arrays, Setting, Subject, reference, served
 from tests.parity.evaluator import Evaluator
-from tests.parity.matching import Comparison, compare
+from tests.parity.matching import compared
 
 DEFAULTS: Setting = {"conf": 0.25, "iou": 0.7, "max_det": 300}
 EVALUATION: Setting = {"conf": 0.001, "iou": 0.6, "max_det": 300}
@@ -69,10 +69,7 @@ def scenes(folder: Path) -> list[Path]:
 def test_every_object_has_its_partner(task: str, setting: int, both, table) -> None:
     asked, ours, theirs = both
     chosen = (DEFAULTS, EVALUATION)[setting]
-    total = Comparison()
-    for image, mine, other in zip(asked, ours[setting], theirs[setting], strict=True):
-        height, width = other["orig_shape"]
-        compare(total, image.name, mine, other, chosen, IMGSZ[task] / max(height, width))
+    total = compared(asked, ours[setting], theirs[setting], chosen, IMGSZ[task])
     worst = ", ".join(f"{name} {value:.1e}" for name, value in sorted(total.worst.items()))
     what = f"conf {chosen['conf']}, iou {chosen['iou']}"
     table.append((task, what, str(len(asked)), str(total.objects), str(total.pairs), str(len(total.borderline)), worst))
