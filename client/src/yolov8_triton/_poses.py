@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -16,6 +16,7 @@ from yolov8_triton._plain import floats
 
 if TYPE_CHECKING:
     import supervision as sv
+    from typing_extensions import Self
 
 VISIBLE = 0.5
 """Keypoints with a visibility above it count as seen, as in Ultralytics' own drawing."""
@@ -39,6 +40,18 @@ class Poses(Objects):
 
     xyxy: npt.NDArray[np.float32]
     keypoints: npt.NDArray[np.float32]
+
+    @classmethod
+    def empty(
+        cls,
+        *,
+        labels: tuple[str, ...] = (),
+        orig_shape: tuple[int, int] = (0, 0),
+        kpt_shape: tuple[int, int] = (17, 3),
+    ) -> Self:
+        """Return a result without objects; ``kpt_shape`` is K and D of the model."""
+        nothing = super().empty(labels=labels, orig_shape=orig_shape)
+        return replace(nothing, keypoints=np.empty((0, *kpt_shape), np.float32))
 
     @property
     def visibility(self) -> npt.NDArray[np.float32]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 from types import ModuleType
 
 import yolov8_triton
@@ -30,3 +31,16 @@ def test_importing_the_client_loads_nothing_that_an_extra_or_another_distributio
 
     assert not loaded.stdout.split()
     assert not loaded.stderr
+
+
+def test_what_an_extra_brings_is_named_with_the_command_that_installs_it(tmp_path: Path) -> None:
+    (tmp_path / "supervision.py").write_text("raise ModuleNotFoundError('none', name='supervision')")
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1]); from yolov8_triton import Detections\n"
+        "try: Detections.empty().to_supervision()\n"
+        "except ImportError as exc: print(exc)"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=True)
+
+    assert done.stdout == "this needs supervision: pip install 'yolov8-triton-client[draw]'\n"

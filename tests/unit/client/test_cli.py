@@ -1,0 +1,322 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line: what it prints, writes and exits with."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from tests.fakes.answers import HEIGHT, WIDTH, arrays
+from tests.fakes.fake_triton import FakeTriton, Refusal, refusing
+from tests.unit.client.conftest import Serve
+from yolov8_contract.task import Task
+from yolov8_triton._cli import app
+
+NOBODY = "127.0.0.1:1"
+MODULE = [sys.executable, "-m", "yolov8_triton"]
+
+
+def run(*arguments: object) -> Any:
+    return CliRunner().invoke(app, [str(one) for one in arguments], prog_name="yolov8-triton")
+
+
+def ask(fake: FakeTriton, task: Task, *arguments: object) -> Any:
+    return run(task.value, *arguments, "--url", fake.url, "--model", "yolov8n")
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    path = tmp_path / "photo.png"
+    Image.new("RGB", (WIDTH, HEIGHT), "grey").save(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("task", "cells"),
+    [
+        pytest.param(Task.DETECT, ["1 person, 1 bus", "confidence", "0.900", "25.0"], id="detect"),
+        pytest.param(Task.SEGMENT, ["pixels", "30"], id="segment"),
+        pytest.param(Task.POSE, ["keypoints", "16 of 17"], id="pose"),
+        pytest.param(Task.OBB, ["degrees", "90.0"], id="obb"),
+        pytest.param(Task.CLASSIFY, ["probability", "0.7000"], id="classify"),
+    ],
+)
+def test_a_result_is_a_table(serve: Serve, photo: Path, task: Task, cells: list[str]) -> None:
+    done = ask(serve(task), task, photo)
+
+    assert done.exit_code == 0
+    assert f"{photo} 100 x 60: " in done.stdout
+    for cell in ["class", "person", "bus", *cells]:
+        assert cell in done.stdout
+
+
+def test_json_is_one_line_an_image(serve: Serve, photo: Path) -> None:
+    done = ask(serve(), Task.DETECT, photo, photo, "--json")
+
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [line["image"] for line in lines] == [str(photo)] * 2
+    assert lines[0]["orig_shape"] == [HEIGHT, WIDTH]
+    assert [one["class_name"] for one in lines[0]["objects"]] == ["person", "bus"]
+
+
+def test_thresholds_go_to_the_server(serve: Serve, photo: Path) -> None:
+    fake = serve()
+
+    ask(
+        fake,
+        Task.DETECT,
+        *(photo, "--conf", "0.5", "--iou", "0.6", "--max-det", "9", "--agnostic", "--classes", "bus, 2"),
+    )
+
+    parameters = fake.requests[0].parameters
+    assert parameters["conf"].double_param == 0.5
+    assert parameters["iou"].double_param == 0.6
+    assert parameters["max_det"].int64_param == 9
+    assert parameters["agnostic"].bool_param is True
+    assert parameters["classes"].string_param == "1,2"
+
+
+def test_thresholds_that_were_not_given_do_not_go_to_the_server(serve: Serve, photo: Path) -> None:
+    fake = serve()
+
+    ask(fake, Task.DETECT, photo)
+
+    assert not fake.requests[0].parameters
+
+
+@pytest.mark.parametrize(
+    ("task", "name"),
+    [
+        pytest.param(Task.DETECT, "yolov8n", id="detect"),
+        pytest.param(Task.SEGMENT, "yolov8n-seg", id="segment"),
+        pytest.param(Task.POSE, "yolov8n-pose", id="pose"),
+        pytest.param(Task.OBB, "yolov8n-obb", id="obb"),
+        pytest.param(Task.CLASSIFY, "yolov8n-cls", id="classify"),
+    ],
+)
+def test_a_verb_asks_the_model_that_ultralytics_names_so(serve: Serve, photo: Path, task: Task, name: str) -> None:
+    fake = serve(task)
+    fake.configs[name] = fake.configs["yolov8n"]
+
+    run(task.value, photo, "--url", fake.url)
+
+    assert [request.model_name for request in fake.requests] == [name]
+
+
+def test_a_folder_stands_for_the_images_in_it_by_name(serve: Serve, tmp_path: Path) -> None:
+    for name in ("b.jpg", "a.PNG", "notes.txt"):
+        (tmp_path / name).write_bytes(b"")
+
+    done = ask(serve(), Task.DETECT, tmp_path, "--json")
+
+    assert [json.loads(line)["image"] for line in done.stdout.splitlines()] == [
+        str(tmp_path / "a.PNG"),
+        str(tmp_path / "b.jpg"),
+    ]
+
+
+@pytest.mark.parametrize("task", Task, ids=lambda task: task.value)
+def test_annotated_pictures_are_written(serve: Serve, photo: Path, tmp_path: Path, task: Task) -> None:
+    done = ask(serve(task), task, photo, "--output", tmp_path / "new" / "folder")
+
+    assert done.exit_code == 0
+    with Image.open(tmp_path / "new" / "folder" / "photo.jpg") as picture:
+        assert picture.width >= WIDTH
+        assert np.ptp(np.asarray(picture).astype(int), axis=-1).max() > 50  # something colourful on grey
+
+
+def test_images_of_one_name_have_a_picture_each(serve: Serve, photo: Path, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    twin = tmp_path / "other" / photo.name
+    twin.write_bytes(photo.read_bytes())
+
+    ask(serve(), Task.DETECT, photo, twin, "--output", tmp_path / "out")
+
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["photo-2.jpg", "photo.jpg"]
+
+
+def test_a_picture_never_overwrites_the_image(serve: Serve, tmp_path: Path) -> None:
+    path = tmp_path / "photo.jpg"
+    Image.new("RGB", (WIDTH, HEIGHT)).save(path)
+    content = path.read_bytes()
+
+    done = ask(serve(), Task.DETECT, path, "--output", tmp_path)
+
+    assert done.exit_code == 1
+    assert done.stderr == f"yolov8-triton: {path}: its picture would overwrite it, use another folder than {tmp_path}\n"
+    assert path.read_bytes() == content
+
+
+def test_an_image_that_fails_does_not_stop_the_others(serve: Serve, photo: Path, tmp_path: Path) -> None:
+    (tmp_path / "bad.jpg").write_bytes(b"bad")
+
+    def answer(request: Any) -> dict[str, Any]:
+        if request.raw_input_contents[0] == b"bad":
+            raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, "in ensemble 'yolov8n', invalid image: 3 bytes")
+        return arrays(Task.DETECT)
+
+    fake = serve(answer=answer)
+
+    done = ask(fake, Task.DETECT, tmp_path / "bad.jpg", tmp_path / "missing.jpg", photo, "--json")
+
+    assert done.exit_code == 1
+    assert [json.loads(line)["image"] for line in done.stdout.splitlines()] == [str(photo)]
+    assert done.stderr.splitlines() == [
+        f"yolov8-triton: {tmp_path / 'bad.jpg'}: model 'yolov8n' at {fake.url}: invalid image: 3 bytes",
+        f"yolov8-triton: {tmp_path / 'missing.jpg'}: No such file or directory",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("status", "text", "code"),
+    [
+        pytest.param(grpc.StatusCode.UNAVAILABLE, "Socket closed", 3, id="dead"),
+        pytest.param(grpc.StatusCode.NOT_FOUND, "... has no available versions", 3, id="draining"),
+        pytest.param(grpc.StatusCode.NOT_FOUND, "... is not found", 3, id="unknown-model"),
+        pytest.param(grpc.StatusCode.UNAVAILABLE, "This protocol is restricted", 3, id="restricted"),
+        pytest.param(grpc.StatusCode.INVALID_ARGUMENT, "invalid parameter: 'max_det'", 2, id="bad-parameter"),
+    ],
+)
+def test_a_failure_that_every_image_would_share_ends_the_run(
+    serve: Serve, photo: Path, status: grpc.StatusCode, text: str, code: int
+) -> None:
+    fake = serve(answer=refusing(status, text))
+
+    done = ask(fake, Task.DETECT, photo, photo, photo)
+
+    assert done.exit_code == code
+    assert len(fake.requests) == 1
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        pytest.param(["detect"], 2, "Missing argument 'IMAGE", id="no-image"),
+        pytest.param(["detect", "x.jpg", "--treshold", "1"], 2, "No such option: --treshold", id="unknown-option"),
+        pytest.param(["detect", "x.jpg", "--conf", "2"], 2, "Invalid value for '--conf'", id="conf-too-large"),
+        pytest.param(["detect", "x.jpg", "--timeout", "soon"], 2, "Invalid value for '--timeout'", id="no-number"),
+        pytest.param(["detect", "x.jpg", "--url", "http://a:8000"], 2, "Invalid value for --url", id="http-address"),
+        pytest.param(["classify", "x.jpg", "--conf", "0.5"], 2, "No such option: --conf", id="not-of-this-verb"),
+        pytest.param(["fly"], 2, "No such command 'fly'", id="unknown-verb"),
+        pytest.param(["detect", "x.jpg", "--url", NOBODY], 3, "is the server up", id="nobody-there"),
+        pytest.param(["models", "--url", NOBODY], 3, f"server at {NOBODY}: ", id="models-of-nobody"),
+        pytest.param(["check", "--url", NOBODY], 3, "is the server up", id="check-of-nobody"),
+    ],
+)
+def test_what_goes_wrong_is_said_on_one_line_of_stderr(arguments: list[str], code: int, message: str) -> None:
+    done = run(*arguments)
+
+    assert done.exit_code == code
+    assert [message in line for line in done.stderr.splitlines()].count(True) == 1
+    assert "Traceback" not in done.output
+
+
+def test_a_class_that_the_model_has_not_is_wrong_usage(serve: Serve, photo: Path) -> None:
+    done = ask(serve(), Task.DETECT, photo, "--classes", "buss")
+
+    assert done.exit_code == 2
+    assert "did you mean 'bus'?" in done.stderr
+
+
+def test_another_task_than_the_model_s_says_which_it_serves(serve: Serve, photo: Path) -> None:
+    done = ask(serve(Task.POSE), Task.DETECT, photo)
+
+    assert done.exit_code == 3
+    assert "serves 'pose', not 'detect'" in done.stderr
+
+
+def test_an_interrupted_run_ends_at_once_with_its_own_code(serve: Serve, photo: Path) -> None:
+    asked, over = threading.Event(), threading.Event()
+
+    def wait(_: object) -> dict[str, Any]:
+        asked.set()
+        over.wait(timeout=60)
+        return arrays(Task.DETECT)
+
+    command = [*MODULE, "detect", str(photo), "--url", serve(answer=wait).url]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert asked.wait(timeout=60)
+            process.send_signal(signal.SIGINT)
+            _, errors = process.communicate(timeout=20)
+        finally:
+            process.kill()
+            over.set()
+
+    assert (process.returncode, errors) == (130, "yolov8-triton: interrupted\n")
+
+
+def test_output_that_nobody_reads_any_more_ends_the_run_quietly(serve: Serve, photo: Path) -> None:
+    command = [*MODULE, "detect", *[str(photo)] * 3, "--url", serve().url, "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        _, errors = process.communicate(timeout=60)
+
+    assert (process.returncode, errors) == (1, "")
+
+
+def test_models_are_listed(serve: Serve) -> None:
+    done = run("models", "--url", serve(Task.OBB).url)
+
+    assert done.exit_code == 0
+    for cell in ("yolov8n", "obb", "3", "640 x 640", "jpeg"):
+        assert cell in done.stdout
+
+
+def test_models_are_listed_as_json(serve: Serve) -> None:
+    done = run("models", "--url", serve(Task.OBB).url, "--json")
+
+    assert json.loads(done.stdout)["model"] == "yolov8n"
+    assert json.loads(done.stdout)["labels"] == ["person", "bus", "stop sign"]
+
+
+def test_a_model_that_is_well_passes_the_check(serve: Serve) -> None:
+    fake = serve()
+
+    done = run("check", "--url", fake.url)
+
+    assert done.stdout == f"model 'yolov8n' at {fake.url} is ready: detect, 3 classes\n"
+
+
+def test_a_model_that_breaks_the_contract_fails_the_check(serve: Serve) -> None:
+    fake = serve()
+    fake.configs["yolov8n"].output[0].name = "count"
+
+    done = run("check", "--url", fake.url)
+
+    assert done.exit_code == 3
+    assert "count TYPE_INT32 [1]" in done.stderr
+
+
+def test_the_module_runs_as_the_command_does(serve: Serve, photo: Path) -> None:
+    command = [*MODULE, "detect", str(photo), "--url", serve().url, "--json"]
+
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["task"] == "detect"
+
+
+def test_a_command_line_without_its_extra_says_what_to_install(tmp_path: Path) -> None:
+    (tmp_path / "typer.py").write_text("raise ModuleNotFoundError(\"No module named 'typer'\", name='typer')")
+    code = "import sys; sys.path.insert(0, sys.argv.pop(1)); from yolov8_triton.__main__ import main; main()"
+
+    done = subprocess.run(
+        [sys.executable, "-c", code, tmp_path], capture_output=True, text=True, timeout=60, check=False
+    )
+
+    assert done.returncode == 2
+    assert done.stderr == "yolov8-triton: this needs typer: pip install 'yolov8-triton-client[cli]'\n"
