@@ -7,17 +7,23 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 from rich.console import Console
 from rich.table import Table
 
+from tests.data import shapes
 from tests.parity import images
-from tests.parity.deployment import Subject, export
+from tests.parity.deployment import DEFAULTS, EVALUATION, Arrays, Subject, export, reference, served
 from yolov8_server import TritonServer
 
 SHAPES = Path(__file__).parent.parent / "data" / "shapes-obb.pt"
 
 Rows = list[tuple[str, ...]]
+Answers = dict[str, tuple[list[Path], list[list[Arrays]], list[list[Arrays]]]]
+
+SCENES = 120
 
 
 @pytest.fixture(scope="session")
@@ -51,6 +57,44 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     made = tmp_path_factory.mktemp("pictures")
     odd = images.odd_sizes([*images.samples(), *images.coco_images()[:6]], made)
     return [*images.photographs(), *odd, *images.rotated(images.samples()[0], made)]
+
+
+@pytest.fixture(scope="session")
+def answers() -> Answers:
+    """What was answered, by task: images, served and reference answers for each setting; filled as tests ask."""
+    return {}
+
+
+@pytest.fixture
+def both(
+    request: pytest.FixtureRequest,
+    answers: Answers,
+    subjects: dict[str, Subject],
+    url: str,
+    pictures: list[Path],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[list[Path], list[list[Arrays]], list[list[Arrays]]]:
+    """Both sides' answers for the task that the test is parametrised with."""
+    task = request.node.callspec.params["task"]
+    if task not in answers:
+        subject = subjects[task]
+        asked = scenes(tmp_path_factory.mktemp("scenes")) if task == "obb" else pictures
+        settings = [DEFAULTS, EVALUATION]
+        ours = [served(url, subject, asked, setting) for setting in settings]
+        theirs = reference(subject, asked, settings, tmp_path_factory.mktemp("reference"))
+        answers[task] = (asked, ours, theirs)
+    return answers[task]
+
+
+def scenes(folder: Path) -> list[Path]:
+    """Draw scenes of rotated shapes at sizes of all kinds."""
+    rng = np.random.default_rng(0)
+    paths = []
+    for seed in range(SCENES):
+        size = (160, 160) if seed % 3 == 0 else tuple(int(side) for side in rng.integers(97, 700, 2))
+        paths.append(folder / f"scene-{seed}.png")
+        cv2.imwrite(str(paths[-1]), shapes.scene(seed + 50_000, "obb", size=size).image)
+    return paths
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,10 @@ from yolov8_triton import ClassProbabilities, Client, OrientedBoxes, Poses, Segm
 Arrays = dict[str, Any]
 Setting = dict[str, Any]
 
+DEFAULTS: Setting = {"conf": 0.25, "iou": 0.7, "max_det": 300}
+EVALUATION: Setting = {"conf": 0.001, "iou": 0.6, "max_det": 300}
+IMGSZ = {"detect": 640, "segment": 640, "pose": 640, "obb": 160}
+
 IN_FLIGHT = 6
 TIMEOUT_S = 120.0
 REFERENCE = Path(__file__).with_name("reference.py")

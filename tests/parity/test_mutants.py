@@ -9,9 +9,8 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.parity.deployment import Subject, served
+from tests.parity.deployment import EVALUATION, IMGSZ, Subject, served
 from tests.parity.matching import compared
-from tests.parity.test_parity import EVALUATION, IMGSZ
 from yolov8_server import TritonServer
 
 IMAGES = 24

@@ -3,65 +3,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import cv2
 import numpy as np
 import pytest
 
-from tests.data import shapes
 from tests.parity import images
-from tests.parity.deployment import Arrays, Setting, Subject, reference, served
+from tests.parity.deployment import DEFAULTS, EVALUATION, IMGSZ, reference, served
 from tests.parity.evaluator import Evaluator
 from tests.parity.matching import compared
 
-DEFAULTS: Setting = {"conf": 0.25, "iou": 0.7, "max_det": 300}
-EVALUATION: Setting = {"conf": 0.001, "iou": 0.6, "max_det": 300}
-IMGSZ = {"detect": 640, "segment": 640, "pose": 640, "obb": 160}
-SCENES = 120
 MAP_TOLERANCE = 0.0005
 PROBABILITY = 1e-3
 RANK_SWAP = 1e-5
-
-Answers = dict[str, tuple[list[Path], list[list[Arrays]], list[list[Arrays]]]]
-
-
-@pytest.fixture(scope="session")
-def answers() -> Answers:
-    """What was answered, by task: images, served and reference answers for each setting; filled as tests ask."""
-    return {}
-
-
-@pytest.fixture
-def both(
-    request: pytest.FixtureRequest,
-    answers: Answers,
-    subjects: dict[str, Subject],
-    url: str,
-    pictures: list[Path],
-    tmp_path_factory: pytest.TempPathFactory,
-) -> tuple[list[Path], list[list[Arrays]], list[list[Arrays]]]:
-    """Both sides' answers for the task that the test is parametrised with."""
-    task = request.node.callspec.params["task"]
-    if task not in answers:
-        subject = subjects[task]
-        asked = scenes(tmp_path_factory.mktemp("scenes")) if task == "obb" else pictures
-        settings = [DEFAULTS, EVALUATION]
-        ours = [served(url, subject, asked, setting) for setting in settings]
-        theirs = reference(subject, asked, settings, tmp_path_factory.mktemp("reference"))
-        answers[task] = (asked, ours, theirs)
-    return answers[task]
-
-
-def scenes(folder: Path) -> list[Path]:
-    """Draw scenes of rotated shapes at sizes of all kinds."""
-    rng = np.random.default_rng(0)
-    paths = []
-    for seed in range(SCENES):
-        size = (160, 160) if seed % 3 == 0 else tuple(int(side) for side in rng.integers(97, 700, 2))
-        paths.append(folder / f"scene-{seed}.png")
-        cv2.imwrite(str(paths[-1]), shapes.scene(seed + 50_000, "obb", size=size).image)
-    return paths
 
 
 @pytest.mark.parametrize("task", ["detect", "segment", "pose", "obb"])
