@@ -9,22 +9,31 @@ import json
 REQUEST_TIMEOUT_S = 2.0
 
 
-def is_ready(host: str, port: int, *, server_id: str) -> bool:
-    """Tell whether the server with this id answers, and all its models are ready."""
+def is_ready(host: str, *, http_port: int, metrics_port: int, server_id: str) -> bool:
+    """Tell whether the server with this id answers on both ports, and all its models are ready.
+
+    It opens its ports one after another: gRPC, HTTP, metrics.
+    """
+    try:
+        return (
+            _get(host, http_port, "/v2/health/ready")[0] == http.HTTPStatus.OK
+            and _is(server_id, *_get(host, http_port, "/v2"))
+            and b"nv_" in _get(host, metrics_port, "/metrics")[1]
+        )
+    except (OSError, http.client.HTTPException, ValueError):  # also: no JSON from whoever has the port
+        return False
+
+
+def _is(server_id: str, status: int, metadata: bytes) -> bool:
+    # Somebody else's server may have taken the port. An operator may restrict metadata; then readiness must do.
+    return status != http.HTTPStatus.OK or json.loads(metadata).get("name") == server_id
+
+
+def _get(host: str, port: int, path: str) -> tuple[int, bytes]:
     connection = http.client.HTTPConnection(host, port, timeout=REQUEST_TIMEOUT_S)
     try:
-        if _get(connection, "/v2/health/ready")[0] != http.HTTPStatus.OK:
-            return False
-        status, body = _get(connection, "/v2")
-    except (OSError, http.client.HTTPException):
-        return False
+        connection.request("GET", path)
+        response = connection.getresponse()
+        return response.status, response.read()
     finally:
         connection.close()
-    # Another server may have taken the port. Metadata may be restricted by the operator, then readiness must do.
-    return status != http.HTTPStatus.OK or json.loads(body)["name"] == server_id
-
-
-def _get(connection: http.client.HTTPConnection, path: str) -> tuple[int, bytes]:
-    connection.request("GET", path)
-    response = connection.getresponse()
-    return response.status, response.read()

@@ -8,22 +8,23 @@ supervisor and server were all killed at once is swept when the next server star
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 SHARED_MEMORY = Path("/dev/shm")  # where POSIX shared memory lives on Linux
-_MARK = re.compile(r"yolov8-server-(?P<namespace>\d+)-(?P<pid>\d+)-(?P<started>\d+)-[0-9a-f]{8}")
+MARK_PREFIX = "yolov8-server-"
+_MARK = re.compile(MARK_PREFIX + r"(?P<namespace>\d+)-(?P<pid>\d+)-(?P<started>\d+)-[0-9a-f]{8}")
 
 
 def new_mark() -> str:
     """Make the mark of a server that this process owns."""
     pid = os.getpid()
-    return f"yolov8-server-{_pid_namespace()}-{pid}-{_start_time(pid)}-{secrets.token_hex(4)}"
+    return f"{MARK_PREFIX}{_pid_namespace()}-{pid}-{_start_time(pid)}-{secrets.token_hex(4)}"
 
 
 def remove(mark: str, run_folder: Path) -> None:
@@ -35,11 +36,12 @@ def remove(mark: str, run_folder: Path) -> None:
 
 def sweep() -> None:
     """Remove what servers left whose launcher is dead."""
-    for path in _marked():
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)  # another launcher may be sweeping the same
-        else:
-            path.unlink(missing_ok=True)
+    for folder in (SHARED_MEMORY, Path(tempfile.gettempdir())):
+        for path in folder.glob(f"{MARK_PREFIX}*"):
+            mark = _MARK.match(path.name)
+            if mark and _is_stale(mark):
+                with contextlib.suppress(OSError):  # somebody else's, or another launcher is sweeping the same
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def _is_stale(mark: re.Match[str]) -> bool:
@@ -60,11 +62,3 @@ def _start_time(pid: int) -> int:
     """When a process started, in clock ticks since boot: with the PID, it names a process for good."""
     status = Path(f"/proc/{pid}/stat").read_text()
     return int(status.rpartition(")")[2].split()[19])
-
-
-def _marked() -> Iterator[Path]:
-    for folder in (SHARED_MEMORY, Path(tempfile.gettempdir())):
-        for path in folder.glob("yolov8-server-*"):
-            mark = _MARK.match(path.name)
-            if mark and _is_stale(mark) and path.lstat().st_uid == os.getuid():
-                yield path

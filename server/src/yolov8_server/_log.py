@@ -1,47 +1,79 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The server's log."""
+"""What a server writes, and what of it says why it failed."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
+from ._leftovers import MARK_PREFIX
+
 TAIL_LINES = 40
-_TAIL_BYTES = 256 * 1024
-# What tritonserver says on every machine without a GPU; it has nothing to do with what went wrong.
-_HARMLESS = re.compile(r"CUDA|NVML|DCGM|CudaDriverHelper|unable to create stream", re.IGNORECASE)
-_ERROR = re.compile(r"^E\d{4} |^(?:error|failed)|^(?:\w+\.)*\w*(?:Error|Exception)\b", re.IGNORECASE)
+TAIL_BYTES = 256 * 1024
+# E1124 04:37:06.958443 10620 model_lifecycle.cc:642] "failed to load …"
+_ERROR_LINE = re.compile(r'E\d{4} [\d:.]+ +\d+ [\w.]+:\d+\] (?P<message>".*")$')
+# What other libraries write: protobuf's parser on a config.pbtxt, the dynamic linker on a stub, C++ on an abort.
+_FOREIGN_LINE = re.compile(
+    r"^\[libprotobuf ERROR [^]]*\] (?P<protobuf>.*)|^(?P<other>.*error while loading shared libraries.*|  what\(\):.*)$"
+)
+_FINAL_LINE = re.compile(r"^error: (?P<message>.*)$")
+# Said on every machine without a GPU, or said again with the model's name.
+_NOISE = re.compile(r"CudaDriverHelper|CUDA driver version|Failed to create instance: ")
 
 
 class Log:
-    """What one server writes, in a file: a given one, or a temporary one that has no name."""
+    """The log of one server, in a file: a given one, or a temporary one that has no name."""
 
     def __init__(self, path: Path | None) -> None:
         self._file: IO[bytes] = _nameless_file() if path is None else path.open("w+b")
+        self._end: str | None = None
 
     def fileno(self) -> int:
+        """Return the descriptor that the server writes to."""
         return self._file.fileno()
 
-    def read(self, offset: int = 0) -> bytes:
-        """Return all from ``offset`` on, without moving the position at which the server writes."""
-        return os.pread(self.fileno(), os.fstat(self.fileno()).st_size - offset, offset)
-
     def tail(self, lines: int = TAIL_LINES) -> str:
-        size = os.fstat(self.fileno()).st_size
-        text = self.read(max(0, size - _TAIL_BYTES)).decode(errors="replace")
+        """Return the last lines; also of a closed log."""
+        text = self._read() if self._end is None else self._end
         return "\n".join(text.splitlines()[-lines:])
 
-    def errors(self) -> str:
-        """Return the lines that say what went wrong; all of the tail if none does."""
-        text = self.read().decode(errors="replace")
-        found = [line for line in text.splitlines() if _ERROR.search(line) and not _HARMLESS.search(line)]
-        return "\n".join(found[-TAIL_LINES:]) or self.tail()
-
     def close(self) -> None:
-        self._file.close()
+        """Close our side of the file, and keep the end of it."""
+        if self._end is None:
+            self._end = self._read()
+            self._file.close()
+
+    def _read(self) -> str:
+        size = os.fstat(self.fileno()).st_size
+        # pread: the server writes at the position of the descriptor that we share
+        return os.pread(self.fileno(), TAIL_BYTES, max(0, size - TAIL_BYTES)).decode(errors="replace")
+
+
+def explain(log: str) -> str:
+    """Return what in a log says why the server failed, one reason a line; the log itself if nothing does."""
+    reasons = list(dict.fromkeys(_reasons(log.splitlines())))  # each instance of a model says the same
+    final = [match["message"] for line in log.splitlines() if (match := _FINAL_LINE.match(line))]
+    return "\n".join(f"  {reason}" for reason in reasons or final) or log
+
+
+def _reasons(lines: list[str]) -> Iterator[str]:
+    for line in lines:
+        if match := _FOREIGN_LINE.match(line):
+            yield (match["protobuf"] or match["other"]).strip()
+        elif (match := _ERROR_LINE.match(line)) and not _NOISE.search(line):
+            yield _without_stack(json.loads(match["message"], strict=False))
+
+
+def _without_stack(message: str) -> str:
+    """Keep the innermost frame of the traceback that the python backend appends, unless it is in a drop-in of ours."""
+    text, _, stack = message.strip().partition("\n\nAt:\n")
+    frame = stack.strip().partition("\n")[0]
+    return f"{text} ({frame})" if frame and MARK_PREFIX not in frame else text
 
 
 def _nameless_file() -> IO[bytes]:

@@ -37,6 +37,7 @@ class SupervisedProcess:
         run_folder: Path,
         stop_timeout_s: float,
     ) -> None:
+        self._command = tuple(command)
         self._mark = mark
         self._run_folder = run_folder
         self._stop_timeout_s = stop_timeout_s
@@ -69,18 +70,27 @@ class SupervisedProcess:
         return self._exit_code
 
     def stop(self) -> None:
-        """Stop the server, if need be with SIGKILL, and wait until nothing of it is left."""
+        """Stop the server and wait until nothing of it is left; kill it when its time is up or we are interrupted."""
         self._supervisor.terminate()
-        if self.wait(self._stop_timeout_s + SUPERVISOR_MARGIN_S) is None:
+        try:
+            stopped = self.wait(self._stop_timeout_s + SUPERVISOR_MARGIN_S) is not None
+        except BaseException:
+            self.kill()
+            raise
+        if not stopped:
+            self.kill()
+
+    def kill(self) -> None:
+        """Kill the server and wait until nothing of it is left."""
+        if self.poll() is None:
+            signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+        if self.wait(SUPERVISOR_MARGIN_S) is None:
             self._supervisor.kill()
             self.wait(SUPERVISOR_MARGIN_S)
 
     def close(self) -> None:
         """Release what is held of a server that has exited."""
-        for stream in (self._supervisor.stdin, self._supervisor.stdout):
-            if stream is not None:
-                stream.close()
-        self._supervisor.wait()
+        self._forget_supervisor()
         os.close(self._pidfd)
 
     def _end_without_supervisor(self) -> int:
@@ -94,10 +104,15 @@ class SupervisedProcess:
         line = self._read_line(SUPERVISOR_MARGIN_S)
         if not line:
             self._supervisor.kill()
-            code = self._supervisor.wait()
-            _leftovers.remove(self._mark, self._run_folder)
-            raise StartError(f"can't run the server:\n{log.tail()}", exit_code=code, log=log.tail())
+            self._forget_supervisor()
+            raise StartError(f"can't run {self._command[0]}:\n{log.tail()}", exit_code=None, log=log.tail())
         return int(line.split()[1])
+
+    def _forget_supervisor(self) -> None:
+        for stream in (self._supervisor.stdin, self._supervisor.stdout):
+            if stream is not None:
+                stream.close()
+        self._supervisor.wait()
 
     def _read_line(self, timeout_s: float) -> bytes | None:
         """Return the next line, an empty one at the end of the stream, None if none came in time."""

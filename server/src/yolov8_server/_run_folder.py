@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import re
 import shutil
 import sys
 import sysconfig
@@ -23,8 +22,8 @@ from pathlib import Path
 
 from ._errors import UnsupportedEnvironmentError
 from ._installation import Installation
+from ._repository import is_plain
 
-_PLAIN = re.compile(r"[\w/.,:=@%+-]+")  # nothing that a shell would expand or split
 DROP_INS = Path(__file__).parent / "backends"
 _PYTHON_BACKEND = ("libtriton_python.so", "triton_python_backend_utils.py")
 _STUB = "triton_python_backend_stub"
@@ -40,6 +39,10 @@ def create_run_folder(mark: str) -> Path:
     if os.statvfs(parent).f_flag & os.ST_NOEXEC:
         raise UnsupportedEnvironmentError(
             f"{parent} is mounted noexec, and the server runs a program from there: set TMPDIR to another folder"
+        )
+    if not is_plain(str(parent)):
+        raise UnsupportedEnvironmentError(
+            f"the path {str(parent)!r} has signs that the python backend can't take: set TMPDIR to a plain one"
         )
     folder = parent / mark
     folder.mkdir(mode=0o700)
@@ -67,20 +70,6 @@ def lay_out(installation: Installation, folder: Path) -> Path:
     for drop_in in missing:
         shutil.copytree(drop_in, backends / drop_in.name, ignore=shutil.ignore_patterns("__pycache__"))
     return backends
-
-
-def plain_path(repository: Path, folder: Path) -> Path:
-    """Return a path to the repository that tritonserver can take.
-
-    The python backend starts its stubs with an unquoted shell command: a blank in the path makes them abort, and the
-    server waits for them for ever.
-    """
-    repository = repository.resolve()
-    if _PLAIN.fullmatch(str(repository)):
-        return repository
-    link = folder / "repository"
-    link.symlink_to(repository)
-    return link
 
 
 def check_interpreter(installation: Installation) -> None:

@@ -12,19 +12,21 @@ from types import TracebackType
 
 from . import _leftovers
 from ._command import build_command, build_environment, check_extra_options
-from ._errors import InvalidArgumentError, PortInUseError, StartError
+from ._errors import InvalidArgumentError, PortInUseError, ServerError, StartError
 from ._health import is_ready
 from ._installation import Installation, find_tritonserver
-from ._log import TAIL_LINES, Log
+from ._log import TAIL_LINES, Log, explain
 from ._ports import Ports, choose_ports
 from ._process import SupervisedProcess
-from ._run_folder import create_run_folder, lay_out, plain_path
+from ._repository import check_repository, plain_path
+from ._run_folder import create_run_folder, lay_out
 
 logger = logging.getLogger(__name__)
 
 DEFAULT_READY_TIMEOUT_S = 120.0
 DEFAULT_STOP_TIMEOUT_S = 30.0
 PORT_ATTEMPTS = 3  # a free port may be taken between our choice and the server's listening
+MANY_LINES = 2000  # in which to look for reasons
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 0.5
 _ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # where to reach what listens everywhere
 
@@ -91,8 +93,7 @@ class TritonServer:
         """
         if self._process is not None:
             raise InvalidArgumentError("the server runs already")
-        if not self._repository.is_dir():
-            raise InvalidArgumentError(f"no model repository at {str(self._repository)!r}: there is no such folder")
+        check_repository(self._repository)
         installation = find_tritonserver()
         check_extra_options(installation, self._arguments)
         _leftovers.sweep()
@@ -110,8 +111,7 @@ class TritonServer:
         """Stop the server and wait until nothing of it is left; do nothing if it isn't running."""
         process, self._process = self._process, None
         if process is not None:
-            process.stop()
-            process.close()
+            self._end(process)
 
     def wait(self, timeout_s: float) -> int | None:
         """Wait for the server to exit; return its exit code (negative: a signal), None if it still runs."""
@@ -144,57 +144,66 @@ class TritonServer:
     def _launch(self, installation: Installation) -> None:
         mark = _leftovers.new_mark()
         folder = create_run_folder(mark)
-        log = Log(self._log_file)
-        backends = lay_out(installation, folder)
-        process = SupervisedProcess(
-            build_command(
-                installation,
-                repository=plain_path(self._repository, folder),
-                backends=backends,
-                host=self._host,
-                ports=self._ports,
-                mark=mark,
-                extra=self._arguments,
-            ),
+        self._log = Log(self._log_file)
+        try:
+            process = self._spawn(installation, mark, folder)
+        except BaseException:
+            self._log.close()
+            _leftovers.remove(mark, folder)
+            raise
+        try:
+            self._wait_until_ready(process, mark)
+        except BaseException:
+            self._end(process)
+            raise
+        self._process = process
+
+    def _spawn(self, installation: Installation, mark: str, folder: Path) -> SupervisedProcess:
+        command = build_command(
+            installation,
+            repository=plain_path(self._repository, folder),
+            backends=lay_out(installation, folder),
+            host=self._host,
+            ports=self._ports,
+            mark=mark,
+            extra=self._arguments,
+        )
+        return SupervisedProcess(
+            command,
             environment=build_environment(installation, os.environ, libraries=[folder / "lib"]),
-            log=log,
+            log=self._log,
             mark=mark,
             run_folder=folder,
             stop_timeout_s=self._stop_timeout_s,
         )
-        self._log = log
+
+    def _end(self, process: SupervisedProcess) -> None:
         try:
-            self._wait_until_ready(process, mark)
-        except BaseException:
             process.stop()
+        finally:
             process.close()
-            raise
-        self._process = process
+            self._log.close()
 
     def _wait_until_ready(self, process: SupervisedProcess, mark: str) -> None:
         deadline = time.monotonic() + self._ready_timeout_s
         pause = FIRST_PAUSE_S
         host = _ANY_ADDRESS.get(self._host, self._host)
-        while not is_ready(host, self._ports.http, server_id=mark):
+        while not is_ready(host, http_port=self._ports.http, metrics_port=self._ports.metrics, server_id=mark):
             if (code := process.wait(pause)) is not None:
                 raise self._start_error(code)
             if time.monotonic() > deadline:
-                raise StartError(
-                    f"tritonserver was not ready within {self._ready_timeout_s:g} s:\n{self._log.errors()}",
-                    exit_code=None,
-                    log=self._log.tail(),
-                )
+                raise self._start_error(None)
             pause = min(2 * pause, LONGEST_PAUSE_S)
 
-    def _start_error(self, code: int) -> Exception:
-        errors = self._log.errors()
-        if "already in use" in errors:
-            return PortInUseError(f"tritonserver could not listen:\n{errors}")
-        return StartError(
-            f"tritonserver exited with code {code} before it was ready:\n{errors}",
-            exit_code=code,
-            log=self._log.tail(),
+    def _start_error(self, code: int | None) -> ServerError:
+        log = self._log.tail(MANY_LINES)
+        what = (
+            f"was not ready within {self._ready_timeout_s:g} s" if code is None else f"exited with code {code} at start"
         )
+        message = f"tritonserver {what}:\n{explain(log)}"
+        if "already in use" in message:
+            return PortInUseError(message)
+        return StartError(message, exit_code=code, log=self._log.tail())
 
     def _address(self, port: int) -> str:
         host = _ANY_ADDRESS.get(self._host, self._host)
