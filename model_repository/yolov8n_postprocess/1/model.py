@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The last member: makes detections, in the image's own pixels, of the network's raw outputs."""
+
+from __future__ import annotations
+
+import json
+import sys
+import traceback
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent))  # the contract that travelled with the model is the one that runs
+
+import numpy as np
+import triton_python_backend_utils as pb_utils
+
+from yolov8_contract import signature
+from yolov8_contract.errors import ConfigError, RequestError
+from yolov8_contract.parameters import ParameterPolicy
+from yolov8_contract.postprocess import postprocess
+from yolov8_contract.served_model import ServedModel
+
+
+class TritonPythonModel:
+    """What Triton's python backend loads and calls."""
+
+    def initialize(self, args: dict[str, str]) -> None:
+        """Hold the configuration against the contract.
+
+        Raises:
+            ConfigError: They differ; the model then doesn't load.
+        """
+        config = json.loads(args["model_config"])
+        self._model = ServedModel.from_config(config)
+        self._policy = ParameterPolicy.from_config(config, self._model)
+        head = _head_shapes(config)
+        signature.postprocess(self._model, tuple(head.values())).check_config(config)
+        if int(config["max_batch_size"]) < 1:
+            raise ConfigError(
+                f"model {config['name']!r}: expected max_batch_size of at least 1, got 0; export it again"
+            )
+        self._head_names = tuple(head)
+        self._counter_families = _counter_families()
+        self._images, self._detections = (
+            family.Metric(labels={"model": args["model_name"]}) for family in self._counter_families
+        )
+
+    def execute(self, requests: Sequence[Any]) -> list[Any]:
+        """Answer each request of a batch on its own."""
+        return [self._respond(request) for request in requests]
+
+    def _respond(self, request: Any) -> Any:
+        try:
+            tensors = self._detect(request)
+        except RequestError as exc:
+            return _error(str(exc), pb_utils.TritonError.INVALID_ARG)
+        except Exception:  # noqa: BLE001  (a request fails alone; the reason is the operator's business)
+            pb_utils.Logger.log_error(traceback.format_exc())
+            return _error("postprocessing failed, the server's log says why", pb_utils.TritonError.INTERNAL)
+        wanted = request.requested_output_names()
+        return pb_utils.InferenceResponse(
+            [pb_utils.Tensor(name, array[np.newaxis]) for name, array in tensors.items() if name in wanted]
+        )
+
+    def _detect(self, request: Any) -> dict[str, Any]:
+        parameters = self._policy.parse(json.loads(request.parameters() or "{}"))
+        height, width = _one(request, signature.ORIG_SHAPE.name).tolist()
+        head = [_one(request, name) for name in self._head_names]
+        tensors = postprocess(self._model, head, (height, width), parameters)
+        self._images.increment(1)
+        self._detections.increment(len(tensors[signature.SCORES.name]))
+        return tensors
+
+
+def _one(request: Any, name: str) -> Any:
+    """Return a tensor of the request's only image, without the batch axis."""
+    batch = pb_utils.get_input_tensor_by_name(request, name).as_numpy()
+    if len(batch) != 1:
+        # Images have different numbers of objects: there is no array that could hold the answer.
+        raise RequestError(f"{name}: expected one image a request, got {len(batch)}; send them one by one")
+    return batch[0]
+
+
+def _head_shapes(config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    """Return the network's outputs, in their order, as this model's inputs have them."""
+    shapes = {tensor["name"]: tuple(int(dim) for dim in tensor["dims"]) for tensor in config["input"]}
+    return {name: shapes[name] for name in sorted(shapes) if name != signature.ORIG_SHAPE.name}
+
+
+def _counter_families() -> tuple[Any, ...]:
+    """Count images and objects: Triton counts requests alone. A family must outlive its counters."""
+    return tuple(
+        pb_utils.MetricFamily(name=name, description=description, kind=pb_utils.MetricFamily.COUNTER)
+        for name, description in (
+            ("yolov8_images_total", "Images that were postprocessed"),
+            ("yolov8_detections_total", "Objects that were found in them"),
+        )
+    )
+
+
+def _error(message: str, code: Any) -> Any:
+    return pb_utils.InferenceResponse(error=pb_utils.TritonError(message, code))
