@@ -6,13 +6,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import venv
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+UV = [sys.executable, "-m", "uv"]
 CLIENT = Path(__file__).parents[3] / "client"
 IMPORT_LIMIT_S = 0.5
 ATTEMPTS = 7
@@ -85,9 +85,10 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the interpreter of an environment that holds the wheel and what it depends on."""
     folder = tmp_path_factory.mktemp("environment")
-    venv.create(folder, with_pip=True)
     interpreter = folder / "bin" / "python"
-    subprocess.run([interpreter, "-m", "pip", "install", "--quiet", wheel], check=True, timeout=240)
+    subprocess.run([*UV, "venv", "--quiet", "--python", sys.executable, "--clear", folder], check=True, timeout=60)
+    install = [*UV, "pip", "install", "--quiet", "--compile-bytecode", "--python", interpreter]  # as pip does
+    subprocess.run([*install, wheel], check=True, timeout=240)
     return interpreter
 
 
@@ -106,7 +107,7 @@ def test_the_wheel_holds_two_typed_packages_and_nothing_else(wheel: Path) -> Non
 
 
 def test_the_client_installs_nothing_heavy(python: Path) -> None:
-    listing = [python, "-m", "pip", "list", "--format", "json"]
+    listing = [*UV, "pip", "list", "--python", python, "--format", "json"]
     done = subprocess.run(listing, check=True, capture_output=True, text=True, timeout=60)
 
     assert not HEAVY & {package["name"] for package in json.loads(done.stdout)}
