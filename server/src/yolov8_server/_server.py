@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Literal
 
 from . import _leftovers
 from ._command import build_command, build_environment, check_extra_options
@@ -125,17 +126,17 @@ class TritonServer:
     @property
     def grpc_url(self) -> str:
         """``HOST:PORT``, as tritonclient takes it."""
-        return self._address(self._ports.grpc)
+        return self._address("grpc")
 
     @property
     def http_url(self) -> str:
         """``HOST:PORT``, as tritonclient takes it."""
-        return self._address(self._ports.http)
+        return self._address("http")
 
     @property
     def metrics_url(self) -> str:
         """``http://HOST:PORT/metrics``, as Prometheus takes it."""
-        return f"http://{self._address(self._ports.metrics)}/metrics"
+        return f"http://{self._address('metrics')}/metrics"
 
     def log_tail(self, lines: int = TAIL_LINES) -> str:
         """Return the last lines of the server's log."""
@@ -205,8 +206,10 @@ class TritonServer:
             return PortInUseError(message)
         return StartError(message, exit_code=code, log=self._log.tail())
 
-    def _address(self, port: int) -> str:
+    def _address(self, service: Literal["grpc", "http", "metrics"]) -> str:
+        self._running()
         host = _ANY_ADDRESS.get(self._host, self._host)
+        port = getattr(self._ports, service)
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
     def _running(self) -> SupervisedProcess:

@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How the server is called."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+import yolov8_server
+from tests.unit.server.conftest import StandIn
+
+DROP_INS = Path(yolov8_server.__file__).parent / "backends"
+
+
+def test_it_listens_on_loopback_alone_by_default(stand_in: StandIn, repository: Path) -> None:
+    _, call = stand_in.run(repository)
+
+    assert {call.option(f"--{service}-address") for service in ("grpc", "http", "metrics")} == {"127.0.0.1"}
+
+
+def test_free_ports_differ(stand_in: StandIn, repository: Path) -> None:
+    _, call = stand_in.run(repository)
+
+    assert len({call.option(f"--{service}-port") for service in ("grpc", "http", "metrics")}) == 3
+
+
+def test_a_server_guesses_nothing_and_tolerates_no_broken_model(stand_in: StandIn, repository: Path) -> None:
+    _, call = stand_in.run(repository)
+
+    assert "--disable-auto-complete-config" in call.argv
+    assert call.option("--exit-on-error") == "true"
+    assert call.option("--model-control-mode") == "none"
+
+
+def test_further_arguments_come_last(stand_in: StandIn, repository: Path) -> None:
+    _, call = stand_in.run(repository, arguments=["--log-verbose=1"])
+
+    assert call.argv[-1] == "--log-verbose=1"
+
+
+def test_each_server_names_its_shared_memory_differently(stand_in: StandIn, repository: Path) -> None:
+    prefixes = {stand_in.run(repository)[1].option("--backend-config") for _ in range(2)}
+
+    assert len(prefixes) == 2
+    assert all(prefix.startswith("python,shm-region-prefix-name=yolov8-server-") for prefix in prefixes)
+
+
+def test_a_full_installation_keeps_its_backends_and_environment(
+    stand_in: StandIn, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LD_LIBRARY_PATH", "/somewhere")
+    for drop_in in DROP_INS.glob("*/model.py"):
+        stand_in.add_backend(drop_in.parent.name, "libtriton.so")
+
+    _, call = stand_in.run(repository)
+
+    assert call.option("--backend-directory") == str(stand_in.root / "backends")
+    assert call.environment["LD_LIBRARY_PATH"] == "/somewhere"
+
+
+def test_a_drop_in_stands_in_for_a_backend_that_the_installation_lacks(stand_in: StandIn, repository: Path) -> None:
+    _, call = stand_in.run(repository)
+
+    assert "onnxruntime/model.py" in call.backends
+    assert "python/libtriton_python.so" in call.backends
+
+
+def test_a_backend_that_the_installation_has_is_never_replaced(stand_in: StandIn, repository: Path) -> None:
+    stand_in.add_backend("onnxruntime", "libtriton_onnxruntime.so")
+
+    _, call = stand_in.run(repository)
+
+    assert [name for name in call.backends if name.startswith("onnxruntime/")] == [
+        "onnxruntime/libtriton_onnxruntime.so"
+    ]
+
+
+def test_a_path_that_a_shell_would_split_is_given_through_a_link(stand_in: StandIn, repository: Path) -> None:
+    odd = repository.rename(repository.parent / "the $(models) of é")
+
+    _, call = stand_in.run(odd)
+
+    given = Path(call.option("--model-repository"))
+    assert given != odd
+    assert given.name == "repository"
+
+
+def test_a_non_ascii_path_is_given_as_it_is(stand_in: StandIn, repository: Path) -> None:
+    named = repository.rename(repository.parent / "modèles")
+
+    _, call = stand_in.run(named)
+
+    assert call.option("--model-repository") == str(named)
+
+
+def test_nothing_is_left_of_a_server_that_failed(
+    stand_in: StandIn, repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+
+    stand_in.run(repository)
+
+    assert list((tmp_path / "temporary").iterdir()) == []
+
+
+PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+def test_the_embedded_server_gets_a_python_backend_of_the_running_interpreter(
+    stand_in: StandIn, repository: Path
+) -> None:
+    stand_in.embed(PYTHON)
+
+    _, call = stand_in.run(repository)
+
+    assert {name for name in call.backends if name.startswith("python/")} == {
+        "python/libtriton_python.so",
+        "python/triton_python_backend_stub",
+        "python/triton_python_backend_utils.py",
+    }
+    assert call.environment["PATH"].startswith(str(Path(sys.executable).parent))
