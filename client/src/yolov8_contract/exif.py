@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The EXIF orientation, read as OpenCV 4.11 reads it.
+
+OpenCV decodes for the server and for Ultralytics, so its reading decides, oddities included: it gives up at
+the first entry that points outside of the data, and what follows that entry doesn't count.
+"""
+
+from __future__ import annotations
+
+import struct
+
+UPRIGHT = 1
+
+_ORIENTATION = 0x0112
+_TEXTS = frozenset({0x010E, 0x010F, 0x0110, 0x0131, 0x0132, 0x8298})
+"""Description, maker, model, software, time, copyright."""
+_RATIONALS = {0x011A: 1, 0x011B: 1, 0x013E: 2, 0x013F: 6, 0x0211: 3, 0x0214: 6}
+"""Tag → how many fractions OpenCV reads where the entry points: resolutions, white point, colours."""
+_SHORTS = frozenset({_ORIENTATION, 0x0128, 0x0213})
+_ENTRY_BYTES = 12
+_MAX_ENTRIES = 1000
+_INLINE_BYTES = 4
+
+
+def read_orientation(tiff: bytes) -> int:
+    """Return the orientation, 1 to 8, that a TIFF structure names; 1 where it names none or another number."""
+    order = "<" if tiff[:2] == b"II" else ">"
+    try:
+        magic, offset = struct.unpack_from(f"{order}HI", tiff, 2)
+        if magic != 42:
+            return UPRIGHT
+        (entries,) = struct.unpack_from(f"{order}H", tiff, offset)
+        for entry in range(offset + 2, offset + 2 + min(entries, _MAX_ENTRIES) * _ENTRY_BYTES, _ENTRY_BYTES):
+            (tag,) = struct.unpack_from(f"{order}H", tiff, entry)
+            if tag == _ORIENTATION:
+                (orientation,) = struct.unpack_from(f"{order}H", tiff, entry + 8)
+                return int(orientation) if 1 <= orientation <= 8 else UPRIGHT
+            if not _is_readable(tiff, order, tag, entry):
+                return UPRIGHT
+    except struct.error:  # the data end too early
+        pass
+    return UPRIGHT
+
+
+def _is_readable(tiff: bytes, order: str, tag: int, entry: int) -> bool:
+    """Tell whether OpenCV gets past an entry."""
+    if tag in _TEXTS:
+        (size,) = struct.unpack_from(f"{order}I", tiff, entry + 4)
+        (start,) = struct.unpack_from(f"{order}I", tiff, entry + 8) if size > _INLINE_BYTES else (8,)
+        return bool(start + size <= len(tiff))
+    if tag in _RATIONALS:
+        (start,) = struct.unpack_from(f"{order}I", tiff, entry + 8)
+        return bool(start + 8 * _RATIONALS[tag] <= len(tiff))
+    return tag not in _SHORTS or entry + 10 <= len(tiff)

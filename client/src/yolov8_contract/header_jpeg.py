@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The header of a JPEG, and whether the file reaches its end."""
+
+from __future__ import annotations
+
+import struct
+
+import numpy as np
+
+from .errors import InvalidImageError
+from .exif import UPRIGHT, read_orientation
+
+MAX_SCANS = 64
+"""Encoders write about ten. A decoder goes over all pixels for each scan, though one takes but 30 bytes."""
+MAX_SEGMENTS = 4096
+"""A large colour profile or depth map takes a few hundred."""
+
+_MARKERS = frozenset(range(0x01, 0xFF)) - frozenset(range(0xD0, 0xD8))
+"""What may follow 0xff, but for stuffed zeros of entropy-coded data, restarts (0xd0 to 0xd7) and fill bytes (0xff)."""
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_WITH_LENGTH = frozenset((*range(0xC0, 0xD0), *range(0xDA, 0xF0), 0xFE))
+_APP1, _END, _SCAN = 0xE1, 0xD9, 0xDA
+_EXIF_INTRODUCTION = len(b"Exif\0\0")
+_BLOCK_BYTES = 65536
+
+
+def read_jpeg(content: bytes) -> tuple[int, int, int]:
+    """Return width and height in pixels as stored, and the EXIF orientation.
+
+    Raises:
+        InvalidImageError: It is damaged, cut off, or has so many scans that decoding would take minutes.
+    """
+    size: tuple[int, int] | None = None
+    orientation: int | None = None
+    scans = 0
+    position = 2
+    for _ in range(MAX_SEGMENTS):
+        marker, start, position = _next_segment(content, position, in_scan=scans > 0)
+        if marker == _END:
+            if size is None or not scans:
+                raise InvalidImageError("the JPEG is damaged: it holds no image")
+            return (*size, orientation or UPRIGHT)
+        if marker in _FRAMES and size is None:
+            size = _read_size(content, start)
+        elif marker == _SCAN:
+            scans += 1
+            if scans > MAX_SCANS:
+                raise InvalidImageError(f"the JPEG has more than {MAX_SCANS} scans; save it as baseline")
+        elif marker == _APP1 and orientation is None and not scans:  # OpenCV looks at the first one only
+            orientation = read_orientation(content[start + _EXIF_INTRODUCTION : position])
+    raise InvalidImageError(f"the JPEG is damaged: it has more than {MAX_SEGMENTS} segments")
+
+
+def _next_segment(content: bytes, position: int, *, in_scan: bool) -> tuple[int, int, int]:
+    """Return the next marker, and where its segment's data start and end.
+
+    Inside a scan a damaged byte may look like a marker; the decoder passes over it.
+    """
+    position = _find_marker(content, position)
+    marker, start = content[position + 1], position + 2
+    if marker not in _WITH_LENGTH:
+        return marker, start, start
+    end = start + int.from_bytes(content[start : start + 2], "big")
+    if not start + 2 <= end <= len(content):
+        if in_scan:
+            return marker, start, start
+        raise InvalidImageError(f"the JPEG is cut off: a segment at byte {position} ends beyond {len(content)} bytes")
+    return marker, start + 2, end
+
+
+def _find_marker(content: bytes, position: int) -> int:
+    """Return where the next marker is. A pattern would be as fast on images, but 50 times slower on hostile bytes."""
+    if len(content) >= position + 2 and content[position] == 0xFF and content[position + 1] in _MARKERS:
+        return position
+    while position < len(content) - 1:
+        count = min(_BLOCK_BYTES, len(content) - position)
+        block = np.frombuffer(content, np.uint8, count, position)
+        after = block[1:]
+        # Bytes wrap around below zero, so each comparison is a range: 0x01 to 0xcf, 0xd8 to 0xfe.
+        found = (block[:-1] == 0xFF) & ((after - 1 < 0xCF) | (after - 0xD8 < 0x27))
+        first = int(found.argmax())
+        if found[first]:
+            return position + first
+        position += count - 1
+    raise InvalidImageError(f"the JPEG is cut off: no end-of-image marker in its {len(content)} bytes")
+
+
+def _read_size(content: bytes, start: int) -> tuple[int, int]:
+    try:
+        height, width = struct.unpack_from(">HH", content, start + 1)
+    except struct.error:
+        raise InvalidImageError("the JPEG is damaged: its frame header is too short") from None
+    return width, height

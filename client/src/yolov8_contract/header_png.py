@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The header of a PNG, and whether the file reaches its end."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+
+from .errors import InvalidImageError
+from .exif import UPRIGHT, read_orientation
+
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+MAX_CHUNKS = 16384
+"""Encoders write pixels in pieces of 8 kB or more."""
+MAX_COMPRESSED_NOTES = 16
+"""Compressed texts and colour profiles: the decoder may inflate each to 8 MB (60 ms) before it drops it."""
+
+_CHUNK = struct.Struct(">I4s")
+_CRC_BYTES = 4
+_COMPRESSED_NOTES = frozenset((b"zTXt", b"iTXt", b"iCCP"))
+
+
+def read_png(content: bytes) -> tuple[int, int, int]:
+    """Return width and height in pixels as stored, and the EXIF orientation.
+
+    OpenCV 4.11 can be made to hang by a chunk that ends beyond the file and to crash by the frames of an
+    animation, so such files must not get as far as decoding.
+
+    Raises:
+        InvalidImageError: It is damaged, cut off or animated, or has more chunks than any encoder writes.
+    """
+    size: tuple[int, int] | None = None
+    orientation: int | None = None
+    notes = 0
+    position = len(SIGNATURE)
+    for _ in range(MAX_CHUNKS):
+        kind, start, end = _next_chunk(content, position)
+        position = end + _CRC_BYTES
+        if size is None:
+            size = _read_size(content, kind, start, end)
+        elif kind == b"IEND":
+            return (*size, orientation or UPRIGHT)
+        elif kind == b"eXIf" and orientation is None:
+            orientation = _read_exif(content, start, end)
+        elif kind == b"acTL":
+            raise InvalidImageError("the PNG is animated; save it as a still image")
+        elif kind in _COMPRESSED_NOTES:
+            notes += 1
+            if notes > MAX_COMPRESSED_NOTES:
+                raise InvalidImageError(f"the PNG has more than {MAX_COMPRESSED_NOTES} compressed texts")
+    raise InvalidImageError(f"the PNG is damaged: it has more than {MAX_CHUNKS} chunks")
+
+
+def _next_chunk(content: bytes, position: int) -> tuple[bytes, int, int]:
+    """Return a chunk's type, and where its data start and end."""
+    start = position + _CHUNK.size
+    if start > len(content):
+        raise InvalidImageError(f"the PNG is cut off: no IEND chunk in its {len(content)} bytes")
+    length, kind = _CHUNK.unpack_from(content, position)
+    if not kind.isalpha():
+        raise InvalidImageError(f"the PNG is damaged: no chunk at byte {position}")
+    if start + length + _CRC_BYTES > len(content):
+        raise InvalidImageError(
+            f"the PNG is cut off: its {kind.decode()} chunk at byte {position} ends beyond {len(content)} bytes"
+        )
+    return kind, start, start + length
+
+
+def _read_size(content: bytes, kind: bytes, start: int, end: int) -> tuple[int, int]:
+    if kind != b"IHDR" or end - start != 13:
+        raise InvalidImageError("the PNG is damaged: it does not start with an IHDR chunk of 13 bytes")
+    width, height = struct.unpack_from(">II", content, start)
+    return width, height
+
+
+def _read_exif(content: bytes, start: int, end: int) -> int | None:
+    """Return the orientation of an eXIf chunk, None for one that libpng drops."""
+    checksum = zlib.crc32(content[start - 4 : end]).to_bytes(_CRC_BYTES, "big")
+    tiff = content[start:end]
+    if tiff[:2] not in (b"II", b"MM") or content[end : end + _CRC_BYTES] != checksum:
+        return None
+    return read_orientation(tiff)

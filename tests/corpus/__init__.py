@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Encoded images, good and bad, of every kind that a server may be sent; made here, from one picture."""
+
+from .bad import bad_images, undecodable_images
+from .building import Sample, chunk, encode, exif, picture, segment, with_jpeg_segments, with_png_chunks
+from .good import good_images, half_images, odd_sizes
+
+__all__ = [
+    "Sample",
+    "bad_images",
+    "chunk",
+    "encode",
+    "exif",
+    "good_images",
+    "half_images",
+    "odd_sizes",
+    "picture",
+    "segment",
+    "undecodable_images",
+    "with_jpeg_segments",
+    "with_png_chunks",
+]
