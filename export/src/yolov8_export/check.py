@@ -52,6 +52,7 @@ def check_repository(repository: Path) -> Checked:
     configs = {name: config for name, config in read.items() if isinstance(config, pb.ModelConfig)}
     for name, config in configs.items():
         findings += _config_findings(repository / name / CONFIG, name, config)
+        config.name = name  # what else is wrong is looked for in its folder
     served = [name for name, config in configs.items() if _is_ours(config) and config.HasField("ensemble_scheduling")]
     for name in served:
         findings += check_served(repository, name, configs)

@@ -22,7 +22,7 @@ from yolov8_export.errors import OptionError, UnsupportedError, WeightsError
 from yolov8_export.facts import Facts
 from yolov8_export.families import task_of_head
 from yolov8_export.graph import MAX_IR_VERSION, Graph, GraphTensor, read_graph
-from yolov8_export.imgsz import Size
+from yolov8_export.imgsz import Size, check_stride
 from yolov8_export.metadata import read_metadata, stable_metadata
 from yolov8_export.source import Source, sha256_of
 
@@ -56,11 +56,12 @@ def describe(path: Path, file: onnx.ModelProto, facts: Facts) -> tuple[ServedMod
     metadata = read_metadata(graph.metadata)
     _refuse_chosen(path, graph, metadata)
     task = _task(path, metadata, facts)
+    stride = _stride(metadata, task)
     try:
         model = ServedModel(
             task=task,
             labels=_labels(path, metadata, facts),
-            imgsz=_imgsz(path, _images(path, graph), metadata, facts),
+            imgsz=_imgsz(path, _images(path, graph), metadata, facts, stride),
             kpt_shape=_kpt_shape(path, metadata, facts) if task is Task.POSE else None,
         )
     except ConfigError as exc:
@@ -73,7 +74,7 @@ def describe(path: Path, file: onnx.ModelProto, facts: Facts) -> tuple[ServedMod
         head=metadata.get("head"),
         trained_with=metadata.get("version"),
     )
-    return model, _stride(metadata, task), source
+    return model, stride, source
 
 
 def _refuse_chosen(path: Path, graph: Graph, metadata: Mapping[str, Any]) -> None:
@@ -136,7 +137,7 @@ def _kpt_shape(path: Path, metadata: Mapping[str, Any], facts: Facts) -> tuple[i
     return int(points), int(values)
 
 
-def _imgsz(path: Path, images: GraphTensor, metadata: Mapping[str, Any], facts: Facts) -> Size:
+def _imgsz(path: Path, images: GraphTensor, metadata: Mapping[str, Any], facts: Facts, stride: int) -> Size:
     height, width = images.dims[2:]
     if isinstance(height, int) and isinstance(width, int):
         if facts.imgsz not in (None, (height, width)):
@@ -146,6 +147,7 @@ def _imgsz(path: Path, images: GraphTensor, metadata: Mapping[str, Any], facts: 
     if said is None:
         raise OptionError(f"{path}: takes images of any size; say --imgsz")
     height, width = said
+    check_stride((int(height), int(width)), stride)
     return int(height), int(width)
 
 

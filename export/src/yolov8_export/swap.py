@@ -26,15 +26,15 @@ def swap_all(changes: Sequence[tuple[Path, Path]]) -> None:
     with _signals_held():
         try:
             for new, place in changes:
-                _swap(new, place)
+                swap(new, place)
                 done.append((new, place))
         except BaseException:
             for new, place in reversed(done):
-                _swap(new, place)
+                swap(new, place)
             raise
 
 
-def _swap(one: Path, other: Path) -> None:
+def swap(one: Path, other: Path) -> None:
     if not other.exists():
         one.rename(other)
     elif not one.exists():

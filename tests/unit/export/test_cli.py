@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The command line: what it prints, and one line and an exit code for what goes wrong."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.unit.export.tiny_networks import IMGSZ, write_onnx
+from yolov8_contract.task import Task
+from yolov8_export.cli import main
+
+
+@pytest.fixture(autouse=True)
+def _offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("YOLO_OFFLINE", "true")
+    monkeypatch.delenv("YOLOV8_WEIGHTS_DIR", raising=False)
+
+
+def run(*arguments: object) -> int:
+    """Run the command line; return its exit code."""
+    with pytest.raises(SystemExit) as end:
+        main([str(argument) for argument in arguments])
+    return int(end.value.code or 0)
+
+
+def test_export_says_what_it_wrote_and_how_to_serve_it(capsys: pytest.CaptureFixture[str]) -> None:
+    code = run("export", write_onnx(Path("tiny.onnx")), "--repository", "served")
+
+    out, err = capsys.readouterr()
+    assert code == 0
+    for words in ("tiny_preprocess", "tiny_network", "tiny_postprocess", "differs from the given file by at most"):
+        assert words in out
+    assert "python -m yolov8_server served" in out
+    assert "--shm-size=" in out
+    assert "tritonserver --model-repository=/models --disable-auto-complete-config" in out
+    assert "Comparing it with the file as given: " in err
+
+
+def test_export_in_json_prints_json_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    code = run("export", write_onnx(Path("tiny.onnx"), Task.POSE), "--name", "people", "--version", 2, "--json")
+
+    report = json.loads(capsys.readouterr().out)
+    assert code == 0
+    assert (report["name"], report["task"], report["version"]) == ("people", "pose", 2)
+    assert report["imgsz"] == list(IMGSZ)
+    assert list(report["written"])[-1] == "repository/people"
+    assert report["verification"]["differences"]["scores"] < 1e-6
+    assert shlex.split(report["commands"]["container"])[:3] == ["docker", "run", "--rm"]
+
+
+def test_height_and_width_can_stand_behind_imgsz(capsys: pytest.CaptureFixture[str]) -> None:
+    weights = write_onnx(Path("tiny.onnx"), Task.CLASSIFY, size=("height", "width"))
+
+    assert run("export", "--imgsz", 64, 96, weights, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["imgsz"] == [64, 96]
+
+
+def test_weights_are_looked_up_in_the_folder_that_the_environment_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "weights").mkdir()
+    write_onnx(tmp_path / "weights" / "tiny.onnx")
+    monkeypatch.setenv("YOLOV8_WEIGHTS_DIR", str(tmp_path / "weights"))
+
+    assert run("export", "tiny.onnx", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["source"]["path"] == str(tmp_path / "weights" / "tiny.onnx")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        pytest.param("export yolov8n.pt", 3, "yolov8n.pt: no such file", id="no-weights"),
+        pytest.param("export nowhere/best.onnx", 3, "no such file", id="no-file"),
+        pytest.param("export weights.bin", 1, "expected a .pt or an .onnx file", id="another-kind"),
+        pytest.param("export text.onnx", 1, "no ONNX file, or damaged", id="no-onnx"),
+        pytest.param("export tiny.onnx --name a/b", 2, "--name", id="name"),
+        pytest.param("export tiny.onnx --imgsz big", 2, "--imgsz", id="imgsz"),
+        pytest.param("export tiny.onnx --opset 22", 2, "--opset", id="opset"),
+        pytest.param("export tiny.onnx --version 0", 2, "--version", id="version"),
+        pytest.param("export tiny.onnx --labels a,,b", 2, "--labels", id="labels"),
+        pytest.param("export tiny.onnx --classes cat", 2, "--classes", id="classes"),
+        pytest.param("export tiny.onnx --classes 80", 2, "class ids from 0 to 2", id="class-that-the-model-has-not"),
+        pytest.param("export tiny.onnx --conf 2", 2, "'conf' must be a number from 0 to 1", id="conf"),
+        pytest.param("export tiny.onnx --max-det 2000", 2, "'max_det'", id="max-det"),
+        pytest.param("export tiny.onnx --max-pixels 0", 2, "max_pixels", id="max-pixels"),
+        pytest.param("export tiny.onnx --instances 0", 2, "--instances", id="instances"),
+        pytest.param("check nowhere", 1, "no such folder", id="check-nothing"),
+    ],
+)
+def test_an_error_is_one_line_and_an_exit_code(
+    arguments: str, code: int, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_onnx(Path("tiny.onnx"))
+    Path("text.onnx").write_text("text")
+
+    assert run(*arguments.split()) == code
+
+    out, err = capsys.readouterr()
+    *_, last = err.splitlines()
+    assert last.startswith("error: ")
+    assert words in last
+    assert out == ""
+
+
+def test_check_prints_what_is_wrong_where_and_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
+    run("export", write_onnx(Path("tiny.onnx")))
+    Path("repository/tiny_network/1/model.onnx").unlink()
+    capsys.readouterr()
+
+    code = run("check", "repository")
+
+    out = capsys.readouterr().out
+    assert code == 1
+    assert "repository/tiny_network/1/model.onnx" in out
+    assert "export the model again" in out
+
+
+def test_check_in_json_is_for_scripts(capsys: pytest.CaptureFixture[str]) -> None:
+    run("export", write_onnx(Path("tiny.onnx")), "--json")
+    capsys.readouterr()
+
+    code = run("check", "repository", "--json")
+
+    assert code == 0
+    assert json.loads(capsys.readouterr().out) == {"served": ["tiny"], "findings": []}
+
+
+def test_help_loads_none_of_the_heavy_packages() -> None:
+    script = (
+        "import sys; from yolov8_export.cli import main\n"
+        "try: main(['export', '--help'])\n"
+        "except SystemExit: pass\n"
+        "print(sorted({'torch', 'ultralytics', 'onnx', 'onnxruntime', 'grpc'} & set(sys.modules)))"
+    )
+
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+
+    assert "--imgsz" in done.stdout
+    assert done.stdout.splitlines()[-1] == "[]"

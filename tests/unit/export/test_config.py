@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The configurations of a served model say what the contract says, and the same model gives the same text."""
+
+from __future__ import annotations
+
+import ast
+from typing import Any
+
+import pytest
+from google.protobuf import text_format
+from tritonclient.grpc import model_config_pb2 as pb
+
+from tests.unit.export.tiny_networks import IMGSZ, KPT_SHAPE, LABELS, shapes
+from yolov8_contract import signature
+from yolov8_contract.errors import ConfigError
+from yolov8_contract.image_header import ImageLimits
+from yolov8_contract.parameters import ParameterPolicy, RequestParameters
+from yolov8_contract.served_model import ServedModel
+from yolov8_contract.task import Task
+from yolov8_export.config import served_configs
+from yolov8_export.deployment import Deployment
+from yolov8_export.errors import OptionError
+from yolov8_export.pbtxt import as_json, render
+from yolov8_export.triton_fields import newer_fields
+
+TASKS = [pytest.param(task, id=task.value) for task in Task]
+WITH_OBJECTS = [pytest.param(task, id=task.value) for task in Task if task is not Task.CLASSIFY]
+BUSY = Deployment(
+    max_batch_size=4,
+    instances=3,
+    threads=5,
+    queue_size=7,
+    queue_delay_us=900,
+    limits=ImageLimits(max_pixels=1000, max_bytes=2000),
+    defaults=RequestParameters(conf=0.4, iou=0.5, max_det=20, classes=(1, 2), agnostic=True),
+    max_det_limit=50,
+)
+
+
+def model_of(task: Task) -> ServedModel:
+    return ServedModel(task=task, labels=LABELS, imgsz=IMGSZ, kpt_shape=KPT_SHAPE if task is Task.POSE else None)
+
+
+def configs_of(task: Task, deployment: Deployment = BUSY) -> dict[str, pb.ModelConfig]:
+    """Configurations as a server reads them: rendered and parsed."""
+    configs = served_configs("m", model_of(task), shapes(task), stride=8, deployment=deployment)
+    return {name: text_format.Parse(render(config), pb.ModelConfig()) for name, config in configs.items()}
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_tensors_are_the_contracts(task: Task) -> None:
+    configs, model = configs_of(task), model_of(task)
+
+    signature.preprocess(model).check_config(as_json(configs["m_preprocess"]))
+    signature.network(model, shapes(task)).check_config(as_json(configs["m_network"]))
+    signature.ensemble(model).check_config(as_json(configs["m"]))
+    if task is not Task.CLASSIFY:
+        signature.postprocess(model, shapes(task)).check_config(as_json(configs["m_postprocess"]))
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_what_the_model_is_survives_the_text(task: Task) -> None:
+    configs = configs_of(task)
+
+    for name in configs.keys() - {"m_network"}:
+        assert ServedModel.from_config(as_json(configs[name])) == model_of(task)
+
+
+@pytest.mark.parametrize("task", WITH_OBJECTS)
+def test_what_requests_may_ask_survives_the_text(task: Task) -> None:
+    configs = configs_of(task)
+
+    for name in ("m_preprocess", "m_postprocess"):
+        policy = ParameterPolicy.from_config(as_json(configs[name]), model_of(task))
+        assert (policy.defaults, policy.max_det_limit) == (BUSY.defaults, BUSY.max_det_limit)
+    assert ImageLimits.from_config(as_json(configs["m_preprocess"])) == BUSY.limits
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_metadata_for_ultralytics_client_is_a_literal_with_the_names(task: Task) -> None:
+    metadata = ast.literal_eval(configs_of(task)["m_network"].parameters["metadata"].string_value)
+
+    assert metadata["names"] == dict(enumerate(LABELS))
+    assert (metadata["task"], metadata["imgsz"], metadata["stride"]) == (task.value, list(IMGSZ), 8)
+    assert metadata.get("kpt_shape") == (list(KPT_SHAPE) if task is Task.POSE else None)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_ensemble_comes_last_and_hands_every_tensor_on(task: Task) -> None:
+    configs = configs_of(task)
+    *members, ensemble = configs
+    steps = configs[ensemble].ensemble_scheduling.step
+
+    assert ensemble == "m"
+    assert [step.model_name for step in steps] == members
+    available = {tensor.name for tensor in configs["m"].input}
+    for step in steps:
+        assert set(step.input_map.values()) <= available
+        assert set(step.input_map) == {tensor.name for tensor in configs[step.model_name].input}
+        available |= set(step.output_map.values())
+    assert {tensor.name for tensor in configs["m"].output} <= available
+
+
+def test_a_classifier_has_no_postprocess_and_its_networks_output_is_the_answer() -> None:
+    configs = configs_of(Task.CLASSIFY)
+
+    assert list(configs) == ["m_preprocess", "m_network", "m"]
+    assert dict(configs["m"].ensemble_scheduling.step[1].output_map) == {"output0": "class_scores"}
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_first_member_alone_bounds_its_queue(task: Task) -> None:
+    bounds = {
+        name: config.dynamic_batching.default_queue_policy.max_queue_size
+        for name, config in configs_of(task).items()
+        if name != "m"
+    }
+
+    assert bounds.pop("m_preprocess") == BUSY.queue_size
+    assert set(bounds.values()) == {0}
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_members_batch_images_of_any_length_and_the_ensemble_takes_one(task: Task) -> None:
+    configs = configs_of(task)
+
+    assert configs["m"].max_batch_size == 1
+    for name in configs.keys() - {"m"}:
+        assert configs[name].max_batch_size == BUSY.max_batch_size
+        assert configs[name].HasField("dynamic_batching")
+    assert configs["m_preprocess"].input[0].allow_ragged_batch
+
+
+def test_instances_threads_and_delay_are_the_networks() -> None:
+    network = configs_of(Task.DETECT)["m_network"]
+
+    assert network.backend == "onnxruntime"
+    assert network.instance_group[0].count == BUSY.instances
+    assert network.instance_group[0].kind == pb.ModelInstanceGroup.KIND_CPU
+    assert network.parameters["intra_op_thread_count"].string_value == str(BUSY.threads)
+    assert network.dynamic_batching.max_queue_delay_microseconds == BUSY.queue_delay_us
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_no_field_is_newer_than_triton_24_10(task: Task) -> None:
+    assert [newer_fields(config) for config in configs_of(task).values()] == [[]] * len(configs_of(task))
+
+
+def test_fields_that_triton_24_10_does_not_know_are_found() -> None:
+    config = pb.ModelConfig()
+    config.ensemble_scheduling.max_inflight_requests = 4
+    config.model_metrics.metric_control.add()
+
+    assert newer_fields(config) == [
+        "inference.ModelConfig.model_metrics",
+        "inference.ModelEnsembling.max_inflight_requests",
+    ]
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_same_model_gives_the_same_text(task: Task) -> None:
+    def texts() -> dict[str, str]:
+        configs = served_configs("m", model_of(task), shapes(task), stride=8, deployment=BUSY)
+        return {name: render(config) for name, config in configs.items()}
+
+    assert texts() == texts()
+    assert "Größe 猫" in texts()["m"]
+
+
+@pytest.mark.parametrize(
+    ("options", "option"),
+    [
+        pytest.param({"max_batch_size": 0}, "--max-batch-size", id="batch"),
+        pytest.param({"instances": 0}, "--instances", id="instances"),
+        pytest.param({"threads": -1}, "--threads", id="threads"),
+        pytest.param({"queue_size": 0}, "--queue-size", id="queue"),
+        pytest.param({"queue_delay_us": -1}, "--queue-delay-us", id="delay"),
+    ],
+)
+def test_an_impossible_deployment_names_its_option(options: dict[str, int], option: str) -> None:
+    with pytest.raises(OptionError, match=option):
+        Deployment(**options)
+
+
+@pytest.mark.parametrize(
+    ("defaults", "words"),
+    [
+        pytest.param({"classes": (3,)}, "'classes' must be class ids from 0 to 2", id="class"),
+        pytest.param({"conf": 2}, "'conf' must be a number from 0 to 1", id="conf"),
+        pytest.param({"max_det": 5000}, "'max_det' must be a whole number", id="max-det"),
+    ],
+)
+def test_defaults_that_the_model_refuses_are_refused_at_export(defaults: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        configs_of(Task.DETECT, Deployment(defaults=RequestParameters(**defaults)))

@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""A ready .onnx file becomes a served model, or is refused with what to do."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+from tests.unit.export.conftest import Export
+from tests.unit.export.tiny_networks import IMGSZ, KPT_SHAPE, LABELS, metadata, shapes, write_onnx
+from yolov8_contract.served_model import ServedModel
+from yolov8_contract.task import Task
+from yolov8_export.check import check_repository
+from yolov8_export.errors import ExportError, OptionError, UnsupportedError, VerificationError, WeightsError
+from yolov8_export.facts import Facts
+from yolov8_export.graph import read_graph
+from yolov8_export.pbtxt import CONFIG, as_json, read_config
+
+TASKS = [pytest.param(task, id=task.value) for task in Task]
+
+
+def exported_graph(repository: Path, name: str = "tiny") -> Any:
+    return read_graph(onnx.load(repository / f"{name}_network" / "1" / "model.onnx"))
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_each_task_is_exported_into_a_repository_that_passes_the_check(
+    task: Task, export_tiny: Export, repository: Path
+) -> None:
+    export_tiny(task)
+
+    checked = check_repository(repository)
+
+    assert checked.served == ("tiny",)
+    assert checked.findings == ()
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_what_the_file_says_of_itself_reaches_the_configuration(
+    task: Task, export_tiny: Export, repository: Path
+) -> None:
+    export_tiny(task)
+
+    served = ServedModel.from_config(as_json(read_config(repository / "tiny" / CONFIG)))
+
+    kpt_shape = KPT_SHAPE if task is Task.POSE else None
+    assert served == ServedModel(task=task, labels=LABELS, imgsz=IMGSZ, kpt_shape=kpt_shape)
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize(
+    ("batch", "size"),
+    [
+        pytest.param("batch", IMGSZ, id="batch-dynamic"),
+        pytest.param("batch", ("height", "width"), id="all-dynamic"),
+        pytest.param(1, IMGSZ, id="batch-of-1"),
+        pytest.param(4, IMGSZ, id="batch-of-4"),
+    ],
+)
+def test_only_the_batch_axis_of_the_network_varies(
+    task: Task, batch: int | str, size: tuple[Any, Any], export_tiny: Export, repository: Path, tmp_path: Path
+) -> None:
+    report = export_tiny(task, weights=write_onnx(tmp_path / "given.onnx", task, batch=batch, size=size))
+
+    graph = exported_graph(repository)
+    assert [tensor.dims for tensor in graph.inputs] == [("batch", 3, *IMGSZ)]
+    assert [tensor.dims for tensor in graph.outputs] == [("batch", *shape) for shape in shapes(task)]
+    assert max(report.verification.differences.values()) < 1e-5
+
+
+def test_a_size_can_be_said_where_the_file_takes_any(export_tiny: Export, repository: Path, tmp_path: Path) -> None:
+    weights = write_onnx(tmp_path / "any.onnx", Task.CLASSIFY, size=("height", "width"))
+
+    export_tiny(Task.CLASSIFY, weights=weights, facts=Facts(imgsz=(64, 96)))
+
+    assert exported_graph(repository).inputs[0].dims == ("batch", 3, 64, 96)
+
+
+def test_a_file_without_metadata_is_exported_with_what_the_user_says(
+    export_tiny: Export, repository: Path, tmp_path: Path
+) -> None:
+    weights = write_onnx(tmp_path / "bare.onnx", Task.POSE, props={})
+
+    export_tiny(weights=weights, facts=Facts(task=Task.POSE, labels=LABELS, kpt_shape=KPT_SHAPE))
+
+    assert check_repository(repository).findings == ()
+    assert exported_graph(repository).metadata["task"] == "pose"
+
+
+def test_labels_can_be_renamed(export_tiny: Export, repository: Path) -> None:
+    export_tiny(facts=Facts(labels=("a", "b", "c")))
+
+    assert ServedModel.from_config(as_json(read_config(repository / "tiny" / CONFIG))).labels == ("a", "b", "c")
+    assert check_repository(repository).findings == ()
+
+
+def test_the_manifest_says_where_the_network_came_from(export_tiny: Export, repository: Path) -> None:
+    report = export_tiny()
+
+    manifest = json.loads((repository / "tiny_network" / "1" / "manifest.json").read_text())
+    assert manifest["source"]["file"] == "detect.onnx"
+    assert manifest["source"]["sha256"] == report.network.source.sha256
+    assert manifest["network"] | {"sha256": "", "bytes": 0} == {
+        "format": "onnx", "sha256": "", "bytes": 0, "precision": "fp32", "opset": 18, "ir_version": 8
+    }  # fmt: skip
+    assert manifest["verification"]["against"] == "given file"
+    assert "tiny_postprocess/1/yolov8_contract/nms.py" in manifest["files"]
+
+
+def test_another_family_of_the_same_head_is_exported_with_a_note(export_tiny: Export, tmp_path: Path) -> None:
+    props = metadata(Task.DETECT, description="Ultralytics YOLO11n model trained on coco.yaml")
+
+    report = export_tiny(weights=write_onnx(tmp_path / "yolo11n.onnx", props=props))
+
+    (note,) = report.notes
+    assert "YOLO11n" in note
+
+
+def said(**changes: Any) -> dict[str, Any]:
+    return {"props": metadata(Task.DETECT, **changes)}
+
+
+NOTHING = Facts()
+REFUSED: dict[str, tuple[dict[str, Any], Facts, type[ExportError], str]] = {
+    "no-metadata": ({"props": {}}, NOTHING, OptionError, "say --task and --labels"),
+    "no-labels": ({"props": {}}, Facts(task=Task.DETECT), OptionError, "say --labels"),
+    "malformed-names": (said(names="cat"), NOTHING, OptionError, "say --labels"),
+    "another-task": ({}, Facts(task=Task.OBB), OptionError, "--task obb"),
+    "too-few-labels": ({}, Facts(labels=("a",)), OptionError, "3 classes, got 1"),
+    "another-size": ({}, Facts(imgsz=(64, 64)), OptionError, "32,64 and no others"),
+    "no-size": (said(imgsz=None) | {"size": ("h", "w")}, NOTHING, OptionError, "say --imgsz"),
+    "size-off-the-stride": (said() | {"size": ("h", "w")}, Facts(imgsz=(32, 65)), OptionError, "multiples of"),
+    "unknown-task": (said(task="depth"), NOTHING, UnsupportedError, "'depth'"),
+    "unknown-head": (said(head="v10Detect"), NOTHING, UnsupportedError, "YOLOv10"),
+    "end-to-end": (said(end2end=True), NOTHING, UnsupportedError, "end-to-end"),
+    "nms": (said(args={"nms": True}), NOTHING, UnsupportedError, "without nms"),
+    "wrong-number-of-classes": (said(names={0: "cat"}), NOTHING, UnsupportedError, "of 1 classes"),
+    "an-output-too-many": (said() | {"task": Task.SEGMENT}, NOTHING, UnsupportedError, "a detect network"),
+    "another-input-name": ({"name": "input"}, NOTHING, UnsupportedError, "expected one input, images"),
+    "opset-too-new": ({"opset": 22}, NOTHING, UnsupportedError, "opset 22"),
+    "no-sigmoid": ({"activation": "Exp"}, NOTHING, VerificationError, "expected probabilities"),
+    "boxes-not-in-pixels": ({"scale_px": 0.1}, NOTHING, VerificationError, "expected pixels"),
+}
+
+
+@pytest.mark.parametrize(("options", "facts", "error", "words"), REFUSED.values(), ids=REFUSED)
+def test_a_file_that_can_not_be_served_is_refused(
+    options: dict[str, Any],
+    facts: Facts,
+    error: type[ExportError],
+    words: str,
+    export_tiny: Export,
+    repository: Path,
+    tmp_path: Path,
+) -> None:
+    weights = write_onnx(tmp_path / "given.onnx", **options)
+
+    with pytest.raises(error, match=words):
+        export_tiny(weights=weights, facts=facts)
+
+    assert list(repository.iterdir()) == []
+
+
+def test_boxes_that_were_chosen_are_refused_without_metadata_too(export_tiny: Export, tmp_path: Path) -> None:
+    """[batch, 300, 6] is what Ultralytics exports with nms=True."""
+    values = onnx.numpy_helper.from_array(np.zeros((1, 300, 6), np.float32), "boxes")
+    info = onnx.helper.make_tensor_value_info
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("Identity", ["boxes"], ["output0"])],
+        "chosen",
+        [info("images", onnx.TensorProto.FLOAT, [1, 3, *IMGSZ])],
+        [info("output0", onnx.TensorProto.FLOAT, [1, 300, 6])],
+        [values],
+    )
+    onnx.save(onnx.helper.make_model(graph), tmp_path / "nms.onnx")
+
+    with pytest.raises(UnsupportedError, match=r"\[1, 300, 6\], boxes that NMS inside the network has chosen"):
+        export_tiny(weights=tmp_path / "nms.onnx", facts=Facts(task=Task.DETECT, labels=LABELS))
+
+
+@pytest.mark.parametrize("content", [b"", b"not an onnx file", b"\x08\x08"], ids=["empty", "text", "no-graph"])
+def test_a_file_that_is_no_onnx_is_refused(content: bytes, export_tiny: Export, tmp_path: Path) -> None:
+    (tmp_path / "x.onnx").write_bytes(content)
+
+    with pytest.raises(WeightsError, match="no ONNX file, or damaged"):
+        export_tiny(weights=tmp_path / "x.onnx")
+
+
+def test_an_onnx_file_needs_neither_torch_nor_ultralytics(tmp_path: Path) -> None:
+    weights = write_onnx(tmp_path / "tiny.onnx")
+    script = (
+        "import sys; from yolov8_export.cli import main\n"
+        f"try: main(['export', {str(weights)!r}, '--repository', {str(tmp_path / 'repository')!r}])\n"
+        "except SystemExit as end: assert not end.code, end.code\n"
+        "print(sorted({'torch', 'ultralytics', 'onnxslim'} & set(sys.modules)))"
+    )
+
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+
+    assert done.stdout.splitlines()[-1] == "[]"

@@ -1,0 +1,217 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""A model is put into its repository as a whole or not at all, and nothing else is touched."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import yolov8_contract
+from tests.unit.export.conftest import Export
+from tests.unit.export.tiny_networks import LABELS, metadata, write_onnx
+from yolov8_contract.task import Task
+from yolov8_export import swap
+from yolov8_export.check import check_repository
+from yolov8_export.deployment import Deployment
+from yolov8_export.errors import OptionError, RepositoryError
+from yolov8_export.facts import Facts
+from yolov8_export.target import Target
+
+MODEL_REPOSITORY = Path(__file__).parents[3] / "model_repository"
+CONTRACT = Path(yolov8_contract.__file__).parent
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("role", ["preprocess", "postprocess"])
+def test_code_and_contract_travel_with_the_model(role: str, export_tiny: Export, repository: Path) -> None:
+    export_tiny()
+
+    source = MODEL_REPOSITORY / f"yolov8n_{role}" / "1"
+    expected = {path.name: path.read_bytes() for path in source.glob("*.py")}
+    expected |= {f"yolov8_contract/{path.name}": path.read_bytes() for path in CONTRACT.glob("*.py")}
+    expected |= {"yolov8_contract/py.typed": b""}
+    assert contents(repository / f"tiny_{role}" / "1") == expected
+
+
+def test_an_export_leaves_nothing_beside_the_repository(export_tiny: Export, repository: Path) -> None:
+    export_tiny()
+
+    assert list(repository.parent.iterdir()) == [repository]
+    assert sorted(path.name for path in repository.iterdir()) == [
+        "tiny", "tiny_network", "tiny_postprocess", "tiny_preprocess"
+    ]  # fmt: skip
+
+
+def test_exporting_again_replaces_the_model_and_leaves_others_alone(export_tiny: Export, repository: Path) -> None:
+    export_tiny(name="other")
+    export_tiny(facts=Facts(labels=("a", "b", "c")))
+    (repository / "tiny_network" / "7").mkdir()
+    other = {name: contents(repository / name) for name in ("other", "other_network", "other_preprocess")}
+
+    export_tiny()
+
+    assert not (repository / "tiny_network" / "7").exists()
+    assert check_repository(repository).findings == ()
+    assert {name: contents(repository / name) for name in other} == other
+
+
+def test_a_classifier_in_place_of_a_detector_takes_its_postprocess_away(export_tiny: Export, repository: Path) -> None:
+    export_tiny(Task.DETECT)
+
+    export_tiny(Task.CLASSIFY)
+
+    assert not (repository / "tiny_postprocess").exists()
+    assert check_repository(repository).findings == ()
+
+
+FAILING_SWAPS = range(4)
+
+
+@pytest.mark.parametrize("failing", FAILING_SWAPS)
+@pytest.mark.parametrize("exchange", [True, False], ids=["exchange", "renames"])
+def test_an_export_that_fails_halfway_leaves_the_served_model_as_it_was(
+    failing: int, exchange: bool, export_tiny: Export, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export_tiny()
+    before = contents(repository)
+    if not exchange:
+        monkeypatch.setattr(swap, "_exchange", lambda *_: False)
+    break_swap(monkeypatch, failing)
+
+    with pytest.raises(RepositoryError, match="no space left"):
+        export_tiny(facts=Facts(labels=("a", "b", "c")))
+
+    assert contents(repository) == before
+    assert list(repository.parent.iterdir()) == [repository]
+
+
+@pytest.mark.parametrize("failing", FAILING_SWAPS)
+def test_a_first_export_that_fails_halfway_leaves_nothing(
+    failing: int, export_tiny: Export, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    break_swap(monkeypatch, failing)
+
+    with pytest.raises(RepositoryError, match="no space left"):
+        export_tiny()
+
+    assert list(repository.iterdir()) == []
+
+
+def break_swap(monkeypatch: pytest.MonkeyPatch, failing: int) -> None:
+    """Let the swap number ``failing`` fail, once: a full disk can't be had in a test."""
+    original, calls = swap.swap, iter(range(1000))
+
+    def broken(new: Path, place: Path) -> None:
+        if next(calls) == failing:
+            raise OSError("no space left")
+        original(new, place)
+
+    monkeypatch.setattr(swap, "swap", broken)
+
+
+def test_a_copy_that_fails_leaves_the_served_model_as_it_was(
+    export_tiny: Export, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export_tiny()
+    before = contents(repository)
+
+    def broken(*_: Any) -> None:
+        raise OSError("input/output error")
+
+    monkeypatch.setattr(shutil, "copyfile", broken)
+
+    with pytest.raises(RepositoryError, match="input/output error"):
+        export_tiny(facts=Facts(labels=("a", "b", "c")))
+
+    assert contents(repository) == before
+
+
+def test_a_version_is_added_beside_the_one_that_is_there(export_tiny: Export, repository: Path, tmp_path: Path) -> None:
+    export_tiny()
+    before = contents(repository)
+    newer = write_onnx(tmp_path / "newer.onnx", scale_px=80)
+
+    report = export_tiny(weights=newer, version=2)
+
+    after = contents(repository)
+    assert {name: after[name] for name in before} == before
+    assert after["tiny_network/2/model.onnx"] != after["tiny_network/1/model.onnx"]
+    assert [str(path.relative_to(repository)) for path in report.written] == [
+        "tiny_preprocess/2", "tiny_network/2", "tiny_postprocess/2", "tiny/2"
+    ]  # fmt: skip
+    assert check_repository(repository).findings == ()
+
+
+def test_the_version_of_a_new_model_can_be_said(export_tiny: Export, repository: Path) -> None:
+    export_tiny(version=3)
+
+    assert (repository / "tiny_network" / "3" / "model.onnx").is_file()
+    assert check_repository(repository).findings == ()
+
+
+@pytest.mark.parametrize(
+    ("options", "changed"),
+    [
+        pytest.param({"facts": Facts(labels=("a", "b", "c"))}, "parameters differ: labels", id="labels"),
+        pytest.param({"deployment": Deployment(max_batch_size=2)}, "max_batch_size differ", id="batch"),
+        pytest.param({"task": Task.OBB}, "differ", id="task"),
+    ],
+)
+def test_a_version_that_would_change_the_configuration_is_refused(
+    options: dict[str, Any], changed: str, export_tiny: Export, repository: Path
+) -> None:
+    export_tiny()
+    before = contents(repository)
+
+    with pytest.raises(RepositoryError, match=changed):
+        export_tiny(version=2, **options)
+
+    assert contents(repository) == before
+
+
+@pytest.mark.parametrize("config", ['name: "tiny_network"\nbackend: "onnxruntime"\n', None], ids=["model", "folder"])
+def test_a_model_that_only_has_the_name_is_not_replaced(
+    config: str | None, export_tiny: Export, repository: Path
+) -> None:
+    stranger = repository / "tiny_network"
+    stranger.mkdir(parents=True)
+    if config is not None:
+        (stranger / "config.pbtxt").write_text(config)
+
+    with pytest.raises(RepositoryError, match="was not written by this export; choose another --name"):
+        export_tiny()
+
+    assert [path.name for path in repository.iterdir()] == ["tiny_network"]
+
+
+def test_a_repository_that_is_a_file_is_refused(export_tiny: Export, repository: Path) -> None:
+    repository.parent.mkdir()
+    repository.write_text("")
+
+    with pytest.raises(RepositoryError, match="can't be written"):
+        export_tiny()
+
+
+@pytest.mark.parametrize("name", ["", "a b", "a/b", "../a", ".hidden", "größe"])
+def test_a_name_that_triton_or_a_path_would_trip_over_is_refused(name: str) -> None:
+    with pytest.raises(OptionError, match="--name"):
+        Target(repository=Path("r"), name=name)
+
+
+def test_a_version_below_one_is_refused() -> None:
+    with pytest.raises(OptionError, match="--version"):
+        Target(repository=Path("r"), name="a", version=0)
+
+
+def test_names_and_labels_of_other_files_do_not_matter(export_tiny: Export, repository: Path, tmp_path: Path) -> None:
+    props = metadata(Task.DETECT, names=dict(enumerate(reversed(LABELS))))
+
+    export_tiny(weights=write_onnx(tmp_path / "with space & ünïcode.onnx", props=props))
+
+    assert check_repository(repository).findings == ()

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Weights are looked up as a file, then in a folder, then by download."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from yolov8_export.errors import ExportError, WeightsError, WeightsNotFoundError
+from yolov8_export.families import note_on_family, task_of_head
+from yolov8_export.weights import find_weights
+
+
+def touch(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+    return path
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+
+
+def no_download(name: str, folder: Path) -> Path | None:
+    raise AssertionError(f"{name} must not be downloaded to {folder}")
+
+
+def test_a_file_comes_first(tmp_path: Path) -> None:
+    touch(Path("yolov8n.pt"))
+    touch(tmp_path / "weights" / "yolov8n.pt")
+
+    assert find_weights("yolov8n.pt", folder=tmp_path / "weights", download=no_download) == Path("yolov8n.pt")
+
+
+def test_the_folder_comes_second(tmp_path: Path) -> None:
+    expected = touch(tmp_path / "weights" / "yolov8n.pt")
+
+    assert find_weights("yolov8n.pt", folder=tmp_path / "weights", download=no_download) == expected
+
+
+@pytest.mark.parametrize("has_folder", [True, False])
+def test_the_download_comes_last_and_goes_to_the_folder(has_folder: bool, tmp_path: Path) -> None:
+    folder = tmp_path if has_folder else None
+
+    found = find_weights("yolov8s.pt", folder=folder, download=lambda name, into: into / name)
+
+    assert found == (folder or Path()) / "yolov8s.pt"
+
+
+@pytest.mark.parametrize(
+    ("name", "download", "words"),
+    [
+        pytest.param("yolov8n.pt", None, "no download, since YOLO_OFFLINE is set", id="offline"),
+        pytest.param("yolov8n.pt", lambda *_: None, "could not be reached", id="not-to-be-had"),
+        pytest.param("models/yolov8n.pt", no_download, "models/yolov8n.pt: no such file", id="a-path"),
+        pytest.param("yolov8n.onnx", no_download, "not in YOLOV8_WEIGHTS_DIR", id="onnx-is-not-downloaded"),
+    ],
+)
+def test_weights_that_can_not_be_had_are_an_error_in_one_line(
+    name: str, download: Callable[[str, Path], Path | None] | None, words: str, tmp_path: Path
+) -> None:
+    with pytest.raises(WeightsNotFoundError, match=words) as caught:
+        find_weights(name, folder=tmp_path, download=download)
+
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["yolov8n", "yolov8n.engine", "model.yaml"])
+def test_files_of_other_kinds_are_refused(name: str) -> None:
+    with pytest.raises(WeightsError, match=r"expected a \.pt or an \.onnx file"):
+        find_weights(name, folder=None, download=no_download)
+
+
+@pytest.mark.parametrize(
+    ("head", "end_to_end", "words"),
+    [
+        pytest.param("v10Detect", False, "YOLOv10", id="v10"),
+        pytest.param("RTDETRDecoder", False, "RT-DETR", id="rt-detr"),
+        pytest.param("WorldDetect", False, "YOLO-World", id="world"),
+        pytest.param("YOLOESegment", False, "YOLOE", id="yoloe"),
+        pytest.param("Segment26", False, "YOLO26", id="yolo26-segment"),
+        pytest.param("Detect", True, "end-to-end", id="yolo26-detect"),
+        pytest.param("MyHead", False, "'MyHead' is not served", id="anything"),
+    ],
+)
+def test_heads_of_other_layouts_are_refused_by_name(head: str, end_to_end: bool, words: str) -> None:
+    with pytest.raises(ExportError, match=words):
+        task_of_head(head, end_to_end=end_to_end)
+
+
+@pytest.mark.parametrize("architecture", ["yolo11n.yaml", "yolov5nu.yaml", "yolov9c-seg.yaml", "YOLO12n"])
+def test_other_families_of_the_same_head_get_a_note(architecture: str) -> None:
+    assert "parity is tested for YOLOv8 alone" in (note_on_family(architecture, "Detect") or "")
+
+
+@pytest.mark.parametrize("architecture", ["yolov8n.yaml", "YOLOv8x-seg", "yolov8-p2.yaml", "custom.yaml", None])
+def test_yolov8_and_unnamed_architectures_get_none(architecture: str | None) -> None:
+    assert note_on_family(architecture, "Detect") is None
