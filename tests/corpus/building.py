@@ -6,7 +6,6 @@ from __future__ import annotations
 import io
 import struct
 import zlib
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -20,21 +19,6 @@ Picture = npt.NDArray[np.uint8]
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _EXIF_ORIENTATION = 0x0112
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """One encoded image.
-
-    Attributes:
-        id: What is special about it, as a test's id.
-        content: The bytes of the file.
-        reason: For a bad one, a regular expression that what a client is told matches.
-    """
-
-    id: str
-    content: bytes
-    reason: str = ""
 
 
 def picture(height: int = 120, width: int = 161, seed: int = 0) -> Picture:

@@ -25,7 +25,8 @@ def sizes(count: int) -> list[tuple[int, int, int]]:
     """Return heights, widths and sides of inputs, spread evenly over magnitudes."""
     rng = np.random.default_rng(3)
     heights, widths = np.exp(rng.uniform(0, np.log(700), (2, count))).astype(int)
-    return [(int(h), int(w), int(s)) for h, w, s in zip(heights, widths, rng.choice([32, 33, 64, 224], count))]
+    sides = rng.choice([32, 33, 64, 224], count)
+    return [(int(h), int(w), int(s)) for h, w, s in zip(heights, widths, sides, strict=True)]
 
 
 @pytest.mark.parametrize("start", range(0, 150, 30))
