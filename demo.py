@@ -70,9 +70,9 @@ def run(task: str, weights: str | None) -> int:
         command([*ask, "--url", server.grpc_url, "--output", str(BUILD)], check=True)
     print(
         f"\nThe pictures are in {BUILD}/, the model repository is {repository}/. What to type next:\n"
-        f"  make serve REPOSITORY={repository}            # in one terminal\n"
-        f"  .venv/bin/{shlex.join(['yolov8-triton', task, 'YOUR.jpg', '--model', model])}   # in another\n"
-        f"  make demo TASK=segment                              # or pose, obb, classify\n"
+        f"  make serve REPOSITORY={repository}\n"
+        f"  .venv/bin/{shlex.join(['yolov8-triton', task, 'YOUR.jpg', '--model', model])}   (in another terminal)\n"
+        f"  make demo TASK=segment   (or pose, obb, classify)\n"
         "The summary of the export above has the docker command for the same repository."
     )
     return 0
@@ -83,7 +83,8 @@ def photographs() -> list[Path]:
     spec = find_spec("ultralytics")
     if spec is None or spec.origin is None:
         raise SystemExit("error: the ultralytics package is missing; run `make setup`")
-    return [Path(spec.origin).parent / "assets" / name for name in ("bus.jpg", "zidane.jpg")]
+    folder = Path(os.path.relpath(Path(spec.origin).parent / "assets"))
+    return [folder / name for name in ("bus.jpg", "zidane.jpg")]
 
 
 def substitute(task: str, pictures: list[Path]) -> tuple[str, list[Path]]:
