@@ -67,6 +67,7 @@ class SupervisedProcess:
         if self._exit_code is None and (line := self._read_line(timeout_s)) is not None:
             # An empty line is the end of the stream: somebody killed the supervisor, and the kernel stops the server.
             self._exit_code = int(line.split()[1]) if line else self._end_without_supervisor()
+            self._supervisor.wait()
         return self._exit_code
 
     def stop(self) -> None:

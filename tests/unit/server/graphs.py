@@ -75,12 +75,16 @@ GRAPHS: dict[str, ModelProto] = {
 
 @dataclass(frozen=True)
 class Case:
-    """A configuration of a graph, and why it is refused (None if it loads)."""
+    """A configuration of a graph, and why it is refused (None if it loads).
+
+    ``core`` marks those of which the server's core has an opinion, too.
+    """
 
     id: str
     graph: str
     config: dict[str, Any]
     refused: str | None
+    core: bool
 
 
 def cases() -> list[Case]:
@@ -91,6 +95,7 @@ def cases() -> list[Case]:
             case["graph"],
             merged({"backend": "onnxruntime", **table["graphs"][case["graph"]]}, case["change"]),
             case["refused"],
+            case.get("core", False),
         )
         for case in table["cases"]
     ]

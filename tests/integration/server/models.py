@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Small models to serve: what they are, and writing them into a repository."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from google.protobuf import json_format, text_format
+from onnx import ModelProto, numpy_helper
+from onnx.helper import make_node
+from onnx.helper import make_tensor_value_info as tensor
+from tritonclient.grpc import model_config_pb2
+
+from tests.unit.server.graphs import FLOAT, INT64, model
+
+ONE_INSTANCE = [{"kind": "KIND_CPU", "count": 1}]
+FLAT = {
+    "input": [{"name": "x", "data_type": "TYPE_FP32", "dims": [2]}],
+    "output": [{"name": "y", "data_type": "TYPE_FP32", "dims": [2]}],
+}
+
+FLAT_WITH_BATCH = {
+    "input": [{"name": "x", "data_type": "TYPE_FP32", "dims": [-1, 2]}],
+    "output": [{"name": "y", "data_type": "TYPE_FP32", "dims": [-1, 2]}],
+}
+
+
+def write(
+    repository: Path, name: str, config: dict[str, Any], *, graph: ModelProto | None = None, code: str | None = None
+) -> None:
+    """Write a model with one version, of an ONNX graph or of Python code."""
+    version = repository / name / "1"
+    version.mkdir(parents=True)
+    defaults: dict[str, Any] = {"instance_group": ONE_INSTANCE}
+    if "platform" not in config:
+        defaults["backend"] = "python" if graph is None else "onnxruntime"
+    message = json_format.ParseDict(defaults | config, model_config_pb2.ModelConfig())
+    (repository / name / "config.pbtxt").write_text(text_format.MessageToString(message))
+    if graph is not None:
+        onnx.save(graph, version / config.get("default_model_filename", "model.onnx"))
+    if code is not None:
+        (version / "model.py").write_text(code)
+
+
+def double(length: int | str = 2) -> ModelProto:
+    """``y = x + x``."""
+    shape = ["batch", length]
+    return model([make_node("Add", ["x", "x"], ["y"])], [tensor("x", FLOAT, shape)], [tensor("y", FLOAT, shape)])
+
+
+def look_up() -> ModelProto:
+    """Look ``x`` up in a table of three rows: an index beyond fails inside ONNX Runtime."""
+    table = numpy_helper.from_array(np.arange(3, dtype=np.float32), "table")
+    return model(
+        [make_node("Gather", ["table", "x"], ["y"])],
+        [tensor("x", INT64, ["batch", 1])],
+        [tensor("y", FLOAT, ["batch", 1])],
+        initializer=[table],
+    )
+
+
+def rows_seen() -> ModelProto:
+    """Answer each row with the number of rows that the session was given."""
+    first = numpy_helper.from_array(np.array([0], np.int64), "first")
+    none = numpy_helper.from_array(np.float32(0), "none")
+    return model(
+        [
+            make_node("Shape", ["x"], ["shape"]),
+            make_node("Gather", ["shape", "first"], ["rows"]),
+            make_node("Cast", ["rows"], ["number"], to=FLOAT),
+            make_node("Mul", ["x", "none"], ["nothing"]),
+            make_node("Add", ["nothing", "number"], ["y"]),
+        ],
+        [tensor("x", FLOAT, ["batch", 2])],
+        [tensor("y", FLOAT, ["batch", 2])],
+        initializer=[first, none],
+    )
+
+
+def positive_rows() -> ModelProto:
+    """Put out one row for each positive number, whatever the batch was."""
+    zero = numpy_helper.from_array(np.float32(0), "zero")
+    return model(
+        [
+            make_node("Greater", ["x", "zero"], ["mask"]),
+            make_node("NonZero", ["mask"], ["places"]),
+            make_node("Transpose", ["places"], ["y"]),
+        ],
+        [tensor("x", FLOAT, ["batch", 2])],
+        [tensor("y", INT64, ["rows", 2])],
+        initializer=[zero],
+    )
+
+
+def convolution() -> ModelProto:
+    """Two layers with random weights: enough arithmetic for bits to differ where something does."""
+    rng = np.random.default_rng(0)
+    weights = [
+        numpy_helper.from_array(rng.standard_normal(shape, dtype=np.float32), name)
+        for name, shape in (("w1", (16, 3, 3, 3)), ("w2", (8, 16, 3, 3)))
+    ]
+    return model(
+        [
+            make_node("Conv", ["images", "w1"], ["a"]),
+            make_node("Sigmoid", ["a"], ["b"]),
+            make_node("Conv", ["b", "w2"], ["output0"]),
+            make_node("GlobalMaxPool", ["output0"], ["pooled"]),
+            make_node("Flatten", ["pooled"], ["output1"]),
+        ],
+        [tensor("images", FLOAT, ["batch", 3, 64, 64])],
+        [tensor("output0", FLOAT, ["batch", 8, 60, 60]), tensor("output1", FLOAT, ["batch", 8])],
+        initializer=weights,
+    )
+
+
+SLEEPY = """
+import time
+from pathlib import Path
+import triton_python_backend_utils as pb_utils
+
+
+class TritonPythonModel:
+    def initialize(self, args):
+        time.sleep({load_s})
+
+    def execute(self, requests):
+        Path(__file__).with_name("executing").touch()
+        time.sleep({execute_s})
+        x = [pb_utils.get_input_tensor_by_name(request, "x").as_numpy() for request in requests]
+        return [pb_utils.InferenceResponse([pb_utils.Tensor("y", array)]) for array in x]
+"""

@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``python -m yolov8_server`` serves until it is told to stop, and says what went wrong."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.integration.server import models
+from tests.integration.server.traces import parent, traces, wait_until_gone
+from yolov8_server import TritonServer
+
+FREE_PORTS = ("--grpc-port=0", "--http-port=0", "--metrics-port=0")
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("served")
+    models.write(folder, "sleepy", models.FLAT, code=models.SLEEPY.format(load_s=0, execute_s=0))
+    return folder
+
+
+@dataclass
+class Launcher:
+    """A running command, whose server is ready."""
+
+    process: subprocess.Popen[str]
+    printed: str
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def server_pid(self) -> int:
+        (line,) = [
+            trace for trace in traces(self.pid) if "/bin/tritonserver --model" in trace and "--mark" not in trace
+        ]
+        return int(line.split()[1].rstrip(":"))
+
+    def send(self, number: signal.Signals) -> int:
+        """Send a signal and wait for the end; return the exit code."""
+        self.process.send_signal(number)
+        return self.process.wait(20)
+
+
+@pytest.fixture
+def launch(repository: Path) -> Iterator[Callable[..., Launcher]]:
+    started: list[Launcher] = []
+
+    def run(*arguments: str) -> Launcher:
+        command = [
+            sys.executable,
+            "-m",
+            "yolov8_server",
+            str(repository),
+            *FREE_PORTS,
+            "--ready-timeout=60",
+            *arguments,
+        ]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        printed = ""
+        assert process.stdout is not None
+        while "ready" not in printed:
+            line = process.stdout.readline()
+            assert line, f"ended before it was ready: {printed}"
+            printed += line
+        started.append(Launcher(process, printed))
+        return started[-1]
+
+    yield run
+    for launcher in started:
+        launcher.process.kill()
+        launcher.process.communicate()
+        wait_until_gone(launcher.pid)
+
+
+def test_it_prints_where_it_listens(launch: Callable[..., Launcher]) -> None:
+    printed = launch().printed
+
+    assert re.fullmatch(
+        r"gRPC     127\.0\.0\.1:\d+\nHTTP     127\.0\.0\.1:\d+\nmetrics  http://127\.0\.0\.1:\d+/metrics\nready.*\n",
+        printed,
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_it_cleanly(launch: Callable[..., Launcher], number: signal.Signals) -> None:
+    launcher = launch()
+
+    assert launcher.send(number) == 0
+    assert traces(launcher.pid) == []
+
+
+def test_a_killed_launcher_takes_its_server_along(launch: Callable[..., Launcher]) -> None:
+    launcher = launch()
+
+    launcher.send(signal.SIGKILL)
+
+    wait_until_gone(launcher.pid)
+
+
+def test_the_end_of_the_server_is_the_end_of_the_command(launch: Callable[..., Launcher]) -> None:
+    launcher = launch()
+
+    os.kill(launcher.server_pid(), signal.SIGKILL)
+
+    assert launcher.process.wait(20) == 1
+    assert traces(launcher.pid) == []
+
+
+def test_what_nobody_could_remove_is_swept_by_the_next_start(launch: Callable[..., Launcher], repository: Path) -> None:
+    launcher = launch()
+    server = launcher.server_pid()
+    supervisor = parent(server)
+    for pid in (launcher.pid, supervisor, server):  # at once, so that none can clean up after another
+        os.kill(pid, signal.SIGKILL)
+    launcher.process.wait(20)
+    assert [trace for trace in traces(launcher.pid) if trace.startswith("/dev/shm/")]
+
+    with TritonServer(repository, stop_timeout_s=0):
+        wait_until_gone(launcher.pid)
+
+
+def test_options_after_two_dashes_go_to_the_server(launch: Callable[..., Launcher], tmp_path: Path) -> None:
+    log = tmp_path / "log"
+
+    launch(f"--log-file={log}", "--", "--log-verbose=1")
+
+    assert "OpenLibraryHandle" in log.read_text()  # which it says when verbose alone
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        pytest.param(["/nowhere"], "no model repository at '/nowhere'", id="no-repository"),
+        pytest.param(["{repository}", "--", "--no-such-option=1"], "--no-such-option is no option of", id="option"),
+        pytest.param(["{repository}", "--grpc-port={taken}"], r"gRPC port \d+ on '127.0.0.1' is in use", id="port"),
+        pytest.param(["{repository}", "--http-port=99999"], "a port is 0 to 65535, got 99999", id="no-port"),
+        pytest.param(["{repository}", "--ready-timeout=0"], "expected more than 0 seconds, got 0", id="no-time"),
+    ],
+)
+def test_what_is_wrong_is_said_in_a_line(repository: Path, arguments: list[str], message: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        values = {"repository": repository, "taken": listener.getsockname()[1]}
+        command = [sys.executable, "-m", "yolov8_server", *(text.format(**values) for text in arguments)]
+
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+    assert done.returncode != 0
+    assert re.search(message, done.stderr.splitlines()[-1])

@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is left on the machine of the servers that a process has launched."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from tempfile import gettempdir
+
+DEADLINE_S = 20.0
+
+
+def traces(launcher: int) -> list[str]:
+    """Name shared memory, folders and processes of the servers that the process ``launcher`` has started."""
+    mark = f"-{launcher}-"
+    files = [
+        str(path)
+        for folder in (Path("/dev/shm"), Path(gettempdir()))
+        for path in folder.glob("yolov8-server-*")
+        if mark in path.name
+    ]
+    return files + [f"process {pid}: {text}" for pid, text in _processes() if "yolov8-server-" in text and mark in text]
+
+
+def wait_until_gone(launcher: int) -> None:
+    """Wait until nothing is left; fail with what is."""
+    wait_until(lambda: not traces(launcher), f"left: {traces(launcher)}")
+
+
+def wait_until(true, message: str) -> None:
+    deadline = time.monotonic() + DEADLINE_S
+    while not true():
+        assert time.monotonic() < deadline, message
+        time.sleep(0.05)
+
+
+def parent(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def _processes() -> list[tuple[int, str]]:
+    found = []
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            try:
+                found.append((int(folder.name), (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()))
+            except OSError:
+                continue  # it has ended
+    return found
