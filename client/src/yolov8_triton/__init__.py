@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Typed client of YOLOv8 models that Triton serves: an image goes in, objects in its own pixels come out."""
 
+from yolov8_triton import _quiet_grpc  # noqa: F401  (before anything that imports gRPC)
+
+# isort: split
 from yolov8_contract.served_model import ServedModel
 from yolov8_contract.task import Task
 from yolov8_triton._class_probabilities import ClassProbabilities, ClassScore

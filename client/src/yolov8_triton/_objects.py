@@ -60,6 +60,8 @@ class Objects(ABC):
         n = len(self.confidence)
         for name, row in self._all_rows().items():
             expected, actual = (n, *row.shape), getattr(self, name).shape
+            if expected == actual:
+                continue
             if len(actual) != len(expected) or any(w not in (FREE, g) for w, g in zip(expected, actual, strict=True)):
                 raise ValueError(f"{name}: expected shape {expected} (-1: any), got {actual}")
 

@@ -51,7 +51,8 @@ def _masks(picture: Image, found: Segmentations, sizes: Sizes) -> Image:
     outline = sv.PolygonAnnotator(color=PALETTE, thickness=sizes.thin)
     picture = fill.annotate(picture, objects, custom_color_lookup=colors)
     picture = outline.annotate(picture, objects, custom_color_lookup=colors)
-    return _labels(picture, objects, sizes, colors)
+    # Without a frame a corner of it may be far from the object; the middle of its upper side is over most heads.
+    return _labels(picture, objects, sizes, colors, sv.Position.TOP_CENTER)
 
 
 def _rotated(picture: Image, found: OrientedBoxes, sizes: Sizes) -> Image:
@@ -81,7 +82,13 @@ def _by_object(found: Objects) -> npt.NDArray[np.int_]:
     return np.arange(len(found))[::-1]
 
 
-def _labels(picture: Image, objects: sv.Detections, sizes: Sizes, colors: npt.NDArray[np.integer[Any]]) -> Image:
+def _labels(
+    picture: Image,
+    objects: sv.Detections,
+    sizes: Sizes,
+    colors: npt.NDArray[np.integer[Any]],
+    position: sv.Position = sv.Position.TOP_LEFT,
+) -> Image:
     confidence = objects.confidence if objects.confidence is not None else ()
     texts = [f"{name} {score:.2f}" for name, score in zip(objects.data["class_name"], confidence, strict=True)]
     labels = sv.RichLabelAnnotator(
@@ -90,6 +97,7 @@ def _labels(picture: Image, objects: sv.Detections, sizes: Sizes, colors: npt.ND
         font_path=font_path(),
         font_size=sizes.letter,
         text_padding=sizes.padding,
+        text_position=position,
         smart_position=True,
     )
     return labels.annotate(picture, objects, labels=texts, custom_color_lookup=colors.astype(np.int_))

@@ -103,16 +103,19 @@ def response(answer: triton.InferResult, model: ServedModel) -> Result:
 
 def _unwrapped(answer: triton.InferResult, spec: TensorSpec) -> Array:
     """Return one output without its batch axis of one."""
-    expected = f"output {spec.name!r}: expected {spec.dtype.value} {[1, *spec.shape]} (-1: any)"
     try:
         array = answer.as_numpy(spec.name)
     except (ValueError, struct.error, InferenceServerException) as exc:
-        raise ContractError(f"{expected}, got bytes that don't fill the shape they came with: {exc}") from exc
+        raise _unexpected(spec, f"bytes that don't fill the shape they came with: {exc}") from exc
     if array is None:
-        raise ContractError(f"{expected}, got none")
+        raise _unexpected(spec, "none")
     if array.shape[:1] != (1,) or not spec.accepts(array[0]):
-        raise ContractError(f"{expected}, got {np_to_triton_dtype(array.dtype)} {list(array.shape)}")
+        raise _unexpected(spec, f"{np_to_triton_dtype(array.dtype)} {list(array.shape)}")
     return array[0]  # type: ignore[no-any-return]  # tritonclient has no types
+
+
+def _unexpected(spec: TensorSpec, got: str) -> ContractError:
+    return ContractError(f"output {spec.name!r}: expected {spec.dtype.value} {[1, *spec.shape]} (-1: any), got {got}")
 
 
 def _check_rows(arrays: Mapping[str, Array], model: ServedModel) -> None:

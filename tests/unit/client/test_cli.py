@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -17,8 +18,8 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from tests.fakes.answers import HEIGHT, WIDTH, arrays
-from tests.fakes.fake_triton import FakeTriton, Refusal, refusing
+from tests.fakes.answers import HEIGHT, WIDTH, arrays, model
+from tests.fakes.fake_triton import FakeTriton, Refusal, ensemble_config, refusing, serving
 from tests.unit.client.conftest import Serve
 from yolov8_contract.task import Task
 from yolov8_triton._cli import app
@@ -256,6 +257,22 @@ def test_an_interrupted_run_ends_at_once_with_its_own_code(serve: Serve, photo: 
             over.set()
 
     assert (process.returncode, errors) == (130, "yolov8-triton: interrupted\n")
+
+
+def test_a_server_that_goes_away_meanwhile_is_one_line_of_stderr(photo: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "later")  # the second image, which the run waits for until the server is gone
+    fake = FakeTriton({"yolov8n": ensemble_config("yolov8n", model(Task.DETECT))}, lambda _: arrays(Task.DETECT))
+    with serving(fake) as url:
+        command = [*MODULE, "detect", str(photo), str(tmp_path / "later"), "--url", url, "--json"]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        assert process.stdout is not None
+        assert process.stdout.readline()
+
+    (tmp_path / "later").write_bytes(b"an image")
+    _, errors = process.communicate(timeout=60)
+
+    assert process.returncode == 3
+    assert [line.startswith("yolov8-triton: model 'yolov8n' at") for line in errors.splitlines()] == [True]
 
 
 def test_output_that_nobody_reads_any_more_ends_the_run_quietly(serve: Serve, photo: Path) -> None:
