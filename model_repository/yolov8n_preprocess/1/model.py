@@ -43,7 +43,7 @@ class TritonPythonModel:
         signature.preprocess(model).check_config(config)
         policy = ParameterPolicy.from_config(config, model)
         self._preparation = Preparation(model, policy, ImageLimits.from_config(config))
-        self._refusals = _refusal_counters(args["model_name"])
+        self._refusals = _Refusals(args["model_name"])
         pixels.configure_opencv()
         if model.task is Task.CLASSIFY and not cropped.has_pillow():
             pb_utils.Logger.log_warn(cropped.PILLOW_MISSING)
@@ -69,7 +69,7 @@ class TritonPythonModel:
     def _respond(self, request: Any, outcome: Outputs | Exception) -> Any:
         if isinstance(outcome, RequestError):
             pb_utils.Logger.log_verbose(f"refused: {outcome}")
-            self._refusals[type(outcome)].increment(1)
+            self._refusals.count(outcome)
             return _error(str(outcome), pb_utils.TritonError.INVALID_ARG)
         if isinstance(outcome, Exception):
             pb_utils.Logger.log_error("".join(traceback.format_exception(outcome)))
@@ -80,6 +80,25 @@ class TritonPythonModel:
         )
 
 
+class _Refusals:
+    """Counts refusals by reason: Triton's own counters miss what a model refuses."""
+
+    def __init__(self, model_name: str) -> None:
+        self._family = pb_utils.MetricFamily(  # kept: its counters go when it goes
+            name="yolov8_refused_total",
+            description="Requests that the first member refused, by reason",
+            kind=pb_utils.MetricFamily.COUNTER,
+        )
+        self._counters = {
+            kind: self._family.Metric(labels={"model": model_name, "reason": reason})
+            for kind, reason in _REASONS.items()
+        }
+
+    def count(self, error: RequestError) -> None:
+        """Count one."""
+        self._counters[type(error)].increment(1)
+
+
 def _read(request: Any) -> Raw:
     images = pb_utils.get_input_tensor_by_name(request, signature.IMAGE.name).as_numpy()
     return Raw(request.parameters(), images)
@@ -87,13 +106,3 @@ def _read(request: Any) -> Raw:
 
 def _error(message: str, code: Any) -> Any:
     return pb_utils.InferenceResponse(error=pb_utils.TritonError(message, code))
-
-
-def _refusal_counters(model_name: str) -> dict[type[RequestError], Any]:
-    """Triton's own counters miss what a model refuses."""
-    family = pb_utils.MetricFamily(
-        name="yolov8_refused_total",
-        description="Requests that the first member refused, by reason",
-        kind=pb_utils.MetricFamily.COUNTER,
-    )
-    return {kind: family.Metric(labels={"model": model_name, "reason": reason}) for kind, reason in _REASONS.items()}
