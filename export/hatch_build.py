@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Carry the model code along: its one source is `model_repository/`, beside this folder in a checkout."""
+"""Carry the model code along: its one source is in the model repositories beside this folder in a checkout."""
 
 from __future__ import annotations
 
@@ -8,7 +8,13 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-ROLES = ("preprocess", "postprocess")
+SOURCES = {
+    "preprocess-python": "model_repository/yolov8n_preprocess/1",
+    "postprocess-python": "model_repository/yolov8n_postprocess/1",
+    "check-python": "model_repository_gpu/yolov8n_check/1",
+    "preprocess-dali": "model_repository_gpu/yolov8n_preprocess/1",
+}
+"""Role and backend of a member, and where its code lies in a checkout."""
 
 
 class ModelCode(BuildHookInterface):  # type: ignore[type-arg]  # generic over a configuration that is not used
@@ -20,9 +26,9 @@ class ModelCode(BuildHookInterface):  # type: ignore[type-arg]  # generic over a
             return  # the package then reads the checkout
         root = Path(self.root)
         target = "model_code" if self.target_name == "sdist" else "yolov8_export/model_code"
-        for role in ROLES:
+        for role, source in SOURCES.items():
             unpacked = root / "model_code" / role
-            folder = unpacked if unpacked.is_dir() else root.parent / "model_repository" / f"yolov8n_{role}" / "1"
+            folder = unpacked if unpacked.is_dir() else root.parent / source
             files = sorted(folder.glob("*.py"))
             if not files:
                 raise FileNotFoundError(f"no model code of {role} in {folder}: build from a checkout or an sdist")

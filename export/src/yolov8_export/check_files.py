@@ -17,18 +17,21 @@ from yolov8_contract.tensors import Signature
 from yolov8_export.findings import EXPORT_AGAIN, Finding
 from yolov8_export.graph import problems, read_graph
 from yolov8_export.manifest import MANIFEST
-from yolov8_export.model_code import CONTRACT, PYTHON_ROLES
+from yolov8_export.model_code import CONTRACT, DALI, PYTHON, SETTINGS_FILE
 from yolov8_export.repository import MODEL_FILE
 from yolov8_export.source import sha256_of
 
 
-def version_findings(repository: Path, name: str, signatures: Mapping[str, Signature]) -> Iterator[Finding]:
+def version_findings(
+    repository: Path, name: str, signatures: Mapping[str, Signature], backends: Mapping[str, str]
+) -> Iterator[Finding]:
     """Check all versions of one served model.
 
     Args:
         repository: The folder that Triton serves.
         name: The ensemble's.
         signatures: Of the ensemble and its members, by name.
+        backends: Of its members, by name.
     """
     versions = {model: _versions(repository / model) for model in signatures}
     for model, numbers in versions.items():
@@ -42,9 +45,12 @@ def version_findings(repository: Path, name: str, signatures: Mapping[str, Signa
     for version in versions[network]:
         yield from _network_findings(repository / network / version, signatures[network])
         yield from _hash_findings(repository, network, version)
-    for member in (f"{name}_{role}" for role in PYTHON_ROLES if f"{name}_{role}" in signatures):
+    for member, backend in backends.items():
         for version in versions[member]:
-            yield from _python_findings(repository / member / version)
+            if backend == PYTHON:
+                yield from _python_findings(repository / member / version)
+            elif backend == DALI:
+                yield from _dali_findings(repository / member / version)
 
 
 def _versions(folder: Path) -> list[str]:
@@ -93,6 +99,12 @@ def _python_findings(folder: Path) -> Iterator[Finding]:
             f"the contract beside the model is of version {version}, this exporter's is {CONTRACT_VERSION}",
             f"{EXPORT_AGAIN}, or check it with the release that exported it",
         )
+
+
+def _dali_findings(folder: Path) -> Iterator[Finding]:
+    for name in ("dali.py", SETTINGS_FILE):
+        if not (folder / name).is_file():
+            yield Finding(folder / name, "is missing", EXPORT_AGAIN)
 
 
 def _contract_version(path: Path) -> Any:

@@ -33,13 +33,14 @@ class _Served:
     name: str
     model: ServedModel
     ensemble: pb.ModelConfig
+    check: pb.ModelConfig | None
     preprocess: pb.ModelConfig
     network: pb.ModelConfig
     postprocess: pb.ModelConfig | None
 
     @property
     def members(self) -> list[pb.ModelConfig]:
-        members = (self.preprocess, self.network, self.postprocess)
+        members = (self.check, self.preprocess, self.network, self.postprocess)
         return [config for config in members if config is not None]
 
     @property
@@ -48,12 +49,23 @@ class _Served:
         head: Head = tuple(tuple(int(dim) for dim in output.dims) for output in self.network.output)
         expected = {
             self.name: signature.ensemble(self.model),
-            self.preprocess.name: signature.preprocess(self.model),
+            self.preprocess.name: self._preprocess_signature,
             self.network.name: signature.network(self.model, head),
         }
+        if self.check is not None:
+            expected[self.check.name] = signature.check(self.model)
         if self.postprocess is not None:
             expected[self.postprocess.name] = signature.postprocess(self.model, head)
         return expected
+
+    @property
+    def first(self) -> pb.ModelConfig:
+        """The member that sees requests before all others."""
+        return self.preprocess if self.check is None else self.check
+
+    @property
+    def _preprocess_signature(self) -> Signature:
+        return signature.preprocess(self.model) if self.check is None else signature.checked_preprocess(self.model)
 
     def finding(self, config: pb.ModelConfig, problem: str, remedy: str = EXPORT_AGAIN) -> Finding:
         return Finding(self.repository / config.name / CONFIG, problem, remedy)
@@ -74,6 +86,8 @@ def check_served(repository: Path, name: str, configs: Mapping[str, pb.ModelConf
         yield Finding(path, str(exc), EXPORT_AGAIN)
         return
     roles = ["preprocess", "network"] if model.task is Task.CLASSIFY else ["preprocess", "network", "postprocess"]
+    if f"{name}_check" in configs:
+        roles.insert(0, "check")
     members = {role: configs.get(f"{name}_{role}") for role in roles}
     for role, config in members.items():
         if config is None:
@@ -85,6 +99,7 @@ def check_served(repository: Path, name: str, configs: Mapping[str, pb.ModelConf
         name=name,
         model=model,
         ensemble=configs[name],
+        check=members.get("check"),
         preprocess=members["preprocess"],
         network=members["network"],
         postprocess=members.get("postprocess"),
@@ -105,7 +120,8 @@ def _contract_findings(served: _Served) -> Iterator[Finding]:
         yield from _tensor_findings(served, config, signatures[config.name])
     if list(served.ensemble.ensemble_scheduling.step) != ensemble_steps(served.members, served.model.task):
         yield served.finding(served.ensemble, "its steps don't hand tensors on as the contract says")
-    yield from version_findings(served.repository, served.name, signatures)
+    backends = {config.name: config.backend for config in served.members}
+    yield from version_findings(served.repository, served.name, signatures, backends)
 
 
 def _tensor_findings(served: _Served, config: pb.ModelConfig, tensors: Signature) -> Iterator[Finding]:
@@ -121,7 +137,7 @@ def _tensor_findings(served: _Served, config: pb.ModelConfig, tensors: Signature
 
 def _parameter_findings(served: _Served) -> Iterator[Finding]:
     policies = []
-    for config in (served.preprocess, served.postprocess):
+    for config in (served.first, served.postprocess):
         if config is None:
             continue
         said = as_json(config)
@@ -129,12 +145,12 @@ def _parameter_findings(served: _Served) -> Iterator[Finding]:
             policies.append(ParameterPolicy.from_config(said, served.model))
             if ServedModel.from_config(said) != served.model:
                 yield served.finding(config, f"its parameters describe another model than those of {served.name!r}")
-            if config is served.preprocess:
+            if config is served.first:
                 ImageLimits.from_config(said)
         except ConfigError as exc:
             yield served.finding(config, str(exc))
     if any(policy != policies[0] for policy in policies):
-        yield served.finding(served.preprocess, "its defaults or max_det_limit are not those of postprocess")
+        yield served.finding(served.first, "its defaults or max_det_limit are not those of postprocess")
     if not _describes(served.network.parameters["metadata"].string_value, served.model):
         yield served.finding(served.network, "its metadata, for Ultralytics' own client, describe another model")
 
@@ -147,9 +163,9 @@ def _describes(metadata: str, model: ServedModel) -> bool:
 
 def _queue_findings(served: _Served) -> Iterator[Finding]:
     """Overload is shed at the first member: a request that is refused behind it has cost work already."""
-    bound = served.preprocess.dynamic_batching.default_queue_policy.max_queue_size
+    bound = served.first.dynamic_batching.default_queue_policy.max_queue_size
     if not bound:
-        yield served.finding(served.preprocess, "nothing bounds its queue", "set max_queue_size")
+        yield served.finding(served.first, "nothing bounds its queue", "set max_queue_size")
     for config in served.members:
         if not config.HasField("dynamic_batching"):
             yield served.finding(config, "its requests never batch", "add dynamic_batching { }")

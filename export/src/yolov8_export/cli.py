@@ -17,7 +17,7 @@ from yolov8_contract.errors import ConfigError
 from yolov8_contract.image_header import DEFAULT_MAX_BYTES, DEFAULT_MAX_PIXELS, ImageLimits
 from yolov8_contract.parameters import DEFAULT_MAX_DET_LIMIT, RequestParameters
 from yolov8_export import options
-from yolov8_export.deployment import Deployment
+from yolov8_export.deployment import deployment_from, parse_gpus
 from yolov8_export.errors import ExportError, OptionError, WeightsNotFoundError
 from yolov8_export.facts import DEFAULT_OPSET, Facts, check_opset, parse_classes, parse_kpt_shape, parse_labels
 from yolov8_export.imgsz import parse_imgsz
@@ -47,11 +47,19 @@ def _export(
     labels: options.Labels = None,
     kpt_shape: options.KptShape = None,
     opset: options.Opset = DEFAULT_OPSET,
+    profile: options.Profile = "cpu",
+    preprocess: options.PreprocessOption = None,
+    network: options.NetworkOption = None,
+    device: options.DeviceOption = None,
+    gpus: options.Gpus = None,
+    accelerator: options.AcceleratorOption = "cuda",
+    network_input: options.NetworkInputOption = "fp32",
+    cuda_graphs: options.CudaGraphs = False,
     max_batch_size: options.MaxBatchSize = 8,
-    instances: options.Instances = 2,
+    instances: options.Instances = None,
     threads: options.Threads = 1,
     queue_size: options.QueueSize = 64,
-    queue_delay_us: options.QueueDelayUs = 0,
+    queue_delay_us: options.QueueDelayUs = None,
     conf: options.Conf = 0.25,
     iou: options.Iou = 0.7,
     max_det: options.MaxDet = 300,
@@ -63,13 +71,21 @@ def _export(
 ) -> None:
     """Write a model repository that serves WEIGHTS."""
     from yolov8_export.download import download_weights
-    from yolov8_export.pipeline import export
+    from yolov8_export.pipeline import default_name, export
     from yolov8_export.progress import Progress
     from yolov8_export.summary import print_report
 
     check_opset(opset)
     ids = parse_classes(classes) if classes else None
-    deployment = Deployment(
+    deployment = deployment_from(
+        profile,
+        preprocess=preprocess,
+        engine=network,
+        device=device,
+        gpus=parse_gpus(gpus) if gpus else None,
+        accelerator=accelerator,
+        network_input=network_input,
+        cuda_graphs=cuda_graphs,
         max_batch_size=max_batch_size,
         instances=instances,
         threads=threads,
@@ -88,7 +104,9 @@ def _export(
     folder = Path(os.environ["YOLOV8_WEIGHTS_DIR"]) if os.environ.get("YOLOV8_WEIGHTS_DIR") else None
     offline = os.environ.get("YOLO_OFFLINE", "").lower() in {"1", "true", "yes", "on"}
     path = find_weights(weights, folder=folder, download=None if offline else download_weights)
-    target = Target(repository=repository, name=path.stem if name is None else name, version=version)
+    target = Target(
+        repository=repository, name=default_name(path, deployment) if name is None else name, version=version
+    )
     progress = Progress(Console(stderr=True))
     report = export(path, target, facts=facts, deployment=deployment, opset=opset, progress=progress)
     if as_json:

@@ -4,10 +4,45 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from yolov8_contract.image_header import ImageLimits
 from yolov8_contract.parameters import DEFAULT_MAX_DET_LIMIT, RequestParameters
 from yolov8_export.errors import OptionError
+
+Preprocess = Literal["opencv", "dali"]
+Engine = Literal["onnxruntime", "tensorrt", "openvino"]
+Device = Literal["cpu", "gpu"]
+Accelerator = Literal["cuda", "tensorrt"]
+NetworkInput = Literal["fp32", "uint8"]
+
+PROFILES: dict[str, dict[str, Any]] = {
+    "cpu": {"preprocess": "opencv", "engine": "onnxruntime", "device": "cpu", "instances": 2, "queue_delay_us": 0},
+    "gpu": {"preprocess": "dali", "engine": "tensorrt", "device": "gpu", "instances": 1, "queue_delay_us": 500},
+}
+"""Presets of a deployment's choices; each may be said otherwise. On a GPU a larger batch takes hardly longer than a
+small one, so waiting half a millisecond for it pays, and a second instance mostly takes memory."""
+
+
+def deployment_from(profile: str, **choices: Any) -> Deployment:
+    """Return a profile's deployment with what is chosen otherwise; None chooses nothing.
+
+    Raises:
+        OptionError: The choices exclude each other, or a value is impossible.
+    """
+    return Deployment(**PROFILES[profile] | {name: value for name, value in choices.items() if value is not None})
+
+
+def parse_gpus(text: str) -> tuple[int, ...]:
+    """Read the numbers of GPUs: ``0,1``.
+
+    Raises:
+        OptionError: They are none.
+    """
+    texts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() for part in texts):
+        raise OptionError(f"--gpus: expected numbers such as 0,1; got {text!r}")
+    return tuple(dict.fromkeys(int(part) for part in texts))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,14 +51,21 @@ class Deployment:
 
     Attributes:
         max_batch_size: Images that a member takes at once; the ensemble's requests carry one each.
-        instances: Copies of the network that run side by side.
-        threads: Threads of each copy.
+        instances: Copies of the network that run side by side, on each GPU where there are several.
+        threads: Threads of each copy; on a GPU, of the JPEG decoder.
         queue_size: Requests that may wait in front of the first member before further ones are refused.
         queue_delay_us: How long the network waits for a batch to fill. 0 batches what is waiting anyway: on CPU
             a batch takes as long as its images one by one, and waiting would leave the other instances idle.
         limits: The largest image that is decoded.
         defaults: Request parameters where a request says nothing.
         max_det_limit: Requests may not ask for more objects.
+        preprocess: What decodes and resizes; DALI does it on the GPU, and takes JPEG alone.
+        engine: What runs the network.
+        device: Where the network runs.
+        gpus: Numbers of the GPUs to use; none for all that the server sees.
+        accelerator: On a GPU, what runs the network for ONNX Runtime.
+        network_input: What travels between preprocess and network.
+        cuda_graphs: Record the network's kernels once for each batch size, and replay them.
     """
 
     max_batch_size: int = 8
@@ -34,11 +76,38 @@ class Deployment:
     limits: ImageLimits = field(default_factory=ImageLimits)
     defaults: RequestParameters = field(default_factory=RequestParameters)
     max_det_limit: int = DEFAULT_MAX_DET_LIMIT
+    preprocess: Preprocess = "opencv"
+    engine: Engine = "onnxruntime"
+    device: Device = "cpu"
+    gpus: tuple[int, ...] = ()
+    accelerator: Accelerator = "cuda"
+    network_input: NetworkInput = "fp32"
+    cuda_graphs: bool = False
 
     def __post_init__(self) -> None:
         for name in ("max_batch_size", "instances", "threads", "queue_size"):
             _check_at_least(1, name, getattr(self, name))
         _check_at_least(0, "queue_delay_us", self.queue_delay_us)
+        for impossible, problem in self._conflicts():
+            if impossible:
+                raise OptionError(problem)
+
+    def _conflicts(self) -> list[tuple[bool, str]]:
+        """Return whether what can't be had together is asked for, and what to say of it."""
+        on_cpu, engine = self.device == "cpu", self.engine
+        return [
+            (on_cpu and engine == "tensorrt", "--network tensorrt: runs on a GPU alone; say --device gpu"),
+            (not on_cpu and engine == "openvino", "--network openvino: runs on a CPU alone; say --device cpu"),
+            (on_cpu and self.preprocess == "dali", "--preprocess dali: decodes on a GPU; say --device gpu"),
+            (on_cpu and bool(self.gpus), f"--gpus {self.gpus}: the network is on the CPU; say --device gpu"),
+            (self.cuda_graphs and engine != "tensorrt", "--cuda-graphs: Triton has them for --network tensorrt alone"),
+        ]
+
+    @property
+    def batch_sizes(self) -> tuple[int, ...]:
+        """The batch sizes worth preparing the network for: 1, 2, 4 … and the largest."""
+        powers = [1 << exponent for exponent in range(self.max_batch_size.bit_length())]
+        return tuple(sorted({*powers, self.max_batch_size}))
 
 
 def _check_at_least(least: int, name: str, value: int) -> None:

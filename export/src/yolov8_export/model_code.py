@@ -1,33 +1,55 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""The code that travels inside an exported model: its member's files, and the contract package beside them."""
+"""The code that travels inside an exported model: its members' files, and the contract package beside them."""
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
+from tritonclient.grpc import model_config_pb2 as pb
+
 import yolov8_contract
+from yolov8_contract.image_header import ImageLimits
+from yolov8_contract.served_model import ServedModel
 from yolov8_export.errors import RepositoryError
 
-PYTHON_ROLES = ("preprocess", "postprocess")
+PYTHON = "python"
+DALI = "dali"
+SETTINGS_FILE = "settings.json"
+"""What the DALI graph is made for: the backend gives it no parameters."""
+
 CONTRACT = "yolov8_contract"
 
 _PACKAGE = Path(__file__).parent
 _IN_WHEEL = _PACKAGE / "model_code"
-_IN_CHECKOUT = _PACKAGE.parents[2] / "model_repository"
+_CHECKOUT = _PACKAGE.parents[2]
+_SOURCES = {
+    ("preprocess", PYTHON): Path("model_repository", "yolov8n_preprocess", "1"),
+    ("postprocess", PYTHON): Path("model_repository", "yolov8n_postprocess", "1"),
+    ("check", PYTHON): Path("model_repository_gpu", "yolov8n_check", "1"),
+    ("preprocess", DALI): Path("model_repository_gpu", "yolov8n_preprocess", "1"),
+}
+"""Where the code of each role and backend lies in a checkout; in a wheel it is in `ROLE-BACKEND`."""
 
 
-def member_files(role: str) -> list[Path]:
-    """Return the one source of a python member's code: `model.py` and what it imports.
+def has_code(config: pb.ModelConfig) -> bool:
+    """Tell whether a member is code of ours, and not a network or an ensemble."""
+    return config.backend in (PYTHON, DALI)
+
+
+def member_files(role: str, backend: str = PYTHON) -> list[Path]:
+    """Return the one source of a member's code.
 
     Raises:
         RepositoryError: It is neither in the installed package nor in a checkout around it.
     """
-    folders = (_IN_WHEEL / role, _IN_CHECKOUT / f"yolov8n_{role}" / "1")
+    folders = (_IN_WHEEL / f"{role}-{backend}", _CHECKOUT / _SOURCES[role, backend])
+    entry = "dali.py" if backend == DALI else "model.py"
     for folder in folders:
-        if (folder / "model.py").is_file():
+        if (folder / entry).is_file():
             return sorted(folder.glob("*.py"))
-    raise RepositoryError(f"the {role} member's model.py is missing in {folders[0]} and {folders[1]}: reinstall")
+    raise RepositoryError(f"the {role} member's {entry} is missing in {folders[0]} and {folders[1]}: reinstall")
 
 
 def contract_files() -> list[Path]:
@@ -37,10 +59,34 @@ def contract_files() -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.suffix == ".py" or path.name == "py.typed")
 
 
-def write_python_version(role: str, version_folder: Path) -> None:
-    """Make and fill the version folder of a python member."""
-    (version_folder / CONTRACT).mkdir(parents=True)
-    for path in member_files(role):
-        shutil.copyfile(path, version_folder / path.name)
+def write_code(role: str, config: pb.ModelConfig, model: ServedModel, limits: ImageLimits, folder: Path) -> None:
+    """Make and fill the version folder of a member that is code.
+
+    Args:
+        role: Of the member.
+        config: Its configuration.
+        model: What is served.
+        limits: The largest image that is decoded.
+        folder: The version's.
+    """
+    folder.mkdir(parents=True)
+    for path in member_files(role, config.backend):
+        shutil.copyfile(path, folder / path.name)
+    if config.backend == DALI:
+        (folder / SETTINGS_FILE).write_text(dali_settings(model, limits, config.max_batch_size), encoding="utf-8")
+        return
+    (folder / CONTRACT).mkdir()
     for path in contract_files():
-        shutil.copyfile(path, version_folder / CONTRACT / path.name)
+        shutil.copyfile(path, folder / CONTRACT / path.name)
+
+
+def dali_settings(model: ServedModel, limits: ImageLimits, max_batch_size: int) -> str:
+    """Return the text of the file that tells the DALI graph what it is made for."""
+    settings = {
+        "task": model.task.value,
+        "imgsz": list(model.imgsz),
+        "network_input": model.network_input,
+        "max_pixels": limits.max_pixels,
+        "max_batch_size": max_batch_size,
+    }
+    return json.dumps(settings) + "\n"

@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from typer.core import TyperCommand
 
 from yolov8_contract.task import Task
+from yolov8_export.deployment import Accelerator, Device, Engine, NetworkInput, Preprocess
 from yolov8_export.imgsz import join_imgsz
 
 _MODEL = "The model"
@@ -52,11 +53,44 @@ KptShape = Annotated[
 ]
 Opset = Annotated[int, _option(help="Of the ONNX that a .pt becomes.", panel=_MODEL)]
 
+_BY_PROFILE = "the profile's"
+
+Profile = Annotated[
+    Literal["cpu", "gpu"], _option(help="Preset of the choices below: embedded server, or NVIDIA GPU.", panel=_RUN)
+]
+PreprocessOption = Annotated[
+    Preprocess | None,
+    _option(
+        "--preprocess", help="What decodes images; dali: on the GPU, JPEG alone.", panel=_RUN, show_default=_BY_PROFILE
+    ),
+]
+NetworkOption = Annotated[
+    Engine | None, _option("--network", help="What runs the network.", panel=_RUN, show_default=_BY_PROFILE)
+]
+DeviceOption = Annotated[
+    Device | None, _option("--device", help="Where the network runs.", panel=_RUN, show_default=_BY_PROFILE)
+]
+Gpus = Annotated[str | None, _option(help="Numbers of the GPUs to use, such as 0,1.", panel=_RUN, show_default="all")]
+AcceleratorOption = Annotated[Accelerator, _option("--accelerator", help="Of ONNX Runtime on a GPU.", panel=_RUN)]
+NetworkInputOption = Annotated[
+    NetworkInput,
+    _option(
+        "--network-input",
+        help="Between preprocess and network; uint8: a quarter of the bytes, but not for Ultralytics' own client.",
+        panel=_RUN,
+    ),
+]
+CudaGraphs = Annotated[bool, _option("--cuda-graphs", help="Record and replay kernels (TensorRT).", panel=_RUN)]
 MaxBatchSize = Annotated[int, _option(help="Images that a member takes at once.", panel=_RUN)]
-Instances = Annotated[int, _option(help="Copies of the network, side by side.", panel=_RUN)]
+Instances = Annotated[
+    int | None, _option(help="Copies of the network, side by side.", panel=_RUN, show_default=_BY_PROFILE)
+]
 Threads = Annotated[int, _option(help="Threads of each copy.", panel=_RUN)]
 QueueSize = Annotated[int, _option(help="Requests that may wait; more are refused.", panel=_RUN)]
-QueueDelayUs = Annotated[int, _option(help="Microseconds that the network waits for a batch to fill.", panel=_RUN)]
+QueueDelayUs = Annotated[
+    int | None,
+    _option(help="Microseconds that the network waits for a batch to fill.", panel=_RUN, show_default=_BY_PROFILE),
+]
 
 Conf = Annotated[float, _option(help="Default: scores must be above it.", panel=_REQUESTS)]
 Iou = Annotated[float, _option(help="Default: objects may overlap so much.", panel=_REQUESTS)]

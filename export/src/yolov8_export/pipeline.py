@@ -3,16 +3,19 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from pathlib import Path
 
 from yolov8_contract.errors import ConfigError
+from yolov8_contract.served_model import CPU_IMAGE_FORMATS, GPU_IMAGE_FORMATS, ServedModel
 from yolov8_export import onnx_file
 from yolov8_export.config import served_configs
 from yolov8_export.deployment import Deployment
 from yolov8_export.errors import OptionError
 from yolov8_export.facts import DEFAULT_OPSET, Facts
 from yolov8_export.families import note_on_family
-from yolov8_export.model_code import PYTHON_ROLES, member_files
+from yolov8_export.model_code import DALI, PYTHON, member_files
 from yolov8_export.network import Network, checked_network
 from yolov8_export.progress import Progress
 from yolov8_export.report import Report
@@ -38,8 +41,8 @@ def export(
         ExportError: It could not be done; the repository is as it was.
     """
     facts, deployment, progress = facts or Facts(), deployment or Deployment(), progress or Progress()
-    for role in PYTHON_ROLES:
-        member_files(role)  # if it is missing, say so before the long steps
+    _check_code(deployment)
+    _check_name(target, deployment)
     notes: list[str] = []
     with staging(target.repository) as stage:
         if weights.suffix == ".pt":
@@ -50,12 +53,13 @@ def export(
             notes.append(note)
         with progress.step("Writing the repository"):
             try:
+                network = replace(network, model=_as_served(network.model, deployment))
                 configs = served_configs(
                     target.name, network.model, network.head, stride=network.stride, deployment=deployment
                 )
             except ConfigError as exc:
                 raise OptionError(str(exc)) from exc
-            written = write_model(target, configs, network, verification, stage)
+            written = write_model(target, configs, network, verification, stage, deployment.limits)
     return Report(
         target=target,
         configs=configs,
@@ -66,6 +70,34 @@ def export(
         seconds=progress.seconds,
         notes=tuple(notes),
     )
+
+
+def default_name(weights: Path, deployment: Deployment) -> str:
+    """Return the name of a model whose user gave none: the file's, with characters that its deployment can load."""
+    return re.sub(r"[^A-Za-z0-9_.]", "_", weights.stem) if deployment.preprocess == "dali" else weights.stem
+
+
+def _check_code(deployment: Deployment) -> None:
+    """Where the members' code is missing, say so before the long steps."""
+    member_files("postprocess")
+    if deployment.preprocess == "dali":
+        member_files("check")
+    member_files("preprocess", DALI if deployment.preprocess == "dali" else PYTHON)
+
+
+def _check_name(target: Target, deployment: Deployment) -> None:
+    """Refuse a name that DALI's backend can't load: it lets nothing but these characters into the command it runs."""
+    if deployment.preprocess == "dali" and not re.fullmatch(r"[A-Za-z0-9_.]+", target.name):
+        raise OptionError(
+            f"--name {target.name}: Triton's dali backend loads no file under a path that has other characters than "
+            f"letters, digits, '_' and '.'; say --name {re.sub(r'[^A-Za-z0-9_.]', '_', target.name)}"
+        )
+
+
+def _as_served(model: ServedModel, deployment: Deployment) -> ServedModel:
+    """Return a model with what its deployment adds: which images it takes, and how they reach the network."""
+    formats = GPU_IMAGE_FORMATS if deployment.preprocess == "dali" else CPU_IMAGE_FORMATS
+    return replace(model, image_formats=formats, network_input=deployment.network_input)
 
 
 def _from_checkpoint(

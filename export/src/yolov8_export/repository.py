@@ -17,10 +17,13 @@ from pathlib import Path
 
 from tritonclient.grpc import model_config_pb2 as pb
 
+from yolov8_contract.image_header import ImageLimits
+from yolov8_contract.served_model import ServedModel
 from yolov8_export.config import CONTRACT_VERSION
+from yolov8_export.config_network import ONNX_FILE
 from yolov8_export.errors import RepositoryError
 from yolov8_export.manifest import MANIFEST, build_manifest
-from yolov8_export.model_code import PYTHON_ROLES, write_python_version
+from yolov8_export.model_code import SETTINGS_FILE, has_code, write_code
 from yolov8_export.network import Network
 from yolov8_export.pbtxt import CONFIG, read_config, render
 from yolov8_export.source import sha256_of
@@ -28,7 +31,7 @@ from yolov8_export.swap import swap_all
 from yolov8_export.target import Target
 from yolov8_export.verify import Verification
 
-MODEL_FILE = "model.onnx"
+MODEL_FILE = ONNX_FILE
 KEEP = ".keep"
 KEEP_TEXT = "Triton wants a version folder of an ensemble, too; git and S3 keep no empty folders.\n"
 
@@ -57,6 +60,7 @@ def write_model(
     network: Network,
     verification: Verification,
     stage: Path,
+    limits: ImageLimits,
 ) -> dict[Path, int]:
     """Put a served model into its repository; return the folders that were written and their sizes in bytes.
 
@@ -66,6 +70,7 @@ def write_model(
         network: Its file is moved.
         verification: For the manifest.
         stage: From `staging`.
+        limits: The largest image that is decoded.
 
     Raises:
         RepositoryError: The repository can't take it; it is as it was.
@@ -75,7 +80,8 @@ def write_model(
         _check_owned(target)
         if adds_version:
             _check_unchanged(target, configs)
-        _stage_files(target, configs, network, verification, stage)
+        _stage_members(target, configs, network.model, limits, stage)
+        _stage_network(target, configs, network, verification, stage)
         changes = _version_changes(target, configs, stage) if adds_version else _model_changes(target, configs, stage)
         swap_all(changes)
     except OSError as exc:
@@ -118,24 +124,30 @@ def _changed_fields(served: pb.ModelConfig, wanted: pb.ModelConfig) -> str:
     return f"{', '.join(changed)} differ"
 
 
-def _stage_files(
-    target: Target, configs: Mapping[str, pb.ModelConfig], network: Network, verification: Verification, stage: Path
+def _stage_members(
+    target: Target, configs: Mapping[str, pb.ModelConfig], model: ServedModel, limits: ImageLimits, stage: Path
 ) -> None:
     version = str(target.version or 1)
     for name, config in configs.items():
-        role = name.removeprefix(f"{target.name}_")
         folder = stage / name / version
-        if role in PYTHON_ROLES and name != target.name:
-            write_python_version(role, folder)
+        if has_code(config):
+            write_code(name.removeprefix(f"{target.name}_"), config, model, limits, folder)
         else:
             folder.mkdir(parents=True)
         (stage / name / CONFIG).write_text(render(config), encoding="utf-8")
     (stage / target.name / version / KEEP).write_text(KEEP_TEXT)
+
+
+def _stage_network(
+    target: Target, configs: Mapping[str, pb.ModelConfig], network: Network, verification: Verification, stage: Path
+) -> None:
+    version = str(target.version or 1)
     folder = stage / f"{target.name}_network" / version
     hashes = {
         str(path.relative_to(stage)): sha256_of(path)
         for name in configs
-        for path in sorted((stage / name / version).rglob("*.py"))
+        for path in sorted((stage / name / version).rglob("*"))
+        if path.suffix == ".py" or path.name == SETTINGS_FILE
     }
     manifest = build_manifest(network, verification, hashes)
     shutil.move(network.path, folder / MODEL_FILE)

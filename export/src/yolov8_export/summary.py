@@ -12,6 +12,12 @@ from yolov8_export.report import Report
 from yolov8_export.shared_memory import RESERVE, tensor_bytes
 from yolov8_export.verify import LIMITS
 
+_WHAT = {
+    "embedded": "Serve it here:",
+    "image": "Make the image, once, in a checkout:",
+    "plans": "Build the TensorRT plans, once, in a checkout, on the machine and with the image that serve them:",
+    "container": "Serve it in a container:",
+}
 _MB = 1e6
 _MIB = 1024 * 1024
 
@@ -70,11 +76,10 @@ def _written(report: Report) -> Table:
 
 def _print_commands(report: Report, console: Console) -> None:
     commands = report.commands
-    console.print("\nServe it here:", style="bold")
-    console.print(f"  {commands['embedded']}", highlight=False, markup=False, soft_wrap=True)
-    console.print("In a container (the image is made once, in a checkout):", style="bold")
-    for name in ("image", "container"):
-        console.print(f"  {commands[name]}", highlight=False, markup=False, soft_wrap=True)
+    console.print()
+    for name, command in commands.items():
+        console.print(_WHAT[name], style="bold")
+        console.print(f"  {command}", highlight=False, markup=False, soft_wrap=True)
     limit = report.deployment.limits.max_bytes
     parts = [
         f"{config.instance_group[0].count} x {config.max_batch_size} x {tensor_bytes(config, varying=limit) / _MIB:.1f}"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from yolov8_export.errors import OptionError
 
-ROLES = ("preprocess", "network", "postprocess")
+ROLES = ("check", "preprocess", "network", "postprocess")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The configuration of the member that runs the network, for each engine."""
+
+from __future__ import annotations
+
+from tritonclient.grpc import model_config_pb2 as pb
+
+from yolov8_contract import signature
+from yolov8_contract.served_model import ServedModel
+from yolov8_contract.signature import Head
+from yolov8_contract.tensors import Signature
+from yolov8_export.config_parts import CONTRACT_VERSION, member, put_on_gpus, set_parameters
+from yolov8_export.deployment import Deployment
+from yolov8_export.metadata import ultralytics_metadata
+
+ONNX_FILE = "model.onnx"
+PLAN_FILE = "model.plan"
+ENGINE_CACHE = "/tmp/yolov8-triton-engines"
+"""Inside the container, where ONNX Runtime keeps the TensorRT engines that it builds; mount a volume there."""
+
+_CUDA_OPTIONS = {
+    # The default tries each algorithm on the first run of each batch size, which takes seconds.
+    "cudnn_conv_algo_search": "HEURISTIC",
+}
+
+
+def network_config(name: str, model: ServedModel, head: Head, *, stride: int, deployment: Deployment) -> pb.ModelConfig:
+    """Return the configuration of ``NAME_network``.
+
+    Raises:
+        ConfigError: ``head`` is none of the model's task.
+    """
+    tensors = signature.network(model, head)
+    config = member(f"{name}_network", deployment.engine, tensors, deployment)
+    config.default_model_filename = PLAN_FILE if deployment.engine == "tensorrt" else ONNX_FILE
+    config.instance_group[0].count = deployment.instances
+    config.dynamic_batching.max_queue_delay_microseconds = deployment.queue_delay_us
+    set_parameters(config, {CONTRACT_VERSION: model.to_parameters()[CONTRACT_VERSION]})
+    set_parameters(config, {"metadata": ultralytics_metadata(model, stride)})
+    if deployment.device == "gpu":
+        put_on_gpus(config, deployment.gpus)
+        config.model_warmup.extend(_warmup(size, tensors) for size in deployment.batch_sizes)
+    if deployment.engine == "onnxruntime":
+        _set_onnxruntime(config, tensors, deployment)
+    elif deployment.engine == "openvino":
+        _set_openvino(config, deployment)
+    elif deployment.cuda_graphs:
+        _set_cuda_graphs(config, deployment)
+    return config
+
+
+def _warmup(size: int, tensors: Signature) -> pb.ModelWarmup:
+    """The first run of each batch size sets things up; a model is ready when that is done."""
+    warmup = pb.ModelWarmup(name=f"batch_{size}", batch_size=size)
+    for spec in tensors.inputs:
+        warmup.inputs[spec.name].CopyFrom(
+            pb.ModelWarmup.Input(data_type=pb.DataType.Value(spec.dtype.config_name), dims=spec.shape, zero_data=True)
+        )
+    return warmup
+
+
+def _set_onnxruntime(config: pb.ModelConfig, tensors: Signature, deployment: Deployment) -> None:
+    if deployment.device == "cpu":
+        set_parameters(config, {"intra_op_thread_count": str(deployment.threads), "inter_op_thread_count": "1"})
+        return
+    options = _CUDA_OPTIONS if deployment.accelerator == "cuda" else _tensorrt_options(tensors, deployment)
+    config.optimization.execution_accelerators.gpu_execution_accelerator.add(
+        name=deployment.accelerator, parameters=options
+    )
+
+
+def _tensorrt_options(tensors: Signature, deployment: Deployment) -> dict[str, str]:
+    """One engine for all batch sizes, built once; the precision is the graph's."""
+    (images,) = tensors.inputs
+    shape = "x".join(map(str, images.shape))
+    shapes = {"min": 1, "opt": deployment.max_batch_size, "max": deployment.max_batch_size}
+    profile = {f"trt_profile_{name}_shapes": f"{images.name}:{size}x{shape}" for name, size in shapes.items()}
+    return profile | {
+        "trt_engine_cache_enable": "true",
+        "trt_engine_cache_path": ENGINE_CACHE,
+        "trt_timing_cache_enable": "true",
+        "trt_timing_cache_path": ENGINE_CACHE,
+    }
+
+
+def _set_openvino(config: pb.ModelConfig, deployment: Deployment) -> None:
+    # The backend fixes the network's batch at max_batch_size and refuses all others; on a CPU nothing is lost by 1.
+    config.max_batch_size = 1
+    parameters = {
+        "NUM_STREAMS": str(deployment.instances),
+        "INFERENCE_NUM_THREADS": str(deployment.instances * deployment.threads),
+    }
+    set_parameters(config, parameters)
+
+
+def _set_cuda_graphs(config: pb.ModelConfig, deployment: Deployment) -> None:
+    """One graph a batch size; other sizes run without."""
+    config.optimization.cuda.graphs = True
+    for size in deployment.batch_sizes:
+        spec = config.optimization.cuda.graph_spec.add(batch_size=size)
+        for tensor in config.input:
+            spec.input[tensor.name].dim.extend(tensor.dims)

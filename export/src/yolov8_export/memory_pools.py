@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""How large the server's pools must be for the tensors that travel between a model's members.
+
+Triton's default for a GPU holds 64 MB. Where it is full, tensors go through the host's memory, and nothing but one
+warning in the log tells of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from tritonclient.grpc import model_config_pb2 as pb
+
+from yolov8_export.deployment import Deployment
+from yolov8_export.shared_memory import tensor_bytes
+
+_MIB = 1024 * 1024
+_STEP_MIB = 64
+_DEFAULT_CUDA_MIB = 64
+_DEFAULT_PINNED_MIB = 256
+_RESERVE = 1.25
+"""Room between tensors of different sizes."""
+
+
+def cuda_pool_mib(members: Iterable[pb.ModelConfig], deployment: Deployment) -> int:
+    """Return MiB on each GPU for what its members hand on: the tensors of all batches that can be under way.
+
+    A batch is filled while each instance works on one, and the results of one are read: twice the instances, and one
+    batch more.
+    """
+    on_gpu = [config for config in members if _is_on_gpu(config)]
+    return _rounded(sum(_batches(config) * _largest_bytes(config, deployment) for config in on_gpu))
+
+
+def pinned_pool_mib(members: Iterable[pb.ModelConfig], deployment: Deployment) -> int:
+    """Return MiB of pinned host memory: what enters and leaves the GPU, batch by batch."""
+    edges = [config for config in members if config.backend == "python" or _is_on_gpu(config)]
+    return _rounded(sum(_batches(config) * _largest_bytes(config, deployment) for config in edges))
+
+
+def pool_options(members: Iterable[pb.ModelConfig], deployment: Deployment) -> list[str]:
+    """Return tritonserver's options that size the pools; none where its defaults are enough."""
+    if deployment.device == "cpu":
+        return []
+    members = list(members)
+    cuda, pinned = cuda_pool_mib(members, deployment), pinned_pool_mib(members, deployment)
+    options = []
+    if cuda > _DEFAULT_CUDA_MIB:
+        options = [f"--cuda-memory-pool-byte-size={gpu}:{cuda * _MIB}" for gpu in deployment.gpus or (0,)]
+    if pinned > _DEFAULT_PINNED_MIB:
+        options.append(f"--pinned-memory-pool-byte-size={pinned * _MIB}")
+    return options
+
+
+def _is_on_gpu(config: pb.ModelConfig) -> bool:
+    return any(group.kind == pb.ModelInstanceGroup.KIND_GPU for group in config.instance_group)
+
+
+def _batches(config: pb.ModelConfig) -> int:
+    return 2 * int(config.instance_group[0].count) + 1
+
+
+def _largest_bytes(config: pb.ModelConfig, deployment: Deployment) -> int:
+    """Return the bytes of a full batch's tensors; encoded images are counted at a tenth of the largest allowed."""
+    image = tensor_bytes(config, varying=deployment.limits.max_bytes // 10)
+    return int(config.max_batch_size) * image
+
+
+def _rounded(size: int) -> int:
+    return -int(-size * _RESERVE // (_STEP_MIB * _MIB)) * _STEP_MIB
