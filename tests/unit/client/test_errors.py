@@ -62,7 +62,7 @@ CASES = [
     ),
     pytest.param(
         Status.UNAVAILABLE,
-        "in ensemble 'yolov8n', Exceeds maximum queue size",
+        "in ensemble 'yolov8n', [request id: <id_unknown>] Exceeds maximum queue size",
         yt.ServerOverloadedError,
         "try again later",
         id="member-s-queue-full",
@@ -83,7 +83,8 @@ CASES = [
     ),
     pytest.param(
         Status.UNAVAILABLE,
-        "Server is stopping, scheduler for model has stopped accepting new inference requests",
+        "in ensemble 'yolov8n', [request id: <id_unknown>] Server is stopping, scheduler for model has stopped "
+        "accepting new inference requests",
         yt.ServerDrainingError,
         "use another server",
         id="scheduler-stopped",
