@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from typing import Any
 
 import typer
 from rich.console import Console
@@ -60,9 +61,7 @@ def _finder(task: Task, default_model: str) -> Callable[..., None]:
             "classes": None if classes is None else _ids_or_names(classes),
             "agnostic": agnostic or None,
         }
-        with exiting(), _client(url, model, timeout) as client:
-            code = _batch.ask(getattr(client, task.value), images, thresholds, output=output, as_json=as_json)
-        raise typer.Exit(code)
+        _ask(task, images, _client(url, model, timeout), thresholds, output, as_json)
 
     return find
 
@@ -76,9 +75,7 @@ def _classifier(default_model: str) -> Callable[..., None]:
         as_json: Json = False,
         timeout: Timeout = DEFAULT_TIMEOUT_S,
     ) -> None:
-        with exiting(), _client(url, model, timeout) as client:
-            code = _batch.ask(client.classify, images, {}, output=output, as_json=as_json)
-        raise typer.Exit(code)
+        _ask(Task.CLASSIFY, images, _client(url, model, timeout), {}, output, as_json)
 
     return classify
 
@@ -108,6 +105,12 @@ def check(url: Url = DEFAULT_URL, model: Model = DEFAULT_MODEL, timeout: Timeout
         client.check()
         info = client.info()
         typer.echo(f"model {model!r} at {url} is ready: {info.task.value}, {len(info.labels)} classes")
+
+
+def _ask(task: Task, images: Images, client: Client, thresholds: dict[str, Any], output: Output, as_json: Json) -> None:
+    with exiting(), client:
+        code = _batch.ask(getattr(client, task.value), images, thresholds, output=output, as_json=as_json)
+    raise typer.Exit(code)
 
 
 def _client(url: str, model: str, timeout_s: float) -> Client:

@@ -14,6 +14,7 @@ from yolov8_contract.task import Task
 from yolov8_triton._extras import extra
 from yolov8_triton._objects import Objects, Row
 from yolov8_triton._plain import floats
+from yolov8_triton._supervision import upright
 
 if TYPE_CHECKING:
     import supervision as sv
@@ -51,14 +52,8 @@ class OrientedBoxes(Objects):
     def to_supervision(self) -> sv.Detections:
         """Return the same objects for supervision (extra ``draw``), with the corners in ``data``."""
         with extra("draw"):
-            import supervision as sv
             from supervision.config import ORIENTED_BOX_COORDINATES
-        return sv.Detections(
-            xyxy=self.xyxy,
-            confidence=self.confidence,
-            class_id=self.class_id,
-            data={ORIENTED_BOX_COORDINATES: self.xyxyxyxy, "class_name": self.class_name},
-        )
+        return upright(self, self.xyxy, **{ORIENTED_BOX_COORDINATES: self.xyxyxyxy})
 
     def _enclosing(self) -> npt.NDArray[np.float32]:
         return self.xyxy

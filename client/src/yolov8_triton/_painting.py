@@ -20,6 +20,7 @@ from yolov8_triton._protocol import Result
 from yolov8_triton._segmentations import Segmentations
 from yolov8_triton._skeleton import COCO_LIMBS, COCO_POINTS
 from yolov8_triton._style import LETTERS, PALETTE, Sizes, font_path
+from yolov8_triton._supervision import upright
 
 _MASK_OPACITY = 0.45
 
@@ -63,9 +64,7 @@ def _rotated(picture: Image, found: OrientedBoxes, sizes: Sizes) -> Image:
 
 def _poses(picture: Image, found: Poses, sizes: Sizes) -> Image:
     poses, colors = found.to_supervision(), _by_object(found)
-    boxes = sv.Detections(
-        xyxy=found.xyxy, confidence=found.confidence, class_id=found.class_id, data={"class_name": found.class_name}
-    )
+    boxes = upright(found, found.xyxy)
     frame = sv.BoxAnnotator(color=PALETTE, thickness=sizes.thin)
     picture = frame.annotate(picture, boxes, custom_color_lookup=colors)
     if found.keypoints.shape[1] == COCO_POINTS:

@@ -14,9 +14,9 @@ from yolov8_contract import rle
 from yolov8_contract.errors import ContractError
 from yolov8_contract.task import Task
 from yolov8_triton._errors import ContractMismatchError
-from yolov8_triton._extras import extra
 from yolov8_triton._objects import Objects, Row
 from yolov8_triton._plain import floats
+from yolov8_triton._supervision import upright
 
 if TYPE_CHECKING:
     import supervision as sv
@@ -56,15 +56,7 @@ class Segmentations(Objects):
 
     def to_supervision(self) -> sv.Detections:
         """Return the same objects for supervision (extra ``draw``), class names in ``data["class_name"]``."""
-        with extra("draw"):
-            import supervision as sv
-        return sv.Detections(
-            xyxy=self.xyxy,
-            mask=self.masks,
-            confidence=self.confidence,
-            class_id=self.class_id,
-            data={"class_name": self.class_name},
-        )
+        return upright(self, self.xyxy, mask=self.masks)
 
     def _enclosing(self) -> npt.NDArray[np.float32]:
         return self.xyxy
