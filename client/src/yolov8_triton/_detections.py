@@ -27,7 +27,7 @@ class Detections(Objects):
     """
 
     task = Task.DETECT
-    rows: ClassVar = {"xyxy": Row(np.float32, (4,))}
+    _rows: ClassVar = {"xyxy": Row(np.float32, (4,))}
 
     xyxy: npt.NDArray[np.float32]
 

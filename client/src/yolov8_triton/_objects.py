@@ -48,7 +48,7 @@ class Objects(ABC):
     """
 
     task: ClassVar[Task]
-    rows: ClassVar[Mapping[str, Row]]
+    _rows: ClassVar[Mapping[str, Row]]
     """The fields that a kind of result adds, each with one row per object."""
 
     confidence: npt.NDArray[np.float32]
@@ -139,7 +139,7 @@ class Objects(ABC):
 
     @classmethod
     def _all_rows(cls) -> dict[str, Row]:
-        return {"confidence": Row(np.float32), "class_id": Row(np.int32), **cls.rows}
+        return {"confidence": Row(np.float32), "class_id": Row(np.int32), **cls._rows}
 
     @abstractmethod
     def _enclosing(self) -> npt.NDArray[np.float32]:

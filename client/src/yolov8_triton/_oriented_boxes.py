@@ -30,7 +30,7 @@ class OrientedBoxes(Objects):
     """
 
     task = Task.OBB
-    rows: ClassVar = {"xywhr": Row(np.float32, (5,))}
+    _rows: ClassVar = {"xywhr": Row(np.float32, (5,))}
 
     xywhr: npt.NDArray[np.float32]
 
@@ -53,7 +53,7 @@ class OrientedBoxes(Objects):
         """Return the same objects for supervision (extra ``draw``), with the corners in ``data``."""
         with extra("draw"):
             from supervision.config import ORIENTED_BOX_COORDINATES
-        return upright(self, self.xyxy, **{ORIENTED_BOX_COORDINATES: self.xyxyxyxy})
+        return upright(self, self.xyxy, data={ORIENTED_BOX_COORDINATES: self.xyxyxyxy})
 
     def _enclosing(self) -> npt.NDArray[np.float32]:
         return self.xyxy

@@ -33,7 +33,7 @@ class Poses(Objects):
     """
 
     task = Task.POSE
-    rows: ClassVar = {
+    _rows: ClassVar = {
         "xyxy": Row(np.float32, (4,)),
         "keypoints": Row(np.float32, (FREE, FREE)),
     }

@@ -32,7 +32,7 @@ class Segmentations(Objects):
     """
 
     task = Task.SEGMENT
-    rows: ClassVar = {"xyxy": Row(np.float32, (4,)), "rle": Row(np.object_)}
+    _rows: ClassVar = {"xyxy": Row(np.float32, (4,)), "rle": Row(np.object_)}
 
     xyxy: npt.NDArray[np.float32]
     rle: npt.NDArray[np.object_]

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,7 +20,7 @@ def upright(
     found: Objects,
     xyxy: npt.NDArray[np.float32],
     mask: npt.NDArray[np.bool_] | None = None,
-    **data: npt.NDArray[np.float32],
+    data: Mapping[str, npt.NDArray[np.float32]] | None = None,
 ) -> sv.Detections:
     """Return objects as supervision's detections, with upright boxes and the names of their classes.
 
@@ -33,5 +34,5 @@ def upright(
         mask=mask,
         confidence=found.confidence,
         class_id=found.class_id,
-        data={"class_name": found.class_name, **data},
+        data={"class_name": found.class_name, **(data or {})},
     )
