@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where Locust calls us: options, start-up, and the end with its verdict."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import locust
+from locust import argument_parser
+from locust.env import Environment
+from locust.runners import LocalRunner, WorkerRunner
+
+from yolov8_loadtest import gevent_call
+from yolov8_loadtest.coordinator import Coordinator
+from yolov8_loadtest.errors import LoadTestError
+from yolov8_loadtest.generator import Generator
+from yolov8_loadtest.options import add_arguments, options_of
+from yolov8_loadtest.report import write_report
+from yolov8_loadtest.summary import summary
+
+EXIT_PASSED, EXIT_FAILED, EXIT_NOT_RUN = 0, 1, 2
+
+_GENERATOR = "yolov8_generator"
+_COORDINATOR = "yolov8_coordinator"
+
+_closers: list[Callable[[], None]] = []
+"""What to do last; Locust's last event doesn't say which environment it is about."""
+
+
+Listener = TypeVar("Listener", bound=Callable[..., None])
+
+
+def _listens_to(event: Any) -> Callable[[Listener], Listener]:
+    """Give Locust's decorator a type."""
+    add: Callable[[Listener], Listener] = event.add_listener
+    return add
+
+
+def generator_of(environment: Environment) -> Generator:
+    """Return what sends the load in this process."""
+    generator: Generator = getattr(environment, _GENERATOR)
+    return generator
+
+
+def coordinator_of(environment: Environment) -> Coordinator:
+    """Return what leads the run; there is one in Locust's master, or in the only process."""
+    coordinator: Coordinator = getattr(environment, _COORDINATOR)
+    return coordinator
+
+
+@_listens_to(locust.events.init_command_line_parser)
+def _on_command_line(parser: Any, **_: Any) -> None:
+    add_arguments(parser)
+
+
+@_listens_to(locust.events.init)
+def _on_init(environment: Environment, **_: Any) -> None:
+    """Set up this process. Locust has forked its workers by now: a channel from before would not survive that."""
+    gevent_call.init()
+    # Locust's own table rounds what ours doesn't.
+    logging.getLogger("locust.stats_logger").setLevel(logging.WARNING)
+    runner = environment.runner
+    if isinstance(runner, WorkerRunner):
+        _spare_option_parsers()
+        _add_generator(environment)
+        environment.process_exit_code = EXIT_PASSED  # the verdict is the coordinator's
+        return
+    try:
+        options = options_of(environment.parsed_options, environment.host)
+    except LoadTestError as exc:
+        _complain(str(exc))
+        sys.exit(EXIT_NOT_RUN)
+    # Requests under way at the end may take their time; cutting them off would hide the slowest.
+    environment.stop_timeout = options.scenario.deadline_s + 1
+    if isinstance(runner, LocalRunner):
+        _add_generator(environment)
+    setattr(environment, _COORDINATOR, Coordinator(environment, options))
+
+
+def _spare_option_parsers() -> None:
+    """Keep a worker from building Locust's whole option parser anew for every option of every spawn message.
+
+    That takes most of a second in which no other greenlet runs, at the start and at each change of stage.
+    """
+    defaults = argument_parser.default_args_dict()
+    argument_parser.default_args_dict = lambda: defaults
+
+
+def _add_generator(environment: Environment) -> None:
+    generator = Generator(environment)
+    setattr(environment, _GENERATOR, generator)
+    _closers.append(generator.close)
+
+
+@_listens_to(locust.events.test_stopping)
+def _on_stopping(environment: Environment, **_: Any) -> None:
+    """A run that still lasts was stopped on the web page or by a signal."""
+    coordinator = getattr(environment, _COORDINATOR, None)
+    if coordinator is not None:
+        coordinator.end(interrupted=True)
+
+
+@_listens_to(locust.events.test_stop)
+def _on_stopped(environment: Environment, **_: Any) -> None:
+    _conclude(environment)
+
+
+@_listens_to(locust.events.quitting)
+def _on_quitting(environment: Environment, **_: Any) -> None:
+    if isinstance(environment.runner, WorkerRunner):
+        generator_of(environment).abandon()
+    else:
+        _on_stopping(environment)
+        _conclude(environment)
+
+
+@_listens_to(locust.events.quit)
+def _on_quit(**_: Any) -> None:
+    """Users have ended; a channel that is open now would hang at the interpreter's exit."""
+    for close in _closers:
+        close()
+
+
+def _conclude(environment: Environment) -> None:
+    """Show what a run came to, once, and remember it as the exit code."""
+    coordinator: Coordinator | None = getattr(environment, _COORDINATOR, None)
+    if coordinator is None:
+        return
+    run, failure = coordinator.take_result()
+    if failure is not None:
+        environment.process_exit_code = EXIT_NOT_RUN
+        _complain(str(failure))
+    if run is not None:
+        environment.process_exit_code = EXIT_FAILED if run.violations else EXIT_PASSED
+        files = write_report(run, coordinator.report_folder)
+        _say("\n".join([summary(run), *(f"written: {file}" for file in files)]))
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)  # noqa: T201  (it is what the user waits for)
+
+
+def _complain(text: str) -> None:
+    print(f"error: {text}", file=sys.stderr, flush=True)  # noqa: T201  (likewise)
