@@ -13,7 +13,10 @@ import pytest
 
 from yolov8_server import StartError, TritonServer
 
-PROGRAM = """#!{python}
+SHELL = """#!/bin/sh
+exec "{python}" "{program}" "$@"
+"""
+PROGRAM = """
 import json, os, sys
 from pathlib import Path
 root = Path(__file__).parent.parent
@@ -49,7 +52,9 @@ class StandIn:
         self.root = root
         self.binary = root / "bin" / "tritonserver"
         self.binary.parent.mkdir(parents=True)
-        self.binary.write_text(PROGRAM.format(python=sys.executable))
+        program = root / "bin" / "program.py"
+        program.write_text(PROGRAM)
+        self.binary.write_text(SHELL.format(python=sys.executable, program=program))
         self.binary.chmod(0o755)
         (root / "help").write_text(HELP)
         self.log("")
