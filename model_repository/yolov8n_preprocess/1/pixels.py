@@ -72,4 +72,4 @@ def planes(image: Image) -> Planes:
 
 def rgb(image: Image) -> Image:
     """Return an image as a network takes it that scales and transposes by itself: ``(1, height, width, 3)``."""
-    return np.ascontiguousarray(image[None, ..., ::-1])
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)[None]  # type: ignore[return-value]
