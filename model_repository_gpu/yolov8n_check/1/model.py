@@ -41,7 +41,7 @@ class TritonPythonModel:
         signature.check(model).check_config(config)
         policy = ParameterPolicy.from_config(config, model)
         self._admission = Admission(model, policy, ImageLimits.from_config(config))
-        self._refusals = _refusal_counters(args["model_name"])
+        self._refusals = _Refusals(args["model_name"])
 
     def execute(self, requests: Sequence[Any]) -> list[Any]:
         """Answer each request of a batch on its own."""
@@ -52,7 +52,7 @@ class TritonPythonModel:
             images = pb_utils.get_input_tensor_by_name(request, signature.IMAGE.name).as_numpy()
             outputs = self._admission.run(request.parameters(), images)
         except RequestError as exc:
-            self._refusals[type(exc)].increment(1)
+            self._refusals.count(exc)
             return _error(str(exc), pb_utils.TritonError.INVALID_ARG)
         except Exception as exc:  # noqa: BLE001  (a request fails alone; the log says why)
             pb_utils.Logger.log_error("".join(traceback.format_exception(exc)))
@@ -60,15 +60,24 @@ class TritonPythonModel:
         return pb_utils.InferenceResponse([pb_utils.Tensor(name, array) for name, array in outputs.items()])
 
 
+class _Refusals:
+    """Counts refusals by reason: Triton's own counters miss what a model refuses."""
+
+    def __init__(self, model_name: str) -> None:
+        self._family = pb_utils.MetricFamily(  # kept: its counters go when it goes
+            name="yolov8_refused_total",
+            description="Requests that the first member refused, by reason",
+            kind=pb_utils.MetricFamily.COUNTER,
+        )
+        self._counters = {
+            kind: self._family.Metric(labels={"model": model_name, "reason": reason})
+            for kind, reason in _REASONS.items()
+        }
+
+    def count(self, error: RequestError) -> None:
+        """Count one."""
+        self._counters[type(error)].increment(1)
+
+
 def _error(message: str, code: Any) -> Any:
     return pb_utils.InferenceResponse(error=pb_utils.TritonError(message, code))
-
-
-def _refusal_counters(model_name: str) -> dict[type[RequestError], Any]:
-    """Triton's own counters miss what a model refuses."""
-    family = pb_utils.MetricFamily(
-        name="yolov8_refused_total",
-        description="Requests that the first member refused, by reason",
-        kind=pb_utils.MetricFamily.COUNTER,
-    )
-    return {kind: family.Metric(labels={"model": model_name, "reason": reason}) for kind, reason in _REASONS.items()}
