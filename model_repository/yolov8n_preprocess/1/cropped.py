@@ -32,7 +32,8 @@ def center_cropped(image: Image, imgsz: tuple[int, int]) -> Image:
 
 
 def _suits_pillow(fit: CenterCrop) -> bool:
-    # Before version 13 Pillow never resized the height first.
+    # From version 13 on Pillow resizes the height of tall images first. The contract's code does that, whatever
+    # version is installed here.
     aspect = max(fit.orig_shape) / min(fit.orig_shape)
     return has_pillow() and aspect <= _PILLOW_ASPECT and not fit.vertical_first
 
