@@ -5,27 +5,19 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import tritonclient.grpc as triton
+from tritonclient.utils import InferenceServerException
 
 from yolov8_contract.served_model import ServedModel
 from yolov8_contract.task import Task
-from yolov8_triton import _protocol
+from yolov8_triton._calls import Call, Calls, R, T
 from yolov8_triton._channel import ChannelArgument, channel_arguments, target
 from yolov8_triton._class_probabilities import ClassProbabilities
 from yolov8_triton._deadline import Deadline
 from yolov8_triton._detections import Detections
-from yolov8_triton._errors import (
-    DeadlineExceededError,
-    ModelNotFoundError,
-    ServerDrainingError,
-    ServerUnavailableError,
-    translated,
-    wrong_task,
-)
 from yolov8_triton._images import ArrayFormat, ImageInput
 from yolov8_triton._options import Options, Thresholds
 from yolov8_triton._oriented_boxes import OrientedBoxes
@@ -38,8 +30,6 @@ if TYPE_CHECKING:
 DEFAULT_URL = "localhost:8001"
 DEFAULT_MODEL = "yolov8n"
 DEFAULT_TIMEOUT_S = 10.0
-
-R = TypeVar("R", bound=_protocol.Result)
 
 
 class Client:
@@ -83,13 +73,14 @@ class Client:
         Raises:
             ValueError: ``url`` or ``timeout_s`` can't be right.
         """
-        self._url = target(url)
-        self._model = model
-        self._timeout_s = Deadline(timeout_s).timeout_s
-        self._array_format: ArrayFormat = array_format
-        self._headers = dict(headers or {})
-        self._where = f"model {model!r} at {self._url}"
-        self._triton = triton.InferenceServerClient(self._url, channel_args=channel_arguments(channel_args))
+        self._calls = Calls(
+            url=target(url),
+            model=model,
+            timeout_s=Deadline(timeout_s).timeout_s,
+            array_format=array_format,
+            headers=dict(headers or {}),
+        )
+        self._triton = triton.InferenceServerClient(self._calls.url, channel_args=channel_arguments(channel_args))
         self._closed = False
         self._info: ServedModel | None = None
         self._asking = threading.Lock()
@@ -103,7 +94,7 @@ class Client:
         self.close()
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__}: {self._where}>"
+        return f"<{type(self).__name__}: {self._calls.where}>"
 
     def close(self) -> None:
         """Close the connection; calls that are under way fail at once."""
@@ -132,7 +123,7 @@ class Client:
 
     def info(self, *, timeout_s: float | None = None) -> ServedModel:
         """Return what the server says of the model: task, labels, input size. Asked once, then remembered."""
-        return self._known(self._deadline(timeout_s))
+        return self._known(self._calls.deadline(timeout_s))
 
     @property
     def task(self) -> Task:
@@ -146,20 +137,11 @@ class Client:
 
     def models(self, *, timeout_s: float | None = None) -> dict[str, ServedModel]:
         """Return the models on the server that a client could ask, by name; those of others are left out."""
-        deadline = self._deadline(timeout_s)
-        with translated(f"server at {self._url}", deadline.timeout_s):
-            index = self._rpc.get_model_repository_index(as_json=True, **self._call(deadline))
-            configs = [self._config(name, deadline) for name in _protocol.ready_models(index)]
-        return _protocol.served_models(configs)
+        return self._run(self._calls.models(self._calls.deadline(timeout_s)))
 
     def is_ready(self, *, timeout_s: float | None = None) -> bool:
         """Tell whether the server is there and takes requests for the model."""
-        deadline = self._deadline(timeout_s)
-        try:
-            with self._translated(deadline):
-                return bool(self._rpc.is_model_ready(self._model, **self._call(deadline)))
-        except (ServerUnavailableError, ModelNotFoundError, DeadlineExceededError):
-            return False
+        return self._run(self._calls.is_ready(self._calls.deadline(timeout_s)))
 
     def check(self, *, timeout_s: float | None = None) -> None:
         """Hold what the server says of the model against the contract that this client speaks.
@@ -168,53 +150,37 @@ class Client:
             ContractMismatchError: They differ; the message says in what.
             ServerDrainingError: The model is as it should be, and takes no requests.
         """
-        deadline = self._deadline(timeout_s)
-        with self._translated(deadline):
-            _protocol.check(self._config(self._model, deadline))
-        if not self.is_ready(timeout_s=deadline.left_s()):
-            raise ServerDrainingError(f"{self._where}: the model is not ready; the server's log says why")
+        self._run(self._calls.check(self._calls.deadline(timeout_s)))
 
     def _predict(self, kind: type[R], image: ImageInput, options: Mapping[str, Any]) -> R:
-        deadline = self._deadline(options.get("timeout_s"))
-        with self._translated(deadline):
-            model = self._known(deadline)
-            if model.task is not kind.task:
-                raise wrong_task(self._where, model.task, kind.task)
-            inputs, parameters = _protocol.prepare(image, options, model, self._array_format)
-            answer = self._rpc.infer(self._model, inputs, parameters=parameters, **self._call(deadline))
-            result = _protocol.response(answer, model)
-        assert isinstance(result, kind)  # the task was held against the model's
-        return result
+        deadline = self._calls.deadline(options.get("timeout_s"))
+        return self._run(self._calls.predict(kind, image, options, self._known(deadline), deadline))
 
     def _known(self, deadline: Deadline) -> ServedModel:
         """Return the model's description, asked by one thread while the others wait for it."""
         if self._info is None:
             if not self._asking.acquire(timeout=deadline.left_s()):
-                raise DeadlineExceededError(f"{self._where}: no answer within {deadline.timeout_s:g} s")
+                raise self._calls.late(deadline)
             try:
                 if self._info is None:
-                    with self._translated(deadline):
-                        self._info = ServedModel.from_config(self._config(self._model, deadline))
+                    self._info = self._run(self._calls.info(deadline))
             finally:
                 self._asking.release()
         return self._info
 
-    def _config(self, name: str, deadline: Deadline) -> dict[str, Any]:
-        answer = self._rpc.get_model_config(name, as_json=True, **self._call(deadline))
-        config: dict[str, Any] = answer["config"]
-        return config
-
-    @property
-    def _rpc(self) -> Any:  # tritonclient has no types
+    def _run(self, call: Call[T]) -> T:
+        """Make the requests of a call."""
         if self._closed:
-            raise RuntimeError(f"this client is closed: {self._where}")
-        return self._triton
-
-    def _deadline(self, timeout_s: float | None) -> Deadline:
-        return Deadline(self._timeout_s if timeout_s is None else timeout_s)
-
-    def _call(self, deadline: Deadline) -> dict[str, Any]:
-        return {"client_timeout": deadline.left_s(), "headers": self._headers}
-
-    def _translated(self, deadline: Deadline) -> AbstractContextManager[None]:
-        return translated(self._where, deadline.timeout_s)
+            raise RuntimeError(f"this client is closed: {self._calls.where}")
+        try:
+            rpc = next(call)
+            while True:
+                try:
+                    answer = getattr(self._triton, rpc.method)(**rpc.arguments)
+                except InferenceServerException as exc:  # noqa: PERF203  (a request costs far more)
+                    rpc = call.throw(exc)
+                else:
+                    rpc = call.send(answer)
+        except StopIteration as done:
+            result: T = done.value
+            return result
