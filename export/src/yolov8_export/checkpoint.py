@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import pickle
 import re
+import warnings
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -132,7 +133,9 @@ def _load(path: Path) -> dict[str, Any]:
     if not zipfile.is_zipfile(path):
         raise WeightsError(f"{path}: no PyTorch checkpoint, or cut short; download or copy it again")
     try:
-        content, _ = torch_safe_load(path, safe_only=True)  # type: ignore[no-untyped-call]  # it has no types
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # they are about files that are refused right here
+            content, _ = torch_safe_load(path, safe_only=True)  # type: ignore[no-untyped-call]  # it has no types
     except (TypeError, RuntimeError, EOFError, pickle.UnpicklingError, ImportError, AttributeError) as exc:
         raise WeightsError(_reason(path, exc)) from exc
     return dict(content)

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: AGPL-3.0-or-later
+# SPDX-License-Identifier: Apache-2.0
 """The check finds what would keep a repository from loading or from being right, and names the file."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: AGPL-3.0-or-later
+# SPDX-License-Identifier: Apache-2.0
 """The command line: what it prints, and one line and an exit code for what goes wrong."""
 
 from __future__ import annotations

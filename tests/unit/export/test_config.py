@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: AGPL-3.0-or-later
+# SPDX-License-Identifier: Apache-2.0
 """The configurations of a served model say what the contract says, and the same model gives the same text."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: AGPL-3.0-or-later
+# SPDX-License-Identifier: Apache-2.0
 """A ready .onnx file becomes a served model, or is refused with what to do."""
 
 from __future__ import annotations

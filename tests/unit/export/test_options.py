@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: AGPL-3.0-or-later
+# SPDX-License-Identifier: Apache-2.0
 """Texts of the command line become values, or errors that name the option."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: AGPL-3.0-or-later
+# SPDX-License-Identifier: Apache-2.0
 """A model is put into its repository as a whole or not at all, and nothing else is touched."""
 
 from __future__ import annotations

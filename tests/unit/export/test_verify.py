@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: AGPL-3.0-or-later
+# SPDX-License-Identifier: Apache-2.0
 """A network that differs from what it was made from is refused, whatever differs."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: AGPL-3.0-or-later
+# SPDX-License-Identifier: Apache-2.0
 """Weights are looked up as a file, then in a folder, then by download."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: AGPL-3.0-or-later
+# SPDX-License-Identifier: Apache-2.0
 """ONNX files with the heads of YOLOv8 and next to nothing in front: they load and run in milliseconds."""
 
 from __future__ import annotations

@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What export writes loads in a real tritonserver, auto-complete off, and answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import tritonclient.grpc as triton
+from google.protobuf import json_format
+
+from tests.integration.export.checkpoints import write_checkpoint
+from yolov8_contract import signature
+from yolov8_contract.parameters import RequestParameters
+from yolov8_contract.served_model import ServedModel
+from yolov8_contract.task import Task
+from yolov8_export.deployment import Deployment
+from yolov8_export.facts import Facts
+from yolov8_export.pipeline import export
+from yolov8_export.target import Target
+from yolov8_server import TritonServer
+
+NAMES = ("d'Arc", 'say "x"', "Größe", "猫 \\ {}", "a, b")
+# Random weights find nothing much: scores of all kinds come from asking for all.
+DEPLOYMENT = Deployment(instances=1, defaults=RequestParameters(conf=0, max_det=3))
+EXPECTED = {
+    "odd": ServedModel(task=Task.DETECT, labels=NAMES, imgsz=(64, 64)),
+    "points": ServedModel(task=Task.POSE, labels=NAMES, imgsz=(64, 64), kpt_shape=(5, 2)),
+    "wide": ServedModel(task=Task.SEGMENT, labels=NAMES, imgsz=(32, 96)),
+    "sorted": ServedModel(task=Task.CLASSIFY, labels=NAMES, imgsz=(48, 80)),
+}
+ARCHITECTURES = {
+    "odd": "yolov8n-p2.yaml",
+    "points": "yolov8n-pose.yaml",
+    "wide": "yolov8n-seg.yaml",
+    "sorted": "yolov8n-cls.yaml",
+}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
+    """Four models, one of them in two versions."""
+    folder = tmp_path_factory.mktemp("served")
+    repository = folder / "repository"
+    for name, model in EXPECTED.items():
+        changes = {} if model.kpt_shape is None else {"kpt_shape": list(model.kpt_shape)}
+        weights = write_checkpoint(folder / f"{name}.pt", ARCHITECTURES[name], names=NAMES, **changes)
+        for version in (None, 2) if name == "odd" else (None,):
+            target = Target(repository=repository, name=name, version=version)
+            export(weights, target, facts=Facts(imgsz=model.imgsz), deployment=DEPLOYMENT)
+    with TritonServer(repository) as running:
+        yield running
+
+
+@pytest.fixture
+def client(server: TritonServer) -> Iterator[Any]:
+    with triton.InferenceServerClient(server.grpc_url) as asked:
+        yield asked
+
+
+def ask(client: Any, model: str) -> Any:
+    image = np.random.default_rng(0).integers(0, 255, (50, 70, 3), np.uint8)
+    content = np.frombuffer(cv2.imencode(".png", image)[1].tobytes(), np.uint8)[np.newaxis]
+    tensor = triton.InferInput("image", content.shape, "UINT8")
+    tensor.set_data_from_numpy(content)
+    return client.infer(model, [tensor], client_timeout=60)
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_a_server_tells_what_the_model_is(name: str, client: Any) -> None:
+    config = json_format.MessageToDict(client.get_model_config(name).config, preserving_proto_field_name=True)
+
+    assert ServedModel.from_config(config) == EXPECTED[name]
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_a_model_answers_as_the_contract_says(name: str, client: Any) -> None:
+    answer = ask(client, name)
+
+    for spec in signature.ensemble(EXPECTED[name]).outputs:
+        assert spec.accepts(answer.as_numpy(spec.name)[0]), spec
+    assert answer.as_numpy("orig_shape").tolist() == [[50, 70]]
+
+
+def test_only_the_newest_version_of_a_model_is_served(client: Any) -> None:
+    members = ("odd", "odd_preprocess", "odd_network", "odd_postprocess")
+
+    assert all(client.is_model_ready(model, "2") for model in members)
+    assert not any(client.is_model_ready(model, "1") for model in members)
