@@ -130,11 +130,14 @@ def _check(repository: options.CheckedRepository, as_json: options.AsJson = Fals
 
 
 @app.command("reference")
-def _reference(repository: Path = Path("model_repository")) -> None:
-    """Write the reference deployment's configurations anew, as they are committed."""
-    from yolov8_export.reference import write_reference
+def _reference(
+    repository: Path = Path("model_repository"), gpu_repository: Path = Path("model_repository_gpu")
+) -> None:
+    """Write the reference deployments' configurations anew, as they are committed."""
+    from yolov8_export.reference import committed_labels, write_reference
 
-    for path in write_reference(repository):
+    labels = committed_labels(repository)
+    for path in (*write_reference(repository), *write_reference(gpu_repository, "gpu", labels)):
         typer.echo(path)
 
 

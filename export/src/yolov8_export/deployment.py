@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from yolov8_contract.image_header import ImageLimits
 from yolov8_contract.parameters import DEFAULT_MAX_DET_LIMIT, RequestParameters
+from yolov8_contract.served_model import CPU_IMAGE_FORMATS, GPU_IMAGE_FORMATS, ServedModel
 from yolov8_export.errors import OptionError
 
 Preprocess = Literal["opencv", "dali"]
@@ -108,6 +109,12 @@ class Deployment:
         """The batch sizes worth preparing the network for: 1, 2, 4 … and the largest."""
         powers = [1 << exponent for exponent in range(self.max_batch_size.bit_length())]
         return tuple(sorted({*powers, self.max_batch_size}))
+
+
+def as_served(model: ServedModel, deployment: Deployment) -> ServedModel:
+    """Return a model with what its deployment adds: which images it takes, and how they reach the network."""
+    formats = GPU_IMAGE_FORMATS if deployment.preprocess == "dali" else CPU_IMAGE_FORMATS
+    return replace(model, image_formats=formats, network_input=deployment.network_input)
 
 
 def _check_at_least(least: int, name: str, value: int) -> None:

@@ -8,10 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from yolov8_contract.errors import ConfigError
-from yolov8_contract.served_model import CPU_IMAGE_FORMATS, GPU_IMAGE_FORMATS, ServedModel
 from yolov8_export import onnx_file
 from yolov8_export.config import served_configs
-from yolov8_export.deployment import Deployment
+from yolov8_export.deployment import Deployment, as_served
 from yolov8_export.errors import OptionError
 from yolov8_export.facts import DEFAULT_OPSET, Facts
 from yolov8_export.families import note_on_family
@@ -53,7 +52,7 @@ def export(
             notes.append(note)
         with progress.step("Writing the repository"):
             try:
-                network = replace(network, model=_as_served(network.model, deployment))
+                network = replace(network, model=as_served(network.model, deployment))
                 configs = served_configs(
                     target.name, network.model, network.head, stride=network.stride, deployment=deployment
                 )
@@ -92,12 +91,6 @@ def _check_name(target: Target, deployment: Deployment) -> None:
             f"--name {target.name}: Triton's dali backend loads no file under a path that has other characters than "
             f"letters, digits, '_' and '.'; say --name {re.sub(r'[^A-Za-z0-9_.]', '_', target.name)}"
         )
-
-
-def _as_served(model: ServedModel, deployment: Deployment) -> ServedModel:
-    """Return a model with what its deployment adds: which images it takes, and how they reach the network."""
-    formats = GPU_IMAGE_FORMATS if deployment.preprocess == "dali" else CPU_IMAGE_FORMATS
-    return replace(model, image_formats=formats, network_input=deployment.network_input)
 
 
 def _from_checkpoint(
