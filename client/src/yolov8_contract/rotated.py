@@ -11,8 +11,8 @@ import numpy.typing as npt
 from .nms import class_offset
 from .probiou import Gaussians
 
-_FIRST_ROUND = 256
-_ROUND_GROWTH = 4
+_FIRST_ROUND = 64
+_ROUND_GROWTH = 8
 _PAIRS_AT_ONCE = 1 << 16
 """Bounds memory; the arrays of one chunk fit into the second-level cache."""
 

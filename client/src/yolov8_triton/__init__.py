@@ -6,8 +6,10 @@ from yolov8_triton import _quiet_grpc  # noqa: F401  (before anything that impor
 # isort: split
 from yolov8_contract.served_model import ServedModel
 from yolov8_contract.task import Task
+from yolov8_triton._async_client import AsyncClient
+from yolov8_triton._calls import DEFAULT_MODEL, DEFAULT_TIMEOUT_S, DEFAULT_URL
 from yolov8_triton._class_probabilities import ClassProbabilities, ClassScore
-from yolov8_triton._client import DEFAULT_MODEL, DEFAULT_TIMEOUT_S, DEFAULT_URL, Client
+from yolov8_triton._client import Client
 from yolov8_triton._coco import COCO_CATEGORY_IDS
 from yolov8_triton._detections import Detections
 from yolov8_triton._draw import draw
@@ -40,6 +42,7 @@ __all__ = [
     "DEFAULT_TIMEOUT_S",
     "DEFAULT_URL",
     "AccessRefusedError",
+    "AsyncClient",
     "ClassProbabilities",
     "ClassScore",
     "Client",

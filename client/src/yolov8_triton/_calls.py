@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
 from yolov8_contract.served_model import ServedModel
 from yolov8_triton import _protocol
+from yolov8_triton._channel import target
 from yolov8_triton._deadline import Deadline
 from yolov8_triton._errors import (
     DeadlineExceededError,
@@ -23,7 +24,12 @@ from yolov8_triton._errors import (
     translated,
     wrong_task,
 )
-from yolov8_triton._images import ArrayFormat, ImageInput
+from yolov8_triton._images import ArrayFormat, ImageInput, encoded
+from yolov8_triton._options import request_parameters
+
+DEFAULT_URL = "localhost:8001"
+DEFAULT_MODEL = "yolov8n"
+DEFAULT_TIMEOUT_S = 10.0
 
 R = TypeVar("R", bound=_protocol.Result)
 T = TypeVar("T")
@@ -55,7 +61,21 @@ class Calls:
     model: str
     timeout_s: float
     array_format: ArrayFormat
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str]
+
+    @classmethod
+    def of(
+        cls, url: str, *, model: str, timeout_s: float, array_format: ArrayFormat, headers: Mapping[str, str] | None
+    ) -> Calls:
+        """Return the calls of a client that was made with these arguments.
+
+        Raises:
+            ValueError: ``url`` or ``timeout_s`` can't be right.
+        """
+        Deadline(timeout_s)
+        return cls(
+            url=target(url), model=model, timeout_s=timeout_s, array_format=array_format, headers=dict(headers or {})
+        )
 
     @property
     def where(self) -> str:
@@ -76,6 +96,11 @@ class Calls:
             config = yield from self._config(self.model, deadline)
             return ServedModel.from_config(config)
 
+    def encoded(self, image: ImageInput, options: Mapping[str, Any]) -> bytes:
+        """Return the bytes to send; reads files and compresses pixels, so it may take a while."""
+        with translated(self.where, self.timeout_s):
+            return encoded(image, channels=options.get("channels"), array_format=self.array_format)
+
     def predict(
         self, kind: type[R], image: ImageInput, options: Mapping[str, Any], model: ServedModel, deadline: Deadline
     ) -> Call[R]:
@@ -83,7 +108,8 @@ class Calls:
         if model.task is not kind.task:
             raise wrong_task(self.where, model.task, kind.task)
         with self._translated(deadline):
-            inputs, parameters = _protocol.prepare(image, options, model, self.array_format)
+            parameters = request_parameters(options, model.labels)
+            inputs = _protocol.request(self.encoded(image, options))
             answer = yield self._rpc("infer", deadline, model_name=self.model, inputs=inputs, parameters=parameters)
             result = _protocol.response(answer, model)
         assert isinstance(result, kind)  # the task was held against the model's

@@ -15,8 +15,9 @@ from rich.console import Console
 
 from yolov8_contract.task import Task
 from yolov8_triton import _batch
+from yolov8_triton._calls import DEFAULT_MODEL, DEFAULT_TIMEOUT_S, DEFAULT_URL
 from yolov8_triton._cli_options import Agnostic, Classes, Conf, Images, Iou, Json, MaxDet, Model, Output, Timeout, Url
-from yolov8_triton._client import DEFAULT_MODEL, DEFAULT_TIMEOUT_S, DEFAULT_URL, Client
+from yolov8_triton._client import Client
 from yolov8_triton._exit_codes import exiting
 from yolov8_triton._tables import show_models
 

@@ -13,8 +13,8 @@ from tritonclient.utils import InferenceServerException
 
 from yolov8_contract.served_model import ServedModel
 from yolov8_contract.task import Task
-from yolov8_triton._calls import Call, Calls, R, T
-from yolov8_triton._channel import ChannelArgument, channel_arguments, target
+from yolov8_triton._calls import DEFAULT_MODEL, DEFAULT_TIMEOUT_S, DEFAULT_URL, Call, Calls, R, T
+from yolov8_triton._channel import ChannelArgument, channel_arguments
 from yolov8_triton._class_probabilities import ClassProbabilities
 from yolov8_triton._deadline import Deadline
 from yolov8_triton._detections import Detections
@@ -26,10 +26,6 @@ from yolov8_triton._segmentations import Segmentations
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
-
-DEFAULT_URL = "localhost:8001"
-DEFAULT_MODEL = "yolov8n"
-DEFAULT_TIMEOUT_S = 10.0
 
 
 class Client:
@@ -73,13 +69,7 @@ class Client:
         Raises:
             ValueError: ``url`` or ``timeout_s`` can't be right.
         """
-        self._calls = Calls(
-            url=target(url),
-            model=model,
-            timeout_s=Deadline(timeout_s).timeout_s,
-            array_format=array_format,
-            headers=dict(headers or {}),
-        )
+        self._calls = Calls.of(url, model=model, timeout_s=timeout_s, array_format=array_format, headers=headers)
         self._triton = triton.InferenceServerClient(self._calls.url, channel_args=channel_arguments(channel_args))
         self._closed = False
         self._info: ServedModel | None = None

@@ -20,8 +20,6 @@ from yolov8_contract.task import Task
 from yolov8_contract.tensors import DYNAMIC, TensorSpec
 from yolov8_triton._class_probabilities import ClassProbabilities
 from yolov8_triton._detections import Detections
-from yolov8_triton._images import ArrayFormat, ImageInput, encoded
-from yolov8_triton._options import request_parameters
 from yolov8_triton._oriented_boxes import OrientedBoxes
 from yolov8_triton._poses import Poses
 from yolov8_triton._segmentations import Segmentations
@@ -56,21 +54,12 @@ def served_models(configs: Iterable[Mapping[str, Any]]) -> dict[str, ServedModel
     return served
 
 
-def prepare(
-    image: ImageInput, options: Mapping[str, Any], model: ServedModel, array_format: ArrayFormat
-) -> tuple[list[triton.InferInput], dict[str, bool | int | float | str]]:
-    """Return inputs and parameters of the request for one image.
-
-    Raises:
-        RequestError: The image or an option can't be sent.
-        TypeError: An option is not known, or the image is of no kind that can be one.
-        OSError: The image is a file that can't be read.
-    """
-    parameters = request_parameters(options, model.labels)
-    content = np.frombuffer(encoded(image, channels=options.get("channels"), array_format=array_format), np.uint8)
-    tensor = triton.InferInput(signature.IMAGE.name, [1, len(content)], signature.IMAGE.dtype.value)
-    tensor.set_data_from_numpy(content[np.newaxis])
-    return [tensor], parameters
+def request(image: bytes) -> list[triton.InferInput]:
+    """Wrap one encoded image as the model's input."""
+    content = np.frombuffer(image, np.uint8)[np.newaxis]
+    tensor = triton.InferInput(signature.IMAGE.name, content.shape, signature.IMAGE.dtype.value)
+    tensor.set_data_from_numpy(content)
+    return [tensor]
 
 
 def response(answer: triton.InferResult, model: ServedModel) -> Result:

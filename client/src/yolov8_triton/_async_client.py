@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The client for asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from tritonclient.grpc import aio as triton
+from tritonclient.utils import InferenceServerException
+
+from yolov8_contract.served_model import ServedModel
+from yolov8_triton._calls import DEFAULT_MODEL, DEFAULT_TIMEOUT_S, DEFAULT_URL, Call, Calls, R, T
+from yolov8_triton._channel import ChannelArgument, channel_arguments
+from yolov8_triton._class_probabilities import ClassProbabilities
+from yolov8_triton._deadline import Deadline
+from yolov8_triton._detections import Detections
+from yolov8_triton._images import ArrayFormat, ImageInput
+from yolov8_triton._options import Options, Thresholds
+from yolov8_triton._oriented_boxes import OrientedBoxes
+from yolov8_triton._poses import Poses
+from yolov8_triton._segmentations import Segmentations
+
+if TYPE_CHECKING:
+    from typing_extensions import Self, Unpack
+
+
+class AsyncClient:
+    """Ask one model on one Triton server, from asyncio: `Client`, with ``await`` before every call.
+
+    It belongs to the event loop that it is first used in. Files are read, and pixels compressed, in a thread.
+
+    Example:
+        >>> async with AsyncClient("localhost:8001", model="yolov8n") as client:
+        ...     found = await asyncio.gather(*(client.detect(path) for path in paths))
+    """
+
+    def __init__(
+        self,
+        url: str = DEFAULT_URL,
+        *,
+        model: str = DEFAULT_MODEL,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+        array_format: ArrayFormat = "jpeg",
+        headers: Mapping[str, str] | None = None,
+        channel_args: Sequence[ChannelArgument] = (),
+    ) -> None:
+        """Say whom to ask; the arguments are those of `Client`.
+
+        Raises:
+            ValueError: ``url`` or ``timeout_s`` can't be right.
+        """
+        self._calls = Calls.of(url, model=model, timeout_s=timeout_s, array_format=array_format, headers=headers)
+        self._channel_args = channel_arguments(channel_args)
+        self._triton: Any = None  # tritonclient has no types; its channel wants the loop that it will run in
+        self._closed = False
+        self._info: ServedModel | None = None
+        self._asking: asyncio.Future[ServedModel] | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {self._calls.where}>"
+
+    async def close(self) -> None:
+        """Close the connection; calls that are under way fail at once."""
+        self._closed = True
+        if self._triton is not None:
+            await self._triton.close()
+
+    async def detect(self, image: ImageInput, **options: Unpack[Thresholds]) -> Detections:
+        """Find objects."""
+        return await self._predict(Detections, image, options)
+
+    async def segment(self, image: ImageInput, **options: Unpack[Thresholds]) -> Segmentations:
+        """Find objects and the pixels that belong to them."""
+        return await self._predict(Segmentations, image, options)
+
+    async def pose(self, image: ImageInput, **options: Unpack[Thresholds]) -> Poses:
+        """Find objects and their keypoints."""
+        return await self._predict(Poses, image, options)
+
+    async def obb(self, image: ImageInput, **options: Unpack[Thresholds]) -> OrientedBoxes:
+        """Find objects and their rotated boxes."""
+        return await self._predict(OrientedBoxes, image, options)
+
+    async def classify(self, image: ImageInput, **options: Unpack[Options]) -> ClassProbabilities:
+        """Tell how likely the image is of each class."""
+        return await self._predict(ClassProbabilities, image, options)
+
+    async def info(self, *, timeout_s: float | None = None) -> ServedModel:
+        """Return what the server says of the model: task, labels, input size. Asked once, then remembered."""
+        return await self._known(self._calls.deadline(timeout_s))
+
+    async def models(self, *, timeout_s: float | None = None) -> dict[str, ServedModel]:
+        """Return the models on the server that a client could ask, by name; those of others are left out."""
+        return await self._run(self._calls.models(self._calls.deadline(timeout_s)))
+
+    async def is_ready(self, *, timeout_s: float | None = None) -> bool:
+        """Tell whether the server is there and takes requests for the model."""
+        return await self._run(self._calls.is_ready(self._calls.deadline(timeout_s)))
+
+    async def check(self, *, timeout_s: float | None = None) -> None:
+        """Hold what the server says of the model against the contract; errors as for `Client.check`."""
+        await self._run(self._calls.check(self._calls.deadline(timeout_s)))
+
+    async def _predict(self, kind: type[R], image: ImageInput, options: Mapping[str, Any]) -> R:
+        deadline = self._calls.deadline(options.get("timeout_s"))
+        model = await self._known(deadline)
+        if not isinstance(image, bytes):
+            image = await asyncio.to_thread(self._calls.encoded, image, options)
+        return await self._run(self._calls.predict(kind, image, options, model, deadline))
+
+    async def _known(self, deadline: Deadline) -> ServedModel:
+        """Return the model's description, asked once, by a task of its own that no caller's end takes along."""
+        if self._info is None:
+            if self._asking is None or self._asking.done():
+                self._asking = asyncio.ensure_future(self._run(self._calls.info(self._calls.deadline(None))))
+            done, _ = await asyncio.wait({self._asking}, timeout=deadline.left_s())
+            if not done:
+                raise self._calls.late(deadline)
+            self._info = self._asking.result()
+        return self._info
+
+    async def _run(self, call: Call[T]) -> T:
+        """Make the requests of a call."""
+        if self._closed:
+            raise RuntimeError(f"this client is closed: {self._calls.where}")
+        if self._triton is None:
+            self._triton = triton.InferenceServerClient(self._calls.url, channel_args=self._channel_args)
+        try:
+            rpc = next(call)
+            while True:
+                try:
+                    answer = await getattr(self._triton, rpc.method)(**rpc.arguments)
+                except InferenceServerException as exc:  # noqa: PERF203  (a request costs far more)
+                    rpc = call.throw(exc)
+                else:
+                    rpc = call.send(answer)
+        except StopIteration as done:
+            result: T = done.value
+            return result
