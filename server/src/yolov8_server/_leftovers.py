@@ -27,11 +27,16 @@ def new_mark() -> str:
     return f"{MARK_PREFIX}{_pid_namespace()}-{pid}-{_start_time(pid)}-{secrets.token_hex(4)}"
 
 
-def remove(mark: str, run_folder: Path) -> None:
+def run_folder(mark: str) -> Path:
+    """Return where a server has its files while it runs."""
+    return Path(tempfile.gettempdir(), mark)
+
+
+def remove(mark: str) -> None:
     """Remove what a server has left."""
     for region in SHARED_MEMORY.glob(f"{mark}*"):
         region.unlink(missing_ok=True)
-    shutil.rmtree(run_folder, ignore_errors=True)  # its supervisor may have removed it
+    shutil.rmtree(run_folder(mark), ignore_errors=True)  # its supervisor may have removed it
 
 
 def sweep() -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
+from ._errors import InvalidArgumentError
 from ._leftovers import MARK_PREFIX
 
 TAIL_LINES = 40
@@ -22,6 +23,7 @@ _FOREIGN_LINE = re.compile(
     r"^\[libprotobuf ERROR [^]]*\] (?P<protobuf>.*)|^(?P<other>.*error while loading shared libraries.*|  what\(\):.*)$"
 )
 _FINAL_LINE = re.compile(r"^error: (?P<message>.*)$")
+_LOADING = re.compile(r'"loading: (.*):\d+"')
 # Said on every machine without a GPU, or said again with the model's name.
 _NOISE = re.compile(r"CudaDriverHelper|CUDA driver version|Failed to create instance: ")
 
@@ -30,7 +32,10 @@ class Log:
     """The log of one server, in a file: a given one, or a temporary one that has no name."""
 
     def __init__(self, path: Path | None) -> None:
-        self._file: IO[bytes] = _nameless_file() if path is None else path.open("w+b")
+        try:
+            self._file: IO[bytes] = _nameless_file() if path is None else path.open("w+b")
+        except OSError as exc:
+            raise InvalidArgumentError(f"can't write the log file {str(path)!r}: {exc.strerror}") from exc
         self._end: str | None = None
 
     def fileno(self) -> int:
@@ -55,10 +60,24 @@ class Log:
 
 
 def explain(log: str) -> str:
-    """Return what in a log says why the server failed, one reason a line; the log itself if nothing does."""
+    """Return what in a log says why the server failed, one reason a line; its last lines if nothing does."""
     reasons = list(dict.fromkeys(_reasons(log.splitlines())))  # each instance of a model says the same
     final = [match["message"] for line in log.splitlines() if (match := _FINAL_LINE.match(line))]
-    return "\n".join(f"  {reason}" for reason in reasons or final) or log
+    return "\n".join(f"  {reason}" for reason in reasons or final or _last(log))
+
+
+def explain_delay(log: str) -> str:
+    """Return what a server that isn't ready waits for."""
+    waiting = [
+        f"  still loading {model!r}"
+        for model in _LOADING.findall(log)
+        if f"successfully loaded '{model}'" not in log and f"failed to load '{model}'" not in log
+    ]
+    return "\n".join(waiting) or explain(log)
+
+
+def _last(log: str) -> list[str]:
+    return log.splitlines()[-TAIL_LINES:]
 
 
 def _reasons(lines: list[str]) -> Iterator[str]:

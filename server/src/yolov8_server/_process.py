@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from . import _leftovers, supervisor
 from ._errors import StartError
@@ -34,19 +33,24 @@ class SupervisedProcess:
         environment: Mapping[str, str],
         log: Log,
         mark: str,
-        run_folder: Path,
         stop_timeout_s: float,
     ) -> None:
         self._command = tuple(command)
         self._mark = mark
-        self._run_folder = run_folder
         self._stop_timeout_s = stop_timeout_s
         self._exit_code: int | None = None
         self._unread = b""
         self._supervisor = subprocess.Popen(
             [
                 *(sys.executable, "-I", "-S", supervisor.__file__),  # isolated: no site-packages, starts in 30 ms
-                *("--mark", mark, "--run-folder", str(run_folder), "--stop-timeout-s", str(stop_timeout_s)),
+                *(
+                    "--mark",
+                    mark,
+                    "--run-folder",
+                    str(_leftovers.run_folder(mark)),
+                    "--stop-timeout-s",
+                    str(stop_timeout_s),
+                ),
                 *("--", *command),
             ],
             env=dict(environment),
@@ -98,7 +102,7 @@ class SupervisedProcess:
         if not _readable(self._pidfd, self._stop_timeout_s):
             signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
             _readable(self._pidfd, SUPERVISOR_MARGIN_S)
-        _leftovers.remove(self._mark, self._run_folder)
+        _leftovers.remove(self._mark)
         return -signal.SIGKILL
 
     def _read_pid(self, log: Log) -> int:

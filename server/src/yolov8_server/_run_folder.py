@@ -16,12 +16,12 @@ import os
 import shutil
 import sys
 import sysconfig
-import tempfile
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from ._errors import UnsupportedEnvironmentError
 from ._installation import Installation
+from ._leftovers import run_folder
 from ._repository import is_plain
 
 DROP_INS = Path(__file__).parent / "backends"
@@ -35,7 +35,8 @@ def create_run_folder(mark: str) -> Path:
     Raises:
         UnsupportedEnvironmentError: if the temporary directory can't be written, or programs can't be run from it.
     """
-    parent = Path(tempfile.gettempdir())
+    folder = run_folder(mark)
+    parent = folder.parent
     if os.statvfs(parent).f_flag & os.ST_NOEXEC:
         raise UnsupportedEnvironmentError(
             f"{parent} is mounted noexec, and the server runs a program from there: set TMPDIR to another folder"
@@ -44,7 +45,6 @@ def create_run_folder(mark: str) -> Path:
         raise UnsupportedEnvironmentError(
             f"the path {str(parent)!r} has signs that the python backend can't take: set TMPDIR to a plain one"
         )
-    folder = parent / mark
     folder.mkdir(mode=0o700)
     return folder
 

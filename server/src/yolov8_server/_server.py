@@ -9,15 +9,14 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Literal
 
 from . import _leftovers
 from ._command import build_command, build_environment, check_extra_options
 from ._errors import InvalidArgumentError, PortInUseError, ServerError, StartError
 from ._health import is_ready
 from ._installation import Installation, find_tritonserver
-from ._log import TAIL_LINES, Log, explain
-from ._ports import Ports, choose_ports
+from ._log import TAIL_LINES, Log, explain, explain_delay
+from ._ports import Ports, choose_ports, resolve_host
 from ._process import SupervisedProcess
 from ._repository import check_repository, plain_path
 from ._run_folder import create_run_folder, lay_out
@@ -29,7 +28,7 @@ DEFAULT_STOP_TIMEOUT_S = 30.0
 PORT_ATTEMPTS = 3  # a free port may be taken between our choice and the server's listening
 MANY_LINES = 2000  # in which to look for reasons
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 0.5
-_ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # where to reach what listens everywhere
+ANY_ADDRESS, LOOPBACK = "0.0.0.0", "127.0.0.1"
 
 
 class TritonServer:
@@ -43,7 +42,7 @@ class TritonServer:
 
     Args:
         repository: the folder that holds the models.
-        host: the address to listen on; loopback by default, since Triton has no authentication.
+        host: the IPv4 address to listen on, or a name of it; loopback by default, since Triton has no authentication.
         grpc_port: 0 takes a free port; likewise the others.
         ready_timeout_s: how long all models may take to load.
         stop_timeout_s: how long requests in flight may take at the end; then the server is killed.
@@ -65,8 +64,8 @@ class TritonServer:
         arguments: Sequence[str] = (),
     ) -> None:
         self._repository = Path(repository)
-        self._host = host
-        self._wanted = Ports(grpc=grpc_port, http=http_port, metrics=metrics_port)
+        self._host = self._address = host
+        self._wanted = self._ports = Ports(grpc=grpc_port, http=http_port, metrics=metrics_port)
         self._ready_timeout_s = ready_timeout_s
         self._stop_timeout_s = stop_timeout_s
         self._log_file = None if log_file is None else Path(log_file)
@@ -95,11 +94,12 @@ class TritonServer:
         if self._process is not None:
             raise InvalidArgumentError("the server runs already")
         check_repository(self._repository)
+        self._address = resolve_host(self._host)
         installation = find_tritonserver()
         check_extra_options(installation, self._arguments)
         _leftovers.sweep()
         for attempt in range(PORT_ATTEMPTS):
-            self._ports = choose_ports(self._host, self._wanted)
+            self._ports = choose_ports(self._address, self._wanted)
             try:
                 self._launch(installation)
                 return
@@ -126,17 +126,17 @@ class TritonServer:
     @property
     def grpc_url(self) -> str:
         """``HOST:PORT``, as tritonclient takes it."""
-        return self._address("grpc")
+        return self._url(self._ports.grpc)
 
     @property
     def http_url(self) -> str:
         """``HOST:PORT``, as tritonclient takes it."""
-        return self._address("http")
+        return self._url(self._ports.http)
 
     @property
     def metrics_url(self) -> str:
         """``http://HOST:PORT/metrics``, as Prometheus takes it."""
-        return f"http://{self._address('metrics')}/metrics"
+        return f"http://{self._url(self._ports.metrics)}/metrics"
 
     def log_tail(self, lines: int = TAIL_LINES) -> str:
         """Return the last lines of the server's log."""
@@ -144,13 +144,12 @@ class TritonServer:
 
     def _launch(self, installation: Installation) -> None:
         mark = _leftovers.new_mark()
-        folder = create_run_folder(mark)
         self._log = Log(self._log_file)
         try:
-            process = self._spawn(installation, mark, folder)
+            process = self._spawn(installation, mark, create_run_folder(mark))
         except BaseException:
             self._log.close()
-            _leftovers.remove(mark, folder)
+            _leftovers.remove(mark)
             raise
         try:
             self._wait_until_ready(process, mark)
@@ -164,7 +163,7 @@ class TritonServer:
             installation,
             repository=plain_path(self._repository, folder),
             backends=lay_out(installation, folder),
-            host=self._host,
+            host=self._address,
             ports=self._ports,
             mark=mark,
             extra=self._arguments,
@@ -174,7 +173,6 @@ class TritonServer:
             environment=build_environment(installation, os.environ, libraries=[folder / "lib"]),
             log=self._log,
             mark=mark,
-            run_folder=folder,
             stop_timeout_s=self._stop_timeout_s,
         )
 
@@ -188,7 +186,7 @@ class TritonServer:
     def _wait_until_ready(self, process: SupervisedProcess, mark: str) -> None:
         deadline = time.monotonic() + self._ready_timeout_s
         pause = FIRST_PAUSE_S
-        host = _ANY_ADDRESS.get(self._host, self._host)
+        host = self._reachable_address()
         while not is_ready(host, http_port=self._ports.http, metrics_port=self._ports.metrics, server_id=mark):
             if (code := process.wait(pause)) is not None:
                 raise self._start_error(code)
@@ -198,19 +196,20 @@ class TritonServer:
 
     def _start_error(self, code: int | None) -> ServerError:
         log = self._log.tail(MANY_LINES)
-        what = (
-            f"was not ready within {self._ready_timeout_s:g} s" if code is None else f"exited with code {code} at start"
-        )
-        message = f"tritonserver {what}:\n{explain(log)}"
+        if code is None:
+            message = f"tritonserver was not ready within {self._ready_timeout_s:g} s:\n{explain_delay(log)}"
+        else:
+            message = f"tritonserver exited with code {code} at start:\n{explain(log)}"
         if "already in use" in message:
             return PortInUseError(message)
         return StartError(message, exit_code=code, log=self._log.tail())
 
-    def _address(self, service: Literal["grpc", "http", "metrics"]) -> str:
+    def _url(self, port: int) -> str:
         self._running()
-        host = _ANY_ADDRESS.get(self._host, self._host)
-        port = getattr(self._ports, service)
-        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        return f"{self._reachable_address()}:{port}"
+
+    def _reachable_address(self) -> str:
+        return LOOPBACK if self._address == ANY_ADDRESS else self._address
 
     def _running(self) -> SupervisedProcess:
         if self._process is None:

@@ -20,6 +20,12 @@ def test_it_listens_on_loopback_alone_by_default(stand_in: StandIn, repository: 
     assert {call.option(f"--{service}-address") for service in ("grpc", "http", "metrics")} == {"127.0.0.1"}
 
 
+def test_a_name_of_the_machine_is_resolved(stand_in: StandIn, repository: Path) -> None:
+    _, call = stand_in.run(repository, host="localhost")
+
+    assert call.option("--http-address") == "127.0.0.1"
+
+
 def test_free_ports_differ(stand_in: StandIn, repository: Path) -> None:
     _, call = stand_in.run(repository)
 

@@ -95,7 +95,7 @@ def test_a_port_in_use_is_named(repository: Path, service: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
 
-        with pytest.raises(PortInUseError, match=f"port {port} on '127.0.0.1' is in use"):
+        with pytest.raises(PortInUseError, match=f"port {port} on 127.0.0.1 is in use"):
             TritonServer(repository, **{f"{service}_port": port}).start()
 
 
@@ -103,8 +103,10 @@ def test_a_port_in_use_is_named(repository: Path, service: str) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        pytest.param({"host": "203.0.113.1"}, "can't listen on host '203.0.113.1'", id="foreign-address"),
-        pytest.param({"host": "no such host"}, "can't listen on host 'no such host'", id="no-address"),
+        pytest.param({"host": "203.0.113.1"}, "can't listen on 203.0.113.1: Cannot assign", id="foreign-address"),
+        pytest.param({"host": "no such host"}, "host 'no such host' is no IPv4 address", id="no-address"),
+        pytest.param({"host": "::1"}, "host '::1' is no IPv4 address", id="ipv6-address"),
+        pytest.param({"log_file": "/nowhere/log"}, "can't write the log file '/nowhere/log'", id="log-file"),
         pytest.param({"arguments": ["--http-port=1"]}, "--http-port is the launcher's to set", id="own-option"),
         pytest.param({"arguments": ["--allow-client-shm=1"]}, "--allow-client-shm is no option of", id="newer-option"),
     ],
