@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the client's README shows runs."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import inspect
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+import yolov8_triton
+from tests.fakes.answers import HEIGHT, WIDTH
+from tests.unit.client.conftest import Serve
+
+README = Path(__file__).parents[3] / "client" / "README.md"
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README.read_text(), re.DOTALL)
+
+
+def test_its_python_runs(serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (WIDTH, HEIGHT)).save("bus.jpg")
+    fake = serve()
+    names: dict[str, Any] = {name: getattr(yolov8_triton, name) for name in yolov8_triton.__all__}
+    names |= {"asyncio": asyncio, "paths": [Path("bus.jpg")] * 3}
+
+    for block in blocks("python"):
+        text = block.replace("localhost:8001", fake.url)
+        code = compile(text, README.name, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+        if (pending := eval(code, names)) is not None:
+            asyncio.run(pending)
+
+    assert len(fake.requests) == 4
+    assert Path("bus-found.jpg").exists()
+
+
+def test_its_errors_are_all_there_are() -> None:
+    named = set(re.findall(r"`(\w+Error)`", README.read_text())) - {"OSError"}
+
+    errors = {name for name, value in vars(yolov8_triton).items() if inspect.isclass(value) and name.endswith("Error")}
+    assert named == errors
