@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One repository with a model of each task, exported and served as a user would."""
+"""One repository with a model of each task, exported and served."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.data import shapes
+from yolov8_export.pipeline import export
+from yolov8_export.target import Target
 from yolov8_server import TritonServer
 
 DATA = Path(__file__).parent.parent / "data"
@@ -21,9 +21,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """This project's own weights for all five tasks: ``shapes-detect`` and so on."""
     folder = tmp_path_factory.mktemp("served") / "repository"
     for task in shapes.TASKS:
-        command = [sys.executable, "-m", "yolov8_export", "export", str(DATA / f"shapes-{task}.pt")]
-        done = subprocess.run([*command, "--repository", str(folder)], capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
+        export(DATA / f"shapes-{task}.pt", Target(repository=folder, name=f"shapes-{task}"))
     return folder
 
 
