@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -15,6 +16,9 @@ def extra(name: str) -> Iterator[None]:
         ImportError: One is not installed; the message has the command that installs it.
     """
     try:
-        yield
+        with warnings.catch_warnings():
+            # supervision does without OpenCV, and would say so to everyone who has none.
+            warnings.filterwarnings("ignore", message="OpenCV", category=UserWarning)
+            yield
     except ImportError as exc:
         raise ImportError(f"this needs {exc.name}: pip install 'yolov8-triton-client[{name}]'") from exc
