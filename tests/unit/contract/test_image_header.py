@@ -45,6 +45,13 @@ def test_a_header_says_the_size_as_stored_and_the_orientation() -> None:
     assert read_header(turned) == ImageHeader(format="jpeg", width=37, height=23, orientation=6)
 
 
+def test_a_damaged_byte_that_looks_like_a_segment_is_left_to_the_decoder() -> None:
+    scan = JPEG.index(b"\xff\xda")
+    damaged = JPEG[: scan + 60] + b"\xff\xe3\xff\xff" + JPEG[scan + 64 :]
+
+    assert read_header(damaged).displayed_shape == decoded(damaged).shape[:2]
+
+
 XMP = corpus.segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0<x:xmpmeta/>")
 TURNED, UPSIDE_DOWN = (corpus.segment(0xE1, b"Exif\0\0" + corpus.exif(number)) for number in (6, 3))
 TURNED_PNG, UPSIDE_DOWN_PNG = (corpus.chunk(b"eXIf", corpus.exif(number)) for number in (6, 3))
