@@ -19,10 +19,10 @@ from locust.runners import MasterRunner
 
 from yolov8_loadtest import messages
 from yolov8_loadtest.connection import Connection
-from yolov8_loadtest.errors import PreparationError
+from yolov8_loadtest.errors import LoadTestError, PreparationError
 from yolov8_loadtest.generator import LATE_ANSWERS_S
 from yolov8_loadtest.gevent_call import cooperative
-from yolov8_loadtest.options import Options
+from yolov8_loadtest.options import Options, options_of
 from yolov8_loadtest.payloads import prepare
 from yolov8_loadtest.progress import progress_line
 from yolov8_loadtest.recorder import Recorder
@@ -47,24 +47,28 @@ class Phase(Enum):
 
     ASKED = auto()
     RUNNING = auto()
+    ENDING = auto()
     OVER = auto()
 
 
 class Coordinator:
     """One run after the other, as Locust's web page or command line starts them."""
 
-    def __init__(self, environment: Environment, options: Options) -> None:
+    def __init__(self, environment: Environment) -> None:
         assert environment.runner is not None
+        self._environment = environment
         self._runner = environment.runner
-        self._options = options
+        self._options: Options
         self._phase = Phase.ASKED
         self._changed = Event()
+        self._ended = Event()
+        self._ended.set()
         self._ready: dict[str, str | None] = {}
         self._finished: set[str] = set()
         self._recorder = Recorder()
         self._clock: RunClock
         self._watch: RunWatch
-        self._failure: PreparationError | None = None
+        self._failure: LoadTestError | None = None
         self._run: Run | None = None
         for message, listener in (
             (messages.PREPARED, self._on_prepared),
@@ -78,11 +82,19 @@ class Coordinator:
         """Where to write what a run came to."""
         return self._options.report
 
-    def take_result(self) -> tuple[Run | None, PreparationError | None]:
+    def take_result(self) -> tuple[Run | None, LoadTestError | None]:
         """Return the run that has ended, or why it didn't begin; once."""
         run, failure = self._run, self._failure
         self._run = self._failure = None
         return run, failure
+
+    def read_options(self) -> Options:
+        """Return what the next run is told on the command line, or on Locust's web page.
+
+        Raises:
+            LoadTestError: Something of it is wrong.
+        """
+        return options_of(self._environment.parsed_options, self._environment.host)
 
     def reset(self) -> None:
         """Make ready for another run after the last one."""
@@ -94,9 +106,10 @@ class Coordinator:
         if self._phase is Phase.ASKED:
             try:
                 self._begin()
-            except PreparationError as exc:
+            except LoadTestError as exc:
                 self._phase, self._failure = Phase.OVER, exc
         if self._phase is not Phase.RUNNING:
+            self._ended.wait()
             return None
         gevent.sleep(-self._clock.now_s() % TICK_S)
         users = self._options.scenario.load.users_at(max(self._clock.now_s(), 0.0), len(self._sources))
@@ -110,8 +123,9 @@ class Coordinator:
     def end(self, *, interrupted: bool = False) -> None:
         """Wait for the last answers and make up the run's record; do nothing if none is under way."""
         if self._phase is not Phase.RUNNING:
+            self._ended.wait()  # by another greenlet
             return
-        self._phase = Phase.OVER
+        self._phase = Phase.ENDING
         problems = list(self._watch.problems)
         if interrupted:
             duration_s = self._options.scenario.load.duration_s
@@ -132,9 +146,13 @@ class Coordinator:
             generators=len(self._sources),
             problems=problems,
         )
+        self._phase = Phase.OVER
+        self._ended.set()
 
     def _begin(self) -> None:
-        options = self._options
+        self._options = options = self.read_options()
+        # Requests under way at the end may take their time; cutting them off would hide the slowest.
+        self._environment.stop_timeout = options.scenario.deadline_s + LATE_ANSWERS_S
         with Connection(options.url, call=cooperative) as connection:
             payloads = prepare(options.scenario, connection, model=options.model, images=options.images)
         runner: Any = self._runner
@@ -159,6 +177,7 @@ class Coordinator:
         self._clock = RunClock(start_epoch_s)
         self._watch.start(self._clock)
         self._phase = Phase.RUNNING
+        self._ended.clear()
 
     def _wait(self, done: Any, timeout_s: float) -> bool:
         """Wait until messages have made a condition true; return whether they have."""

@@ -50,12 +50,16 @@ class Options:
         return scenario_to_wire(self.scenario, self.load_factor, self.time_factor)
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add our options to Locust's."""
-    group = parser.add_argument_group("YOLOv8 load test")
-    group.add_argument(
+def add_scenario_argument(parser: argparse.ArgumentParser) -> None:
+    """Say how a scenario is named."""
+    parser.add_argument(
         "--scenario", type=_checked(scenario_file.load), default=DEFAULT_SCENARIO, help="file, or name of a shipped one"
     )
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Say what else a run takes."""
+    group = parser.add_argument_group("YOLOv8 load test")
     group.add_argument("--model", default=None, help="model to ask where the scenario names none")
     group.add_argument("--images", default=None, help="folder with images to send")
     group.add_argument("--report", type=str, default=str(DEFAULT_REPORT), help="folder for the report")

@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import logging
+import signal
 import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+import gevent
 import locust
 from locust import argument_parser
 from locust.env import Environment
@@ -17,9 +19,13 @@ from yolov8_loadtest import gevent_call
 from yolov8_loadtest.coordinator import Coordinator
 from yolov8_loadtest.errors import LoadTestError
 from yolov8_loadtest.generator import Generator
-from yolov8_loadtest.options import add_arguments, options_of
+from yolov8_loadtest.options import add_arguments, add_scenario_argument
+from yolov8_loadtest.progress import say
 from yolov8_loadtest.report import write_report
 from yolov8_loadtest.summary import summary
+
+WORKER_PATIENCE_S = 20.0
+"""Ctrl-C reaches workers, too, and they had better wait for the master's word: it wants their last records."""
 
 EXIT_PASSED, EXIT_FAILED, EXIT_NOT_RUN = 0, 1, 2
 
@@ -53,6 +59,7 @@ def coordinator_of(environment: Environment) -> Coordinator:
 
 @_listens_to(locust.events.init_command_line_parser)
 def _on_command_line(parser: Any, **_: Any) -> None:
+    add_scenario_argument(parser)
     add_arguments(parser)
 
 
@@ -60,6 +67,7 @@ def _on_command_line(parser: Any, **_: Any) -> None:
 def _on_init(environment: Environment, **_: Any) -> None:
     """Set up this process. Locust has forked its workers by now: a channel from before would not survive that."""
     gevent_call.init()
+    _handle_signals(environment)
     # Locust's own table rounds what ours doesn't.
     logging.getLogger("locust.stats_logger").setLevel(logging.WARNING)
     runner = environment.runner
@@ -68,16 +76,28 @@ def _on_init(environment: Environment, **_: Any) -> None:
         _add_generator(environment)
         environment.process_exit_code = EXIT_PASSED  # the verdict is the coordinator's
         return
-    try:
-        options = options_of(environment.parsed_options, environment.host)
-    except LoadTestError as exc:
-        _complain(str(exc))
-        sys.exit(EXIT_NOT_RUN)
-    # Requests under way at the end may take their time; cutting them off would hide the slowest.
-    environment.stop_timeout = options.scenario.deadline_s + 1
     if isinstance(runner, LocalRunner):
         _add_generator(environment)
-    setattr(environment, _COORDINATOR, Coordinator(environment, options))
+    coordinator = Coordinator(environment)
+    setattr(environment, _COORDINATOR, coordinator)
+    if environment.parsed_options is not None and environment.parsed_options.headless:
+        try:
+            coordinator.read_options()
+        except LoadTestError as exc:
+            _complain(str(exc))
+            sys.exit(EXIT_NOT_RUN)
+
+
+def _handle_signals(environment: Environment) -> None:
+    """End a run by a signal as by the web page's button.
+
+    Locust takes care of SIGTERM only when a headless run is over, and would leave its workers behind. SIGINT would
+    become a KeyboardInterrupt in any greenlet: in gRPC's own one it ends the channel, and all calls wait for ever.
+    """
+    assert environment.runner is not None
+    patience_s = WORKER_PATIENCE_S if isinstance(environment.runner, WorkerRunner) else 0.0
+    for number in (signal.SIGINT, signal.SIGTERM):
+        gevent.signal_handler(number, gevent.spawn_later, patience_s, environment.runner.quit)
 
 
 def _spare_option_parsers() -> None:
@@ -136,12 +156,8 @@ def _conclude(environment: Environment) -> None:
     if run is not None:
         environment.process_exit_code = EXIT_FAILED if run.violations else EXIT_PASSED
         files = write_report(run, coordinator.report_folder)
-        _say("\n".join([summary(run), *(f"written: {file}" for file in files)]))
-
-
-def _say(text: str) -> None:
-    print(text, flush=True)  # noqa: T201  (it is what the user waits for)
+        say("\n".join([summary(run), *(f"written: {file}" for file in files)]))
 
 
 def _complain(text: str) -> None:
-    print(f"error: {text}", file=sys.stderr, flush=True)  # noqa: T201  (likewise)
+    print(f"error: {text}", file=sys.stderr, flush=True)  # noqa: T201  (it is what the user waits for)

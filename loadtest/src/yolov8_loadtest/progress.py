@@ -24,3 +24,8 @@ def progress_line(recorder: Recorder, at_s: int, users: int) -> str:
         f"{failed} failed",
     ]
     return "   ".join([*parts, f"{dropped} frames dropped"] if dropped else parts)
+
+
+def say(text: str) -> None:
+    """Tell the user something on the terminal, at once."""
+    print(text, flush=True)  # noqa: T201  (it is what the command line is for)
