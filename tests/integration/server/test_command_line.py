@@ -13,10 +13,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
+import tritonclient.grpc as triton
 
 from tests.integration.server import models
-from tests.integration.server.traces import parent, traces, wait_until_gone
+from tests.integration.server.traces import DEADLINE_S, parent, traces, wait_until, wait_until_gone
 from yolov8_server import TritonServer
 
 FREE_PORTS = ("--grpc-port=0", "--http-port=0", "--metrics-port=0")
@@ -40,6 +42,10 @@ class Launcher:
     def pid(self) -> int:
         return self.process.pid
 
+    @property
+    def grpc_url(self) -> str:
+        return self.printed.splitlines()[0].split()[1]
+
     def server_pid(self) -> int:
         (line,) = [
             trace for trace in traces(self.pid) if "/bin/tritonserver --model" in trace and "--mark" not in trace
@@ -49,23 +55,15 @@ class Launcher:
     def send(self, number: signal.Signals) -> int:
         """Send a signal and wait for the end; return the exit code."""
         self.process.send_signal(number)
-        return self.process.wait(20)
+        return self.process.wait(DEADLINE_S)
 
 
 @pytest.fixture
 def launch(repository: Path) -> Iterator[Callable[..., Launcher]]:
     started: list[Launcher] = []
 
-    def run(*arguments: str) -> Launcher:
-        command = [
-            sys.executable,
-            "-m",
-            "yolov8_server",
-            str(repository),
-            *FREE_PORTS,
-            "--ready-timeout=60",
-            *arguments,
-        ]
+    def run(*arguments: str, folder: Path = repository) -> Launcher:
+        command = [sys.executable, "-m", "yolov8_server", str(folder), *FREE_PORTS, *arguments]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         printed = ""
         assert process.stdout is not None
@@ -100,6 +98,23 @@ def test_a_signal_stops_it_cleanly(launch: Callable[..., Launcher], number: sign
     assert traces(launcher.pid) == []
 
 
+def test_a_second_signal_does_not_wait_for_requests(launch: Callable[..., Launcher], tmp_path: Path) -> None:
+    models.write(tmp_path, "busy", models.FLAT, code=models.SLEEPY.format(load_s=0, execute_s=600))
+    log = tmp_path / "log"
+    launcher = launch(f"--log-file={log}", folder=tmp_path)
+    with triton.InferenceServerClient(launcher.grpc_url) as client:
+        x = triton.InferInput("x", [2], "FP32")
+        x.set_data_from_numpy(np.zeros(2, np.float32))
+        client.async_infer("busy", [x], lambda **_: None)
+        wait_until((tmp_path / "busy" / "1" / "executing").exists, "the request never arrived")
+        launcher.process.send_signal(signal.SIGINT)
+        wait_until(lambda: "in-flight inferences" in log.read_text(), "it never began to stop")
+
+        launcher.send(signal.SIGINT)
+
+    assert traces(launcher.pid) == []
+
+
 def test_a_killed_launcher_takes_its_server_along(launch: Callable[..., Launcher]) -> None:
     launcher = launch()
 
@@ -113,18 +128,27 @@ def test_the_end_of_the_server_is_the_end_of_the_command(launch: Callable[..., L
 
     os.kill(launcher.server_pid(), signal.SIGKILL)
 
-    assert launcher.process.wait(20) == 1
+    assert launcher.process.wait(DEADLINE_S) == 1
     assert traces(launcher.pid) == []
 
 
-def test_what_nobody_could_remove_is_swept_by_the_next_start(launch: Callable[..., Launcher], repository: Path) -> None:
+@pytest.mark.parametrize(
+    "killed",
+    [
+        pytest.param(("launcher", "supervisor"), id="the-kernel-stops-the-server"),
+        pytest.param(("launcher", "supervisor", "server"), id="the-server-is-killed-with-them"),
+    ],
+)
+def test_what_nobody_could_remove_is_swept_by_the_next_start(
+    launch: Callable[..., Launcher], repository: Path, killed: tuple[str, ...]
+) -> None:
     launcher = launch()
     server = launcher.server_pid()
-    supervisor = parent(server)
-    for pid in (launcher.pid, supervisor, server):  # at once, so that none can clean up after another
-        os.kill(pid, signal.SIGKILL)
-    launcher.process.wait(20)
-    assert [trace for trace in traces(launcher.pid) if trace.startswith("/dev/shm/")]
+    pids = {"launcher": launcher.pid, "supervisor": parent(server), "server": server}
+    for name in killed:  # at once, so that none can clean up after another
+        os.kill(pids[name], signal.SIGKILL)
+    launcher.process.wait(DEADLINE_S)
+    wait_until(lambda: not any(trace.startswith("process") for trace in traces(launcher.pid)), "the server lives on")
 
     with TritonServer(repository, stop_timeout_s=0):
         wait_until_gone(launcher.pid)

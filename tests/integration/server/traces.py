@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import gettempdir
 
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 
 
 def traces(launcher: int) -> list[str]:
@@ -24,13 +25,14 @@ def traces(launcher: int) -> list[str]:
 
 def wait_until_gone(launcher: int) -> None:
     """Wait until nothing is left; fail with what is."""
-    wait_until(lambda: not traces(launcher), f"left: {traces(launcher)}")
+    wait_until(lambda: not traces(launcher), "something is left", then=lambda: traces(launcher))
 
 
-def wait_until(true, message: str) -> None:
+def wait_until(true: Callable[[], bool], message: str, *, then: Callable[[], object] = lambda: "") -> None:
+    """Wait for something to become true; fail with ``message`` and what ``then`` returns."""
     deadline = time.monotonic() + DEADLINE_S
     while not true():
-        assert time.monotonic() < deadline, message
+        assert time.monotonic() < deadline, f"{message} {then()}"
         time.sleep(0.05)
 
 
