@@ -21,6 +21,6 @@ def download_weights(name: str, folder: Path) -> Path | None:
     try:
         path = Path(attempt_download_asset(str(folder / name)))
     except (OSError, RuntimeError) as exc:  # ConnectionError and what requests raises are OSErrors
-        logger.warning("download of %s failed: %s", name, exc)
+        logger.info("download of %s failed: %s", name, exc)
         return None
     return path if path.is_file() else None

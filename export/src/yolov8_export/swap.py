@@ -35,6 +35,7 @@ def swap_all(changes: Sequence[tuple[Path, Path]]) -> None:
 
 
 def swap(one: Path, other: Path) -> None:
+    """Exchange two paths; where one of them is missing, the other is renamed to it."""
     if not other.exists():
         one.rename(other)
     elif not one.exists():
