@@ -24,6 +24,7 @@ MASK_IOU = 0.999
 BORDERLINE = 2e-5
 """Objects so close to a threshold, to the cut or to a tie may fall on either side of it."""
 BORDERLINE_SHARE = 0.001
+RIVAL_PX = 1.0
 
 
 @dataclass
@@ -90,7 +91,7 @@ def compare(into: Comparison, image: str, served: Arrays, reference: Arrays, set
     ):
         for index in set(range(len(mine["confidence"]))) - used:
             text = f"{image}: {side} alone has class {mine['class_id'][index]} at {mine['confidence'][index]:.6f}"
-            excused = _borderline(mine, other, index, setting)
+            excused = _borderline(mine, other, index, setting, gain)
             (into.borderline if excused else into.unmatched).append(f"{text}{' (' + excused + ')' if excused else ''}")
 
 
@@ -132,7 +133,7 @@ def _differences(into: Comparison, served: Arrays, reference: Arrays, i: int, j:
     return None
 
 
-def _borderline(mine: Arrays, other: Arrays, index: int, setting: Arrays) -> str | None:
+def _borderline(mine: Arrays, other: Arrays, index: int, setting: Arrays, gain: float) -> str | None:
     """Say why an object may lack its partner, or None where it may not."""
     score = mine["confidence"][index]
     if abs(score - setting["conf"]) <= BORDERLINE:
@@ -147,7 +148,9 @@ def _borderline(mine: Arrays, other: Arrays, index: int, setting: Arrays) -> str
         overlap = box_iou(mine["xyxy"][index : index + 1], side["xyxy"][rivals])[0]
         if (np.abs(overlap - setting["iou"]) <= BORDERLINE).any():
             return "at the overlap threshold"
-        tied = np.abs(side["confidence"][rivals] - score) <= BORDERLINE
+        # A rival is another candidate for the object, not this one moved by a fault.
+        apart = np.abs(mine["xyxy"][index] - side["xyxy"][rivals]).max(axis=-1) * gain > RIVAL_PX
+        tied = (np.abs(side["confidence"][rivals] - score) <= BORDERLINE) & apart
         if side is other and (tied & (overlap > setting["iou"])).any():
             return "a tie of two overlapping objects"
     return None
