@@ -35,12 +35,7 @@ def served_configs(
     Raises:
         ConfigError: The deployment's defaults don't fit the model, or ``head`` is none of its task.
     """
-    policy = ParameterPolicy(
-        task=model.task,
-        num_classes=len(model.labels),
-        defaults=deployment.defaults,
-        max_det_limit=deployment.max_det_limit,
-    )
+    policy = deployment.policy(model.task, num_classes=len(model.labels))
     members = _first_members(name, model, policy, deployment)
     members.append(network_config(name, model, head, stride=stride, deployment=deployment))
     if model.task is not Task.CLASSIFY:

@@ -6,9 +6,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from yolov8_contract.errors import ConfigError
 from yolov8_contract.image_header import ImageLimits
-from yolov8_contract.parameters import DEFAULT_MAX_DET_LIMIT, RequestParameters
+from yolov8_contract.parameters import DEFAULT_MAX_DET_LIMIT, ParameterPolicy, RequestParameters
 from yolov8_contract.served_model import CPU_IMAGE_FORMATS, GPU_IMAGE_FORMATS, ServedModel
+from yolov8_contract.task import Task
 from yolov8_export.errors import OptionError
 
 Preprocess = Literal["opencv", "dali"]
@@ -92,6 +94,22 @@ class Deployment:
         for impossible, problem in self._conflicts():
             if impossible:
                 raise OptionError(problem)
+        try:
+            self.policy(Task.DETECT, num_classes=max(self.defaults.classes or (0,)) + 1)
+        except ConfigError as exc:
+            raise OptionError(str(exc)) from exc
+
+    def policy(self, task: Task, *, num_classes: int) -> ParameterPolicy:
+        """Return what a model makes of request parameters.
+
+        Raises:
+            ConfigError: The defaults are none that it would take.
+        """
+        if task is Task.CLASSIFY and self.defaults != RequestParameters():
+            raise ConfigError("defaults of conf, iou, max_det, classes, agnostic mean nothing to a classifier")
+        return ParameterPolicy(
+            task=task, num_classes=num_classes, defaults=self.defaults, max_det_limit=self.max_det_limit
+        )
 
     def _conflicts(self) -> list[tuple[bool, str]]:
         """Return whether what can't be had together is asked for, and what to say of it."""

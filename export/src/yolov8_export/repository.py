@@ -93,11 +93,17 @@ def _check_owned(target: Target) -> None:
     """Refuse to replace models that only happen to have our names."""
     for name in target.model_names:
         path = target.repository / name / CONFIG
-        ours = CONTRACT_VERSION in read_config(path).parameters if path.is_file() else not path.parent.exists()
+        ours = _is_ours(read_config(path), target) if path.is_file() else not path.parent.exists()
         if not ours:
             raise RepositoryError(
                 f"{path.parent}: exists and was not written by this export; choose another --name, or move it away"
             )
+
+
+def _is_ours(config: pb.ModelConfig, target: Target) -> bool:
+    """A served model may be called as another's member: `a` has a member `a_network`, and so may a model be named."""
+    is_ensemble = config.HasField("ensemble_scheduling")
+    return CONTRACT_VERSION in config.parameters and is_ensemble == (config.name == target.name)
 
 
 def _check_unchanged(target: Target, configs: Mapping[str, pb.ModelConfig]) -> None:

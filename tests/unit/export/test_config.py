@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ast
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -41,8 +42,16 @@ def model_of(task: Task) -> ServedModel:
     return ServedModel(task=task, labels=LABELS, imgsz=IMGSZ, kpt_shape=KPT_SHAPE if task is Task.POSE else None)
 
 
-def configs_of(task: Task, deployment: Deployment = BUSY) -> dict[str, pb.ModelConfig]:
+def busy(task: Task) -> Deployment:
+    """A deployment of which nothing is a default; a classifier has no defaults of requests."""
+    if task is Task.CLASSIFY:
+        return replace(BUSY, defaults=RequestParameters(), max_det_limit=1000)
+    return BUSY
+
+
+def configs_of(task: Task, deployment: Deployment | None = None) -> dict[str, pb.ModelConfig]:
     """Configurations as a server reads them: rendered and parsed."""
+    deployment = deployment or busy(task)
     configs = served_configs("m", model_of(task), shapes(task), stride=8, deployment=deployment)
     return {name: text_format.Parse(render(config), pb.ModelConfig()) for name, config in configs.items()}
 
@@ -160,7 +169,7 @@ def test_fields_that_triton_24_10_does_not_know_are_found() -> None:
 @pytest.mark.parametrize("task", TASKS)
 def test_the_same_model_gives_the_same_text(task: Task) -> None:
     def texts() -> dict[str, str]:
-        configs = served_configs("m", model_of(task), shapes(task), stride=8, deployment=BUSY)
+        configs = served_configs("m", model_of(task), shapes(task), stride=8, deployment=busy(task))
         return {name: render(config) for name, config in configs.items()}
 
     assert texts() == texts()
@@ -185,11 +194,25 @@ def test_an_impossible_deployment_names_its_option(options: dict[str, int], opti
 @pytest.mark.parametrize(
     ("defaults", "words"),
     [
-        pytest.param({"classes": (3,)}, "'classes' must be class ids from 0 to 2", id="class"),
         pytest.param({"conf": 2}, "'conf' must be a number from 0 to 1", id="conf"),
+        pytest.param({"iou": -0.1}, "'iou' must be a number from 0 to 1", id="iou"),
         pytest.param({"max_det": 5000}, "'max_det' must be a whole number", id="max-det"),
     ],
 )
-def test_defaults_that_the_model_refuses_are_refused_at_export(defaults: dict[str, Any], words: str) -> None:
+def test_defaults_that_requests_could_not_ask_for_are_refused(defaults: dict[str, Any], words: str) -> None:
+    with pytest.raises(OptionError, match=words):
+        Deployment(defaults=RequestParameters(**defaults))
+
+
+@pytest.mark.parametrize(
+    ("task", "defaults", "words"),
+    [
+        pytest.param(Task.DETECT, {"classes": (3,)}, "'classes' must be class ids from 0 to 2", id="class"),
+        pytest.param(Task.CLASSIFY, {"conf": 0.5}, "mean nothing to a classifier", id="classifier"),
+    ],
+)
+def test_defaults_that_the_model_refuses_are_refused(task: Task, defaults: dict[str, Any], words: str) -> None:
+    deployment = Deployment(defaults=RequestParameters(**defaults))
+
     with pytest.raises(ConfigError, match=words):
-        configs_of(Task.DETECT, Deployment(defaults=RequestParameters(**defaults)))
+        configs_of(task, deployment)

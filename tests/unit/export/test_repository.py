@@ -190,6 +190,19 @@ def test_a_model_that_only_has_the_name_is_not_replaced(
     assert [path.name for path in repository.iterdir()] == ["tiny_network"]
 
 
+@pytest.mark.parametrize(("first", "second"), [("a", "a_network"), ("a_network", "a")])
+def test_a_model_named_as_anothers_member_is_not_replaced(
+    first: str, second: str, export_tiny: Export, repository: Path
+) -> None:
+    export_tiny(name=first)
+    before = contents(repository)
+
+    with pytest.raises(RepositoryError, match="choose another --name"):
+        export_tiny(name=second)
+
+    assert contents(repository) == before
+
+
 def test_a_repository_that_is_a_file_is_refused(export_tiny: Export, repository: Path) -> None:
     repository.parent.mkdir()
     repository.write_text("")
