@@ -32,6 +32,7 @@ from yolov8_triton._options import Options, Thresholds
 from yolov8_triton._oriented_boxes import OrientedBoxes
 from yolov8_triton._poses import Poses
 from yolov8_triton._protocol import Result
+from yolov8_triton._retry import RetryPolicy
 from yolov8_triton._segmentations import Segmentations
 
 __version__ = "0.1.0"
@@ -58,6 +59,7 @@ __all__ = [
     "OrientedBoxes",
     "Poses",
     "Result",
+    "RetryPolicy",
     "Segmentations",
     "ServedModel",
     "ServerDrainingError",

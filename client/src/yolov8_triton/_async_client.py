@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,18 @@ from tritonclient.grpc import aio as triton
 from tritonclient.utils import InferenceServerException
 
 from yolov8_contract.served_model import ServedModel
-from yolov8_triton._calls import DEFAULT_MODEL, DEFAULT_TIMEOUT_S, DEFAULT_URL, Call, Calls, R, T
+from yolov8_triton._calls import (
+    DEFAULT_MODEL,
+    DEFAULT_RETRY,
+    DEFAULT_TIMEOUT_S,
+    DEFAULT_URL,
+    Call,
+    Calls,
+    Pause,
+    R,
+    Rpc,
+    T,
+)
 from yolov8_triton._channel import ChannelArgument, channel_arguments
 from yolov8_triton._class_probabilities import ClassProbabilities
 from yolov8_triton._deadline import Deadline
@@ -21,6 +33,7 @@ from yolov8_triton._images import ArrayFormat, ImageInput
 from yolov8_triton._options import Options, Thresholds
 from yolov8_triton._oriented_boxes import OrientedBoxes
 from yolov8_triton._poses import Poses
+from yolov8_triton._retry import RetryPolicy
 from yolov8_triton._segmentations import Segmentations
 
 if TYPE_CHECKING:
@@ -28,7 +41,7 @@ if TYPE_CHECKING:
 
 
 class AsyncClient:
-    """Ask one model on one Triton server, from asyncio: `Client`, with ``await`` before every call.
+    """Ask one model on one Triton server or several, from asyncio: `Client`, with ``await`` before every call.
 
     It belongs to the event loop that it is first used in. Files are read, and pixels compressed, in a thread.
 
@@ -39,12 +52,13 @@ class AsyncClient:
 
     def __init__(
         self,
-        url: str = DEFAULT_URL,
+        url: str | Sequence[str] = DEFAULT_URL,
         *,
         model: str = DEFAULT_MODEL,
         timeout_s: float = DEFAULT_TIMEOUT_S,
         array_format: ArrayFormat = "jpeg",
         headers: Mapping[str, str] | None = None,
+        retry: RetryPolicy = DEFAULT_RETRY,
         channel_args: Sequence[ChannelArgument] = (),
     ) -> None:
         """Say whom to ask; the arguments are those of `Client`.
@@ -52,10 +66,12 @@ class AsyncClient:
         Raises:
             ValueError: ``url`` or ``timeout_s`` can't be right.
         """
-        self._calls = Calls.of(url, model=model, timeout_s=timeout_s, array_format=array_format, headers=headers)
+        self._calls = Calls.of(
+            url, model=model, timeout_s=timeout_s, array_format=array_format, headers=headers, retry=retry
+        )
         self._channel_args = channel_arguments(channel_args)
-        self._triton: Any = None  # tritonclient has no types; its channel wants the loop that it will run in
-        self._closed = False
+        self._triton: list[Any] = []  # tritonclient has no types; its channels want the loop that they will run in
+        self._closed = asyncio.Event()
         self._info: ServedModel | None = None
         self._asking: asyncio.Future[ServedModel] | None = None
 
@@ -71,10 +87,10 @@ class AsyncClient:
         return f"<{type(self).__name__}: {self._calls.where}>"
 
     async def close(self) -> None:
-        """Close the connection; calls that are under way fail at once."""
-        self._closed = True
-        if self._triton is not None:
-            await self._triton.close()
+        """Close the connections; calls that are under way fail at once."""
+        self._closed.set()
+        for server in self._triton:
+            await server.close()
 
     async def detect(self, image: ImageInput, **options: Unpack[Thresholds]) -> Detections:
         """Find objects."""
@@ -132,19 +148,28 @@ class AsyncClient:
 
     async def _run(self, call: Call[T]) -> T:
         """Make the requests of a call."""
-        if self._closed:
-            raise RuntimeError(f"this client is closed: {self._calls.where}")
-        if self._triton is None:
-            self._triton = triton.InferenceServerClient(self._calls.url, channel_args=self._channel_args)
         try:
-            rpc = next(call)
+            step = next(call)
             while True:
                 try:
-                    answer = await getattr(self._triton, rpc.method)(**rpc.arguments)
+                    answer = await self._take(step)
                 except InferenceServerException as exc:  # noqa: PERF203  (a request costs far more)
-                    rpc = call.throw(exc)
+                    step = call.throw(exc)
                 else:
-                    rpc = call.send(answer)
+                    step = call.send(answer)
         except StopIteration as done:
             result: T = done.value
             return result
+
+    async def _take(self, step: Rpc | Pause) -> Any:
+        if isinstance(step, Pause):
+            with suppress(asyncio.TimeoutError):  # the builtin one from Python 3.11 on
+                await asyncio.wait_for(self._closed.wait(), step.seconds)
+            return None
+        if self._closed.is_set():
+            raise RuntimeError(f"this client is closed: {self._calls.where}")
+        if not self._triton:
+            arguments = self._channel_args
+            urls = self._calls.endpoints.urls
+            self._triton = [triton.InferenceServerClient(url, channel_args=arguments) for url in urls]
+        return await getattr(self._triton[step.endpoint], step.method)(**step.arguments)

@@ -2,20 +2,21 @@
 """What a client does, step by step, without doing any I/O itself.
 
 A call is a generator: it yields the requests that it needs, is sent their answers (or has their errors thrown
-into it), and returns its result. Whoever drives it adds the I/O, blocking or not, and nothing else.
+into it), and returns its result. Where a server is dead or draining it asks another one, or the same again after
+a pause, which it yields, too. Whoever drives it adds the I/O, blocking or not, and nothing else.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
 from yolov8_contract.served_model import ServedModel
 from yolov8_triton import _protocol
-from yolov8_triton._channel import target
+from yolov8_triton._channel import targets
 from yolov8_triton._deadline import Deadline
+from yolov8_triton._endpoints import Endpoints
 from yolov8_triton._errors import (
     DeadlineExceededError,
     ModelNotFoundError,
@@ -26,46 +27,66 @@ from yolov8_triton._errors import (
 )
 from yolov8_triton._images import ArrayFormat, ImageInput, encoded
 from yolov8_triton._options import request_parameters
+from yolov8_triton._retry import RetryBudget, RetryPolicy
 
 DEFAULT_URL = "localhost:8001"
 DEFAULT_MODEL = "yolov8n"
 DEFAULT_TIMEOUT_S = 10.0
+DEFAULT_RETRY = RetryPolicy()
 
 R = TypeVar("R", bound=_protocol.Result)
 T = TypeVar("T")
 
 
 class Rpc(NamedTuple):
-    """One request: a method of tritonclient's clients, which have the same ones, and its arguments."""
+    """One request: the server's number, a method of tritonclient's clients, which have the same, its arguments."""
 
+    endpoint: int
     method: str
     arguments: dict[str, Any]
 
 
-Call = Generator[Rpc, Any, T]
+class Pause(NamedTuple):
+    """A wait before the next request."""
+
+    seconds: float
+
+
+Call = Generator[Rpc | Pause, Any, T]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calls:
-    """The calls to one model on one server.
+    """The calls to one model on one server, or on several that serve the same.
 
     Attributes:
-        url: Address of the server.
+        endpoints: The servers.
         model: Name of the ensemble.
         timeout_s: How long a call may take unless it says otherwise.
         array_format: How pixels travel.
         headers: Sent with every request.
+        retry: How often a call is tried.
+        budget: What all calls may try again.
     """
 
-    url: str
+    endpoints: Endpoints
     model: str
     timeout_s: float
     array_format: ArrayFormat
     headers: Mapping[str, str]
+    retry: RetryPolicy
+    budget: RetryBudget
 
     @classmethod
     def of(
-        cls, url: str, *, model: str, timeout_s: float, array_format: ArrayFormat, headers: Mapping[str, str] | None
+        cls,
+        url: str | Sequence[str],
+        *,
+        model: str,
+        timeout_s: float,
+        array_format: ArrayFormat,
+        headers: Mapping[str, str] | None,
+        retry: RetryPolicy,
     ) -> Calls:
         """Return the calls of a client that was made with these arguments.
 
@@ -74,13 +95,19 @@ class Calls:
         """
         Deadline(timeout_s)
         return cls(
-            url=target(url), model=model, timeout_s=timeout_s, array_format=array_format, headers=dict(headers or {})
+            endpoints=Endpoints(targets(url)),
+            model=model,
+            timeout_s=timeout_s,
+            array_format=array_format,
+            headers=dict(headers or {}),
+            retry=retry,
+            budget=RetryBudget(retry),
         )
 
     @property
     def where(self) -> str:
-        """Model and address, as messages name them."""
-        return f"model {self.model!r} at {self.url}"
+        """Model and addresses, as messages name them."""
+        return f"model {self.model!r} at {', '.join(self.endpoints.urls)}"
 
     def deadline(self, timeout_s: float | None) -> Deadline:
         """Return when a call ends that begins now."""
@@ -92,8 +119,8 @@ class Calls:
 
     def info(self, deadline: Deadline) -> Call[ServedModel]:
         """Ask what the model is."""
-        with self._translated(deadline):
-            config = yield from self._config(self.model, deadline)
+        config = yield from self._config(self.model, deadline)
+        with translated(self.where, deadline.timeout_s):
             return ServedModel.from_config(config)
 
     def encoded(self, image: ImageInput, options: Mapping[str, Any]) -> bytes:
@@ -107,10 +134,11 @@ class Calls:
         """Ask about one image."""
         if model.task is not kind.task:
             raise wrong_task(self.where, model.task, kind.task)
-        with self._translated(deadline):
+        with translated(self.where, deadline.timeout_s):
             parameters = request_parameters(options, model.labels)
             inputs = _protocol.request(self.encoded(image, options))
-            answer = yield self._rpc("infer", deadline, model_name=self.model, inputs=inputs, parameters=parameters)
+        answer = yield from self._answer(deadline, "infer", model_name=self.model, inputs=inputs, parameters=parameters)
+        with translated(self.where, deadline.timeout_s):
             result = _protocol.response(answer, model)
         assert isinstance(result, kind)  # the task was held against the model's
         return result
@@ -118,38 +146,70 @@ class Calls:
     def models(self, deadline: Deadline) -> Call[dict[str, ServedModel]]:
         """Ask which models a client could ask, by name."""
         configs = []
-        with translated(f"server at {self.url}", deadline.timeout_s):
-            index = yield self._rpc("get_model_repository_index", deadline, as_json=True)
-            for name in _protocol.ready_models(index):
-                config = yield from self._config(name, deadline)
-                configs.append(config)
+        index = yield from self._answer(deadline, "get_model_repository_index", as_json=True)
+        for name in _protocol.ready_models(index):
+            config = yield from self._config(name, deadline)
+            configs.append(config)
         return _protocol.served_models(configs)
 
     def is_ready(self, deadline: Deadline) -> Call[bool]:
-        """Ask whether the model takes requests."""
-        try:
-            with self._translated(deadline):
-                ready = yield self._rpc("is_model_ready", deadline, model_name=self.model)
-                return bool(ready)
-        except (ServerUnavailableError, ModelNotFoundError, DeadlineExceededError):
-            return False
+        """Ask each server, until one says so, whether the model takes requests there."""
+        for number in range(len(self.endpoints.urls)):
+            try:
+                ready = yield from self._once(number, deadline, "is_model_ready", {"model_name": self.model})
+            except (ServerUnavailableError, ModelNotFoundError, DeadlineExceededError):
+                continue
+            if ready:
+                return True
+        return False
 
     def check(self, deadline: Deadline) -> Call[None]:
         """Ask whether the model is one of this contract, and takes requests."""
-        with self._translated(deadline):
-            config = yield from self._config(self.model, deadline)
+        config = yield from self._config(self.model, deadline)
+        with translated(self.where, deadline.timeout_s):
             _protocol.check(config)
         ready = yield from self.is_ready(deadline)
         if not ready:
             raise ServerDrainingError(f"{self.where}: the model is not ready; the server's log says why")
 
     def _config(self, name: str, deadline: Deadline) -> Call[dict[str, Any]]:
-        answer = yield self._rpc("get_model_config", deadline, model_name=name, as_json=True)
+        answer = yield from self._answer(deadline, "get_model_config", model_name=name, as_json=True)
         config: dict[str, Any] = answer["config"]
         return config
 
-    def _rpc(self, method: str, deadline: Deadline, **arguments: Any) -> Rpc:
-        return Rpc(method, {**arguments, "client_timeout": deadline.left_s(), "headers": dict(self.headers)})
+    def _answer(self, deadline: Deadline, method: str, **arguments: Any) -> Call[Any]:
+        """Ask one server after the other until one answers, or until there is no use or no leave to go on."""
+        rounds = 1
+        tried: set[int] = set()
+        while True:
+            number = self.endpoints.pick(tried)
+            try:
+                answer = yield from self._once(number, deadline, method, arguments)
+            except ServerUnavailableError:
+                tried.add(number)
+                around = len(tried) == len(self.endpoints.urls)
+                pause_s = self.retry.pause_s(rounds) if around else 0.0
+                last = around and rounds == self.retry.attempts
+                if last or pause_s >= deadline.left_s() or not self.budget.spend():
+                    raise
+            else:
+                self.budget.earn()
+                return answer
+            if around:
+                rounds += 1
+                tried.clear()
+                yield Pause(pause_s)
 
-    def _translated(self, deadline: Deadline) -> AbstractContextManager[None]:
-        return translated(self.where, deadline.timeout_s)
+    def _once(self, number: int, deadline: Deadline, method: str, arguments: Mapping[str, Any]) -> Call[Any]:
+        """Ask one server; remember how it is."""
+        url = self.endpoints.urls[number]
+        subject = "server" if method == "get_model_repository_index" else f"model {self.model!r}"
+        extra = {"client_timeout": deadline.left_s(), "headers": dict(self.headers)}
+        try:
+            with translated(f"{subject} at {url}", deadline.timeout_s):
+                answer = yield Rpc(number, method, {**arguments, **extra})
+        except ServerUnavailableError:
+            self.endpoints.failed(number)
+            raise
+        self.endpoints.answered(number)
+        return answer

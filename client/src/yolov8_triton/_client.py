@@ -13,7 +13,18 @@ from tritonclient.utils import InferenceServerException
 
 from yolov8_contract.served_model import ServedModel
 from yolov8_contract.task import Task
-from yolov8_triton._calls import DEFAULT_MODEL, DEFAULT_TIMEOUT_S, DEFAULT_URL, Call, Calls, R, T
+from yolov8_triton._calls import (
+    DEFAULT_MODEL,
+    DEFAULT_RETRY,
+    DEFAULT_TIMEOUT_S,
+    DEFAULT_URL,
+    Call,
+    Calls,
+    Pause,
+    R,
+    Rpc,
+    T,
+)
 from yolov8_triton._channel import ChannelArgument, channel_arguments
 from yolov8_triton._class_probabilities import ClassProbabilities
 from yolov8_triton._deadline import Deadline
@@ -22,6 +33,7 @@ from yolov8_triton._images import ArrayFormat, ImageInput
 from yolov8_triton._options import Options, Thresholds
 from yolov8_triton._oriented_boxes import OrientedBoxes
 from yolov8_triton._poses import Poses
+from yolov8_triton._retry import RetryPolicy
 from yolov8_triton._segmentations import Segmentations
 
 if TYPE_CHECKING:
@@ -29,7 +41,7 @@ if TYPE_CHECKING:
 
 
 class Client:
-    """Ask one model on one Triton server.
+    """Ask one model on one Triton server, or on several that serve the same.
 
     Thread-safe: one client serves all threads of a process. Creating it does no I/O; the first call connects and
     reads the model's configuration. After a fork the child needs a client of its own.
@@ -48,30 +60,36 @@ class Client:
 
     def __init__(
         self,
-        url: str = DEFAULT_URL,
+        url: str | Sequence[str] = DEFAULT_URL,
         *,
         model: str = DEFAULT_MODEL,
         timeout_s: float = DEFAULT_TIMEOUT_S,
         array_format: ArrayFormat = "jpeg",
         headers: Mapping[str, str] | None = None,
+        retry: RetryPolicy = DEFAULT_RETRY,
         channel_args: Sequence[ChannelArgument] = (),
     ) -> None:
         """Say whom to ask.
 
         Args:
-            url: Address of the server's gRPC port.
+            url: Address of the server's gRPC port, or those of several servers: they are asked in turn, and what
+                one of them can't answer another one does.
             model: Name of the ensemble; the default is what an export of ``yolov8n.pt`` is called.
             timeout_s: How long a call may take, all in all, unless it says otherwise.
             array_format: How pixels travel: ``jpeg`` is small, ``bmp`` lossless. Files travel as they are.
             headers: Sent with every request; a restricted server wants ``{"triton-grpc-protocol-KEY": "VALUE"}``.
+            retry: What to do where a server is dead or draining.
             channel_args: More arguments of the gRPC channel.
 
         Raises:
             ValueError: ``url`` or ``timeout_s`` can't be right.
         """
-        self._calls = Calls.of(url, model=model, timeout_s=timeout_s, array_format=array_format, headers=headers)
-        self._triton = triton.InferenceServerClient(self._calls.url, channel_args=channel_arguments(channel_args))
-        self._closed = False
+        self._calls = Calls.of(
+            url, model=model, timeout_s=timeout_s, array_format=array_format, headers=headers, retry=retry
+        )
+        arguments = channel_arguments(channel_args)
+        self._triton = [triton.InferenceServerClient(one, channel_args=arguments) for one in self._calls.endpoints.urls]
+        self._closed = threading.Event()
         self._info: ServedModel | None = None
         self._asking = threading.Lock()
 
@@ -87,9 +105,10 @@ class Client:
         return f"<{type(self).__name__}: {self._calls.where}>"
 
     def close(self) -> None:
-        """Close the connection; calls that are under way fail at once."""
-        self._closed = True
-        self._triton.close()
+        """Close the connections; calls that are under way fail at once."""
+        self._closed.set()
+        for server in self._triton:
+            server.close()
 
     def detect(self, image: ImageInput, **options: Unpack[Thresholds]) -> Detections:
         """Find objects."""
@@ -160,17 +179,23 @@ class Client:
 
     def _run(self, call: Call[T]) -> T:
         """Make the requests of a call."""
-        if self._closed:
-            raise RuntimeError(f"this client is closed: {self._calls.where}")
         try:
-            rpc = next(call)
+            step = next(call)
             while True:
                 try:
-                    answer = getattr(self._triton, rpc.method)(**rpc.arguments)
+                    answer = self._take(step)
                 except InferenceServerException as exc:  # noqa: PERF203  (a request costs far more)
-                    rpc = call.throw(exc)
+                    step = call.throw(exc)
                 else:
-                    rpc = call.send(answer)
+                    step = call.send(answer)
         except StopIteration as done:
             result: T = done.value
             return result
+
+    def _take(self, step: Rpc | Pause) -> Any:
+        if isinstance(step, Pause):
+            self._closed.wait(step.seconds)
+            return None
+        if self._closed.is_set():
+            raise RuntimeError(f"this client is closed: {self._calls.where}")
+        return getattr(self._triton[step.endpoint], step.method)(**step.arguments)

@@ -10,12 +10,13 @@ import pytest
 from tests.fakes.answers import arrays, model
 from tests.fakes.fake_triton import Answer, FakeTriton, ensemble_config, serving
 from yolov8_contract.task import Task
-from yolov8_triton import Client
+from yolov8_triton import Client, RetryPolicy
 
 Serve = Callable[..., FakeTriton]
 Connect = Callable[..., Client]
 
 NAME = "yolov8n"
+QUICK = RetryPolicy(first_pause_s=0.001, longest_pause_s=0.001)
 
 
 @pytest.fixture
@@ -38,6 +39,6 @@ def connect() -> Iterator[Connect]:
     with ExitStack() as stack:
 
         def open_client(fake: FakeTriton, **options: Any) -> Client:
-            return stack.enter_context(Client(fake.url, **{"model": NAME, **options}))
+            return stack.enter_context(Client(fake.url, **{"model": NAME, "retry": QUICK, **options}))
 
         yield open_client

@@ -22,6 +22,7 @@ from tests.fakes.answers import HEIGHT, WIDTH, arrays, model
 from tests.fakes.fake_triton import FakeTriton, Refusal, ensemble_config, refusing, serving
 from tests.unit.client.conftest import Serve
 from yolov8_contract.task import Task
+from yolov8_triton import RetryPolicy
 from yolov8_triton._cli import app
 
 NOBODY = "127.0.0.1:1"
@@ -86,6 +87,23 @@ def test_thresholds_go_to_the_server(serve: Serve, photo: Path) -> None:
     assert parameters["max_det"].int64_param == 9
     assert parameters["agnostic"].bool_param is True
     assert parameters["classes"].string_param == "1,2"
+
+
+@pytest.mark.parametrize(
+    ("status", "text"),
+    [
+        pytest.param(grpc.StatusCode.UNAVAILABLE, "Socket closed", id="dead"),
+        pytest.param(grpc.StatusCode.NOT_FOUND, "... has no available versions", id="draining"),
+    ],
+)
+def test_a_server_that_stays_away_ends_the_run(serve: Serve, photo: Path, status: grpc.StatusCode, text: str) -> None:
+    fake = serve(answer=refusing(status, text))
+
+    done = ask(fake, Task.DETECT, photo, photo, photo)
+
+    assert done.exit_code == 3
+    assert len(fake.requests) == RetryPolicy().attempts  # all for the first image
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_thresholds_that_were_not_given_do_not_go_to_the_server(serve: Serve, photo: Path) -> None:
@@ -182,8 +200,6 @@ def test_an_image_that_fails_does_not_stop_the_others(serve: Serve, photo: Path,
 @pytest.mark.parametrize(
     ("status", "text", "code"),
     [
-        pytest.param(grpc.StatusCode.UNAVAILABLE, "Socket closed", 3, id="dead"),
-        pytest.param(grpc.StatusCode.NOT_FOUND, "... has no available versions", 3, id="draining"),
         pytest.param(grpc.StatusCode.NOT_FOUND, "... is not found", 3, id="unknown-model"),
         pytest.param(grpc.StatusCode.UNAVAILABLE, "This protocol is restricted", 3, id="restricted"),
         pytest.param(grpc.StatusCode.INVALID_ARGUMENT, "invalid parameter: 'max_det'", 2, id="bad-parameter"),
