@@ -105,9 +105,8 @@ def _close(served: Arrays, reference: Arrays, gain: float) -> npt.NDArray[np.boo
 
 
 def _corner_distance(served: Arrays, reference: Arrays) -> npt.NDArray[np.float64]:
-    key = "corners" if "corners" in served else "xyxy"
-    mine, other = (side[key].reshape(len(side[key]), -1).astype(float) for side in (served, reference))
-    width = 8 if key == "corners" else 4
+    key, width = ("corners", 8) if "corners" in served else ("xyxy", 4)
+    mine, other = (side[key].astype(float) for side in (served, reference))
     return np.abs(mine.reshape(-1, 1, width) - other.reshape(1, -1, width)).max(axis=-1)
 
 
