@@ -6,7 +6,6 @@ It lives in Locust's master, or in the only process; Locust's load shape asks it
 
 from __future__ import annotations
 
-import logging
 import time
 from enum import Enum, auto
 from pathlib import Path
@@ -24,13 +23,11 @@ from yolov8_loadtest.generator import LATE_ANSWERS_S
 from yolov8_loadtest.gevent_call import cooperative
 from yolov8_loadtest.options import Options, options_of
 from yolov8_loadtest.payloads import prepare
-from yolov8_loadtest.progress import progress_line
+from yolov8_loadtest.progress import progress_line, say
 from yolov8_loadtest.recorder import Recorder
 from yolov8_loadtest.run import Run
 from yolov8_loadtest.run_clock import RunClock
 from yolov8_loadtest.run_watch import RunWatch
-
-logger = logging.getLogger(__name__)
 
 READY_TIMEOUT_S = 120.0
 LEAD_S = 0.5
@@ -117,7 +114,7 @@ class Coordinator:
             self.end()
             return None
         if (at_s := round(self._clock.now_s())) and at_s % PROGRESS_INTERVAL_S == 0:
-            logger.info("%s", progress_line(self._recorder, at_s, users))
+            say(progress_line(self._recorder, at_s, users))
         return users, SPAWN_RATE
 
     def end(self, *, interrupted: bool = False) -> None:

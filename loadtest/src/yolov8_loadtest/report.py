@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 from yolov8_loadtest.document import document, seconds_csv, summary_csv
+from yolov8_loadtest.page import page
 from yolov8_loadtest.run import Run
 
 
@@ -14,6 +15,7 @@ def write_report(run: Run, folder: Path) -> list[Path]:
     """Write all files into a folder, named after the scenario; return them."""
     folder.mkdir(parents=True, exist_ok=True)
     contents = {
+        f"{run.scenario.name}.html": page(run),
         f"{run.scenario.name}.json": json.dumps(document(run), indent=1, ensure_ascii=False) + "\n",
         f"{run.scenario.name}.csv": summary_csv(run),
         f"{run.scenario.name}-seconds.csv": seconds_csv(run),

@@ -42,7 +42,7 @@ def run(parsed: argparse.Namespace) -> int:
     with server_for(parsed, scenario) as endpoint:
         say(f"{scenario.name}: {scenario.about}")
         say(f"{scenario.load.duration_s} s against {endpoint.url}")
-        arguments = [*_arguments(parsed, endpoint), *parsed.locust]
+        arguments = ["--loglevel", "WARNING", *_arguments(parsed, endpoint), *parsed.locust]
         return run_locust(locust_command(arguments, processes=parsed.processes, web=parsed.web))
 
 
