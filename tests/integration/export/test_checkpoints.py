@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -275,3 +276,13 @@ def test_what_a_checkpoint_does_not_fit_is_refused(
 
     with pytest.raises(error, match=words):
         run(weights, facts=facts)
+
+
+def test_the_code_in_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "export" / "README.md").read_text(), re.DOTALL)
+    write_checkpoint(tmp_path / "best.pt", "yolov8n.yaml")
+    monkeypatch.chdir(tmp_path)
+
+    exec(code, {})
+
+    assert check_repository(tmp_path / "repository").served == ("parts",)
