@@ -30,6 +30,7 @@ from yolov8_triton._errors import (
 from yolov8_triton._images import ImageInput
 from yolov8_triton._options import Options, Thresholds
 from yolov8_triton._oriented_boxes import OrientedBoxes
+from yolov8_triton._outcome import Outcome
 from yolov8_triton._poses import Poses
 from yolov8_triton._protocol import Result
 from yolov8_triton._retry import RetryPolicy
@@ -57,6 +58,7 @@ __all__ = [
     "ModelNotFoundError",
     "Options",
     "OrientedBoxes",
+    "Outcome",
     "Poses",
     "Result",
     "RetryPolicy",

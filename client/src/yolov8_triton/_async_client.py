@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ from tritonclient.grpc import aio as triton
 from tritonclient.utils import InferenceServerException
 
 from yolov8_contract.served_model import ServedModel
+from yolov8_triton._ahead import DEFAULT_IN_FLIGHT, ahead_async
 from yolov8_triton._calls import (
     DEFAULT_MODEL,
     DEFAULT_RETRY,
@@ -21,7 +22,6 @@ from yolov8_triton._calls import (
     Call,
     Calls,
     Pause,
-    R,
     Rpc,
     T,
 )
@@ -32,6 +32,7 @@ from yolov8_triton._detections import Detections
 from yolov8_triton._images import ArrayFormat, ImageInput
 from yolov8_triton._options import Options, Thresholds
 from yolov8_triton._oriented_boxes import OrientedBoxes
+from yolov8_triton._outcome import ITEM_ERRORS, Outcome, R
 from yolov8_triton._poses import Poses
 from yolov8_triton._retry import RetryPolicy
 from yolov8_triton._segmentations import Segmentations
@@ -112,6 +113,56 @@ class AsyncClient:
         """Tell how likely the image is of each class."""
         return await self._predict(ClassProbabilities, image, options)
 
+    def detect_many(
+        self,
+        images: Iterable[ImageInput] | AsyncIterable[ImageInput],
+        *,
+        in_flight: int = DEFAULT_IN_FLIGHT,
+        **options: Unpack[Thresholds],
+    ) -> AsyncGenerator[Outcome[Detections], None]:
+        """Find objects in many images, as `Client.detect_many` does; they may come from an asynchronous iterator."""
+        return self._many(Detections, images, in_flight, options)
+
+    def segment_many(
+        self,
+        images: Iterable[ImageInput] | AsyncIterable[ImageInput],
+        *,
+        in_flight: int = DEFAULT_IN_FLIGHT,
+        **options: Unpack[Thresholds],
+    ) -> AsyncGenerator[Outcome[Segmentations], None]:
+        """Do what `segment` does for many images, as `detect_many`."""
+        return self._many(Segmentations, images, in_flight, options)
+
+    def pose_many(
+        self,
+        images: Iterable[ImageInput] | AsyncIterable[ImageInput],
+        *,
+        in_flight: int = DEFAULT_IN_FLIGHT,
+        **options: Unpack[Thresholds],
+    ) -> AsyncGenerator[Outcome[Poses], None]:
+        """Do what `pose` does for many images, as `detect_many`."""
+        return self._many(Poses, images, in_flight, options)
+
+    def obb_many(
+        self,
+        images: Iterable[ImageInput] | AsyncIterable[ImageInput],
+        *,
+        in_flight: int = DEFAULT_IN_FLIGHT,
+        **options: Unpack[Thresholds],
+    ) -> AsyncGenerator[Outcome[OrientedBoxes], None]:
+        """Do what `obb` does for many images, as `detect_many`."""
+        return self._many(OrientedBoxes, images, in_flight, options)
+
+    def classify_many(
+        self,
+        images: Iterable[ImageInput] | AsyncIterable[ImageInput],
+        *,
+        in_flight: int = DEFAULT_IN_FLIGHT,
+        **options: Unpack[Options],
+    ) -> AsyncGenerator[Outcome[ClassProbabilities], None]:
+        """Do what `classify` does for many images, as `detect_many`."""
+        return self._many(ClassProbabilities, images, in_flight, options)
+
     async def info(self, *, timeout_s: float | None = None) -> ServedModel:
         """Return what the server says of the model: task, labels, input size. Asked once, then remembered."""
         return await self._known(self._calls.deadline(timeout_s))
@@ -134,6 +185,17 @@ class AsyncClient:
         if not isinstance(image, bytes):
             image = await asyncio.to_thread(self._calls.encoded, image, options)
         return await self._run(self._calls.predict(kind, image, options, model, deadline))
+
+    def _many(
+        self, kind: type[R], images: Iterable[ImageInput] | AsyncIterable[ImageInput], in_flight: int, options: Any
+    ) -> AsyncGenerator[Outcome[R], None]:
+        async def ask(image: ImageInput) -> Outcome[R]:
+            try:
+                return Outcome(image, await self._predict(kind, image, options))
+            except ITEM_ERRORS as exc:
+                return Outcome(image, exc)
+
+        return ahead_async(ask, images, in_flight)
 
     async def _known(self, deadline: Deadline) -> ServedModel:
         """Return the model's description, asked once, by a task of its own that no caller's end takes along."""

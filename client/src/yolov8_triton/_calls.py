@@ -27,6 +27,7 @@ from yolov8_triton._errors import (
 )
 from yolov8_triton._images import ArrayFormat, ImageInput, encoded
 from yolov8_triton._options import request_parameters
+from yolov8_triton._outcome import R
 from yolov8_triton._retry import RetryBudget, RetryPolicy
 
 DEFAULT_URL = "localhost:8001"
@@ -34,7 +35,6 @@ DEFAULT_MODEL = "yolov8n"
 DEFAULT_TIMEOUT_S = 10.0
 DEFAULT_RETRY = RetryPolicy()
 
-R = TypeVar("R", bound=_protocol.Result)
 T = TypeVar("T")
 
 

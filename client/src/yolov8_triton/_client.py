@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from tritonclient.utils import InferenceServerException
 
 from yolov8_contract.served_model import ServedModel
 from yolov8_contract.task import Task
+from yolov8_triton._ahead import DEFAULT_IN_FLIGHT, ahead
 from yolov8_triton._calls import (
     DEFAULT_MODEL,
     DEFAULT_RETRY,
@@ -21,7 +22,6 @@ from yolov8_triton._calls import (
     Call,
     Calls,
     Pause,
-    R,
     Rpc,
     T,
 )
@@ -32,6 +32,7 @@ from yolov8_triton._detections import Detections
 from yolov8_triton._images import ArrayFormat, ImageInput
 from yolov8_triton._options import Options, Thresholds
 from yolov8_triton._oriented_boxes import OrientedBoxes
+from yolov8_triton._outcome import ITEM_ERRORS, Outcome, R
 from yolov8_triton._poses import Poses
 from yolov8_triton._retry import RetryPolicy
 from yolov8_triton._segmentations import Segmentations
@@ -130,6 +131,41 @@ class Client:
         """Tell how likely the image is of each class."""
         return self._predict(ClassProbabilities, image, options)
 
+    def detect_many(
+        self, images: Iterable[ImageInput], *, in_flight: int = DEFAULT_IN_FLIGHT, **options: Unpack[Thresholds]
+    ) -> Generator[Outcome[Detections], None, None]:
+        """Find objects in many images: yield an `Outcome` of each, in order, with some requests in flight.
+
+        Images are taken as there is room, so they may be a generator without end. An error of one image is its
+        outcome's, and the others go on. To stop early, leave the loop; ``close()`` of the iterator gives up what
+        is in flight.
+        """
+        return self._many(Detections, images, in_flight, options)
+
+    def segment_many(
+        self, images: Iterable[ImageInput], *, in_flight: int = DEFAULT_IN_FLIGHT, **options: Unpack[Thresholds]
+    ) -> Generator[Outcome[Segmentations], None, None]:
+        """Do what `segment` does for many images, as `detect_many`."""
+        return self._many(Segmentations, images, in_flight, options)
+
+    def pose_many(
+        self, images: Iterable[ImageInput], *, in_flight: int = DEFAULT_IN_FLIGHT, **options: Unpack[Thresholds]
+    ) -> Generator[Outcome[Poses], None, None]:
+        """Do what `pose` does for many images, as `detect_many`."""
+        return self._many(Poses, images, in_flight, options)
+
+    def obb_many(
+        self, images: Iterable[ImageInput], *, in_flight: int = DEFAULT_IN_FLIGHT, **options: Unpack[Thresholds]
+    ) -> Generator[Outcome[OrientedBoxes], None, None]:
+        """Do what `obb` does for many images, as `detect_many`."""
+        return self._many(OrientedBoxes, images, in_flight, options)
+
+    def classify_many(
+        self, images: Iterable[ImageInput], *, in_flight: int = DEFAULT_IN_FLIGHT, **options: Unpack[Options]
+    ) -> Generator[Outcome[ClassProbabilities], None, None]:
+        """Do what `classify` does for many images, as `detect_many`."""
+        return self._many(ClassProbabilities, images, in_flight, options)
+
     def info(self, *, timeout_s: float | None = None) -> ServedModel:
         """Return what the server says of the model: task, labels, input size. Asked once, then remembered."""
         return self._known(self._calls.deadline(timeout_s))
@@ -164,6 +200,17 @@ class Client:
     def _predict(self, kind: type[R], image: ImageInput, options: Mapping[str, Any]) -> R:
         deadline = self._calls.deadline(options.get("timeout_s"))
         return self._run(self._calls.predict(kind, image, options, self._known(deadline), deadline))
+
+    def _many(
+        self, kind: type[R], images: Iterable[ImageInput], in_flight: int, options: Any
+    ) -> Generator[Outcome[R], None, None]:
+        def ask(image: ImageInput) -> Outcome[R]:
+            try:
+                return Outcome(image, self._predict(kind, image, options))
+            except ITEM_ERRORS as exc:
+                return Outcome(image, exc)
+
+        return ahead(ask, images, in_flight)
 
     def _known(self, deadline: Deadline) -> ServedModel:
         """Return the model's description, asked by one thread while the others wait for it."""

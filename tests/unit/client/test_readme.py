@@ -37,7 +37,7 @@ def test_its_python_runs(serve: Serve, tmp_path: Path, monkeypatch: pytest.Monke
         if (pending := eval(code, names)) is not None:
             asyncio.run(pending)
 
-    assert len(fake.requests) == 4
+    assert len(fake.requests) == 1 + 3 * 3
     assert Path("bus-found.jpg").exists()
 
 
