@@ -25,8 +25,9 @@ _DISTANCE_MARGIN = 0.01
 """For float32's rounding in the distances of boxes that `Gaussians.reach` calls regular."""
 
 _MIN_AREA = 1.0
+"""In square pixels: below it the epsilons of `Gaussians.probiou` count."""
 _MAX_RATIO = 100.0
-_MAX_SIDE = 1e5
+"""Of the sides: above it rounding grows, with its square, into what determinants leave."""
 
 _Floats = npt.NDArray[np.float32]
 _Indices = npt.NDArray[np.intp]
@@ -78,8 +79,8 @@ class Gaussians:
 
         The overlap of two boxes can exceed the threshold only where both their reaches meet: with distance
         ``D = -log(1 - (1 - threshold)²)``, it needs ``dx² < 4 D (a₁ + a₂)`` (Cauchy-Schwarz), hence
-        ``|dx| < 2 √(D a₁) + 2 √(D a₂)``, and the same along y. That bound is exact arithmetic's. Needles,
-        specks and giants, where float32 may say anything, reach everywhere.
+        ``|dx| < 2 √(D a₁) + 2 √(D a₂)``, and the same along y. That bound is exact arithmetic's. Needles
+        and specks, where float32 may say anything, reach everywhere.
         """
         limit = 1 - (1 - float(np.float32(threshold))) ** 2
         distance = min(-math.log(max(limit - 1e-6, 1e-12)), _FLAT_DISTANCE) * (1 + _DISTANCE_MARGIN)
@@ -87,5 +88,5 @@ class Gaussians:
         a, b, c = (v.astype(np.float64) for v in (self.a, self.b, self.c))
         mean, spread = (a + b) / 2, np.hypot((a - b) / 2, c)
         long, short = (np.sqrt(np.maximum(v, 0) * _UNIFORM) for v in (mean + spread, mean - spread))
-        regular = (long * short >= _MIN_AREA) & (long <= _MAX_RATIO * short) & (long <= _MAX_SIDE)
+        regular = (long * short >= _MIN_AREA) & (long <= _MAX_RATIO * short)
         return tuple(np.where(regular, 2 * np.sqrt(distance * v), np.inf) for v in (a, b))  # type: ignore[return-value]  # two

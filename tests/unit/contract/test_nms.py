@@ -50,6 +50,7 @@ def apart(count: int) -> tuple[Floats, Classes]:
         pytest.param(*crowd(0, 46, 300, 1), id="few"),
         pytest.param(*crowd(1, 700, 300, 80), id="many-classes"),
         pytest.param(*crowd(2, 1500, 640, 2), id="many"),
+        pytest.param(*crowd(9, 900, 2500, 5), id="a-large-input"),
         pytest.param(*crowd(3, 1, 10, 1), id="one"),
         pytest.param(*crowd(4, 128, 50, 1), id="one-block"),
         pytest.param(*crowd(5, 129, 50, 1), id="one-more-than-a-block"),

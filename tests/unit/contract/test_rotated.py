@@ -59,6 +59,7 @@ CROWDS = [
     pytest.param(crowd(4, 1, 1), id="one"),
     pytest.param(np.repeat(crowd(5, 1, 1), 300, axis=0), id="identical"),
     pytest.param(shaped(0.05, 0.05), id="specks"),
+    pytest.param(shaped(0.1, 0.05) * np.array([0.005, 0.005, 1, 1, 1, 1], np.float32), id="specks-in-a-heap"),
     pytest.param(shaped(0, 0), id="without-area"),
     pytest.param(shaped(0.3, 600), id="needles"),
     pytest.param(shaped(1e6, 3e5), id="giants"),
@@ -81,7 +82,7 @@ def test_the_same_boxes_stay(rows: Floats, iou: float, agnostic: bool) -> None:
     assert kept.tolist() == reference(boxes, classes, iou, agnostic)
 
 
-@pytest.mark.parametrize("max_det", [1, 3, 50, 256, 300])
+@pytest.mark.parametrize("max_det", [1, 3, 60, 61, 62, 63, 64, 65, 256, 300])
 def test_stopping_at_max_det_is_cutting_afterwards(max_det: int) -> None:
     rows = crowd(8, 400, 3)
     boxes, classes = rows[:, :5], rows[:, 5].astype(np.int32)
@@ -91,6 +92,17 @@ def test_stopping_at_max_det_is_cutting_afterwards(max_det: int) -> None:
     kept = suppress_rotated(boxes, classes, iou=0.7, max_det=max_det)
 
     assert kept.tolist() == everything[:max_det].tolist()
+
+
+@pytest.mark.parametrize("before", [1, 10, 63, 64, 65, 200, 511, 512, 513])
+def test_a_box_falls_by_one_that_fell_however_many_are_better(before: int) -> None:
+    boxes = np.tile(np.array([0, 0, 40, 40, 0.3], np.float32), (before + 2, 1))
+    boxes[:, 0] = 1000 * np.arange(before + 2)
+    boxes[before:, 0] = boxes[before - 1, 0] + np.array([8, 16])
+
+    kept = suppress_rotated(boxes, np.zeros(len(boxes), np.int32), iou=0.7, max_det=before + 1)
+
+    assert kept.tolist() == list(range(before))
 
 
 def test_a_box_that_fell_takes_others_with_it() -> None:

@@ -51,19 +51,20 @@ def answer(
     image = torch.empty(1, 3, *model.imgsz)
     original = np.empty((*orig_shape, 3), np.uint8)
     (result,) = predictor.postprocess(raw if len(raw) > 1 else raw[0], image, [original])
-    return _arrays(model.task, result)
+    return arrays(model.task, result)
 
 
-def _arrays(task: Task, result: Any) -> dict[str, npt.NDArray[Any]]:
+def arrays(task: Task, result: Any) -> dict[str, npt.NDArray[Any]]:
+    """Return the same of Ultralytics' ``Results``."""
     boxes = result.obb if task is Task.OBB else result.boxes
-    arrays = {
+    found = {
         "detection_boxes": (boxes.xywhr if task is Task.OBB else boxes.xyxy).numpy(),
         "detection_scores": boxes.conf.numpy(),
         "detection_classes": boxes.cls.numpy(),
     }
     if task is Task.SEGMENT:
         empty = np.empty((0, *result.orig_shape), bool)
-        arrays["masks"] = empty if result.masks is None else result.masks.data.numpy().astype(bool)
+        found["masks"] = empty if result.masks is None else result.masks.data.numpy().astype(bool)
     if task is Task.POSE:
-        arrays["detection_keypoints"] = result.keypoints.data.numpy()
-    return arrays
+        found["detection_keypoints"] = result.keypoints.data.numpy()
+    return found
