@@ -33,6 +33,12 @@ def check_repository(repository: Path) -> None:
             )
 
 
+def names_backend(repository: Path, backend: str) -> bool:
+    """Tell whether some model may need a backend: its configuration has the quoted name, or one that begins with it."""
+    name = re.compile(f"[\"']{re.escape(backend)}")
+    return any(name.search(config.read_text(errors="replace")) for config in repository.glob(f"*/{CONFIG}"))
+
+
 def plain_path(repository: Path, run_folder: Path) -> Path:
     """Return a path to the repository that tritonserver can take, through a link if it must be."""
     repository = repository.resolve()

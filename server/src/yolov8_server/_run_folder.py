@@ -22,7 +22,7 @@ from pathlib import Path
 from ._errors import UnsupportedEnvironmentError
 from ._installation import Installation
 from ._leftovers import run_folder
-from ._repository import is_plain
+from ._repository import is_plain, names_backend
 
 DROP_INS = Path(__file__).parent / "backends"
 _PYTHON_BACKEND = ("libtriton_python.so", "triton_python_backend_utils.py")
@@ -49,15 +49,20 @@ def create_run_folder(mark: str) -> Path:
     return folder
 
 
-def lay_out(installation: Installation, folder: Path) -> Path:
+def lay_out(installation: Installation, folder: Path, *, repository: Path) -> Path:
     """Fill the folder; return the backend directory that the server is to use.
 
-    A full installation that lacks nothing keeps its own.
+    A full installation that lacks nothing that the repository needs keeps its own.
 
     Raises:
         UnsupportedEnvironmentError: if the running interpreter can't run the embedded server's models.
     """
-    missing = [drop_in for drop_in in _drop_ins() if not (installation.backends / drop_in.name).is_dir()]
+    missing = [
+        drop_in
+        for drop_in in _drop_ins()
+        if not (installation.backends / drop_in.name).is_dir()
+        and (installation.is_embedded or names_backend(repository, drop_in.name))
+    ]
     if not missing:
         return installation.backends
     backends = folder / "backends"
@@ -66,7 +71,7 @@ def lay_out(installation: Installation, folder: Path) -> Path:
         _copy_python_backend(installation, backends / "python")
         _link_libpython(folder / "lib")
     else:
-        shutil.copytree(installation.backends, backends)
+        shutil.copytree(installation.backends, backends, copy_function=_link_or_copy)
     for drop_in in missing:
         shutil.copytree(drop_in, backends / drop_in.name, ignore=shutil.ignore_patterns("__pycache__"))
     return backends
@@ -102,6 +107,14 @@ def _copy_python_backend(installation: Installation, target: Path) -> None:
     for name in _PYTHON_BACKEND:
         shutil.copy(installation.backends / "python" / name, target)
     shutil.copy(_stub(installation), target)
+
+
+def _link_or_copy(source: str, target: str) -> None:
+    """Put a file of a full installation, which may be large, beside the drop-ins."""
+    try:
+        os.link(source, target)  # a symbolic one would lead out of the backend directory
+    except OSError:
+        shutil.copy2(source, target)
 
 
 def _link_libpython(target: Path) -> None:

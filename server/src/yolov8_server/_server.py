@@ -162,7 +162,7 @@ class TritonServer:
         command = build_command(
             installation,
             repository=plain_path(self._repository, folder),
-            backends=lay_out(installation, folder),
+            backends=lay_out(installation, folder, repository=self._repository),
             host=self._address,
             ports=self._ports,
             mark=mark,

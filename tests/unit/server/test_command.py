@@ -8,10 +8,13 @@ from pathlib import Path
 
 import pytest
 
-import yolov8_server
 from tests.unit.server.conftest import StandIn
 
-DROP_INS = Path(yolov8_server.__file__).parent / "backends"
+
+@pytest.fixture(params=['backend: "onnxruntime"', "platform: 'onnxruntime_onnx'"])
+def onnx_repository(repository: Path, request: pytest.FixtureRequest) -> Path:
+    (repository / "model" / "config.pbtxt").write_text(request.param)
+    return repository
 
 
 def test_it_listens_on_loopback_alone_by_default(stand_in: StandIn, repository: Path) -> None:
@@ -57,26 +60,25 @@ def test_a_full_installation_keeps_its_backends_and_environment(
     stand_in: StandIn, repository: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LD_LIBRARY_PATH", "/somewhere")
-    for drop_in in DROP_INS.glob("*/model.py"):
-        stand_in.add_backend(drop_in.parent.name, "libtriton.so")
-
     _, call = stand_in.run(repository)
 
     assert call.option("--backend-directory") == str(stand_in.root / "backends")
     assert call.environment["LD_LIBRARY_PATH"] == "/somewhere"
 
 
-def test_a_drop_in_stands_in_for_a_backend_that_the_installation_lacks(stand_in: StandIn, repository: Path) -> None:
-    _, call = stand_in.run(repository)
+def test_a_drop_in_stands_in_for_a_backend_that_a_model_needs_and_the_installation_lacks(
+    stand_in: StandIn, onnx_repository: Path
+) -> None:
+    _, call = stand_in.run(onnx_repository)
 
     assert "onnxruntime/model.py" in call.backends
     assert "python/libtriton_python.so" in call.backends
 
 
-def test_a_backend_that_the_installation_has_is_never_replaced(stand_in: StandIn, repository: Path) -> None:
+def test_a_backend_that_the_installation_has_is_never_replaced(stand_in: StandIn, onnx_repository: Path) -> None:
     stand_in.add_backend("onnxruntime", "libtriton_onnxruntime.so")
 
-    _, call = stand_in.run(repository)
+    _, call = stand_in.run(onnx_repository)
 
     assert [name for name in call.backends if name.startswith("onnxruntime/")] == [
         "onnxruntime/libtriton_onnxruntime.so"
