@@ -24,8 +24,9 @@ from yolov8_export.target import Target
 from yolov8_server import TritonServer
 
 NAMES = ("d'Arc", 'say "x"', "Größe", "猫 \\ {}", "a, b")
-# Random weights find nothing much: scores of all kinds come from asking for all.
-DEPLOYMENT = Deployment(instances=1, defaults=RequestParameters(conf=0, max_det=3))
+# Random weights are sure of nothing: at conf 0 there is something to answer with.
+OBJECTS = Deployment(instances=1, defaults=RequestParameters(conf=0, max_det=3))
+PROBABILITIES = Deployment(instances=1)
 EXPECTED = {
     "odd": ServedModel(task=Task.DETECT, labels=NAMES, imgsz=(64, 64)),
     "points": ServedModel(task=Task.POSE, labels=NAMES, imgsz=(64, 64), kpt_shape=(5, 2)),
@@ -50,7 +51,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
         weights = write_checkpoint(folder / f"{name}.pt", ARCHITECTURES[name], names=NAMES, **changes)
         for version in (None, 2) if name == "odd" else (None,):
             target = Target(repository=repository, name=name, version=version)
-            export(weights, target, facts=Facts(imgsz=model.imgsz), deployment=DEPLOYMENT)
+            deployment = PROBABILITIES if model.task is Task.CLASSIFY else OBJECTS
+            export(weights, target, facts=Facts(imgsz=model.imgsz), deployment=deployment)
     with TritonServer(repository) as running:
         yield running
 
