@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from yolov8_loadtest import run_command, scenario_file
+from yolov8_loadtest.benchmark.command import add_benchmark_arguments, benchmark
 from yolov8_loadtest.errors import LoadTestError
 from yolov8_loadtest.progress import say
 from yolov8_loadtest.scenario import shipped
@@ -35,6 +36,9 @@ def _parser() -> argparse.ArgumentParser:
     add = commands.add_parser("run", help="run a scenario and tell whether it passed")
     run_command.add_run_arguments(add)
     add.set_defaults(command=run_command.run)
+    add = commands.add_parser("benchmark", help="our ensemble against in-process pipelines and Ultralytics' own ways")
+    add_benchmark_arguments(add)
+    add.set_defaults(command=benchmark)
     add = commands.add_parser("scenarios", help="list the scenarios that come with the package")
     add.set_defaults(command=_scenarios)
     return parser

@@ -88,6 +88,16 @@ class Connection:
         """Return Triton's version."""
         return str(self._ask(self._stub.ServerMetadata, pb.ServerMetadataRequest(), timeout_s).version)
 
+    def register_memory(self, region: str, key: str, byte_size: int, timeout_s: float) -> None:
+        """Tell the server of a region of system shared memory."""
+        request = pb.SystemSharedMemoryRegisterRequest(name=region, key=key, byte_size=byte_size)
+        self._ask(self._stub.SystemSharedMemoryRegister, request, timeout_s)
+
+    def unregister_memory(self, region: str, timeout_s: float) -> None:
+        """Tell the server that a region of system shared memory goes."""
+        request = pb.SystemSharedMemoryUnregisterRequest(name=region)
+        self._ask(self._stub.SystemSharedMemoryUnregister, request, timeout_s)
+
     def _config(self, model: str, timeout_s: float) -> Any:
         return self._ask(self._stub.ModelConfig, pb.ModelConfigRequest(name=model), timeout_s).config
 

@@ -22,7 +22,7 @@ from yolov8_loadtest.server_figures import moments
 def document(run: Run) -> dict[str, Any]:
     """Return what a run showed as plain values; what could not be measured is None."""
     watch = run.watch
-    plain: dict[str, Any] = _plain(
+    result: dict[str, Any] = plain(
         {
             "yolov8_loadtest": __version__,
             "scenario": run.scenario.name,
@@ -49,7 +49,7 @@ def document(run: Run) -> dict[str, Any]:
             "scenario_file": run.scenario.text,
         }
     )
-    return plain
+    return result
 
 
 def seconds_csv(run: Run) -> str:
@@ -79,15 +79,16 @@ def _csv(rows: Sequence[dict[str, Any]]) -> str:
     return content.getvalue()
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Return a value as JSON has it: dataclasses as objects, NaN as null."""
     if is_dataclass(value) and not isinstance(value, type):
-        return _plain(asdict(value))
+        return plain(asdict(value))
     if isinstance(value, Enum):
         return value.name.lower()
     if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, Iterable) and not isinstance(value, str):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     return _rounded(value)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -37,6 +36,11 @@ class ModelCounters:
     infer_ns: int = 0
     output_ns: int = 0
     batches: Counter[int] = field(default_factory=Counter)
+
+    def __add__(self, other: ModelCounters) -> ModelCounters:
+        """Return both together."""
+        values = {item.name: getattr(self, item.name) + getattr(other, item.name) for item in fields(self)}
+        return ModelCounters(**values)
 
     def __sub__(self, earlier: ModelCounters) -> ModelCounters:
         """Return what came since an earlier moment."""
@@ -71,7 +75,7 @@ def snapshot(response: Any) -> Snapshot:
     models: dict[str, list[ModelCounters]] = {}
     for model in response.model_stats:
         models.setdefault(model.name, []).append(_counters(model))
-    return {name: _sum(versions) for name, versions in models.items()}
+    return {name: sum(versions, ModelCounters()) for name, versions in models.items()}
 
 
 def between(before: Snapshot, after: Snapshot) -> Snapshot:
@@ -92,11 +96,3 @@ def _counters(model: Any) -> ModelCounters:
         output_ns=stats.compute_output.ns,
         batches=Counter({batch.batch_size: batch.compute_infer.count for batch in model.batch_stats}),
     )
-
-
-def _sum(versions: Iterable[ModelCounters]) -> ModelCounters:
-    total = ModelCounters()
-    for one in versions:
-        values = {item.name: getattr(total, item.name) + getattr(one, item.name) for item in fields(total)}
-        total = ModelCounters(**values)
-    return total
