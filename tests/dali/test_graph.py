@@ -18,7 +18,7 @@ from yolov8_contract.errors import InvalidImageError
 from yolov8_contract.image_header import ImageLimits, admit
 from yolov8_contract.jpeg_tables import check_tables
 
-GOOD = {sample.id: sample.content for sample in corpus.good_images()}
+GOOD = corpus.good_images()
 TASKS = pytest.mark.parametrize("task", ["detect", "classify"])
 INPUTS = pytest.mark.parametrize("network_input", ["fp32", "uint8"])
 ON_GPU = [("Image", "cpu", "mixed"), ("Resize", "cpu", "gpu"), ("CropMirrorNormalize", "cpu", "gpu")]

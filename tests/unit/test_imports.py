@@ -20,7 +20,7 @@ ALLOWED = {
         "supervision", "typer", "rich", "typing_extensions",
     },
     "server/src/yolov8_server": {"yolov8_server"},
-    "server/src/yolov8_server/backends": {"numpy", "onnxruntime", "triton_python_backend_utils"},
+    "server/src/yolov8_server/backends": {"numpy", "onnxruntime", "openvino", "triton_python_backend_utils"},
     "export/src/yolov8_export": {
         "yolov8_contract", "yolov8_export", "numpy", "tritonclient", "google",
         "torch", "ultralytics", "onnx", "onnxruntime", "onnxslim", "typer", "rich",
@@ -48,7 +48,7 @@ def imported(path: Path) -> Iterator[str]:
     beside = {other.stem for other in path.parent.glob("*.py")} | {d.name for d in path.parent.iterdir() if d.is_dir()}
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            yield from (alias.name.split(".")[0] for alias in node.names)
+            yield from {alias.name.split(".")[0] for alias in node.names} - beside
         elif isinstance(node, ast.ImportFrom) and not node.level:
             assert node.module is not None
             package = node.module.split(".")[0]

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from pathlib import Path
 
 from yolov8_contract.errors import ConfigError
@@ -16,6 +15,7 @@ from yolov8_export.facts import DEFAULT_OPSET, Facts
 from yolov8_export.families import note_on_family
 from yolov8_export.model_code import DALI, PYTHON, member_files
 from yolov8_export.network import Network, checked_network
+from yolov8_export.pixel_input import take_pixels
 from yolov8_export.progress import Progress
 from yolov8_export.report import Report
 from yolov8_export.repository import MODEL_FILE, staging, write_model
@@ -50,9 +50,9 @@ def export(
             network, verification = _from_onnx(weights, stage, facts, progress)
         if note := note_on_family(network.source.architecture, network.source.head or ""):
             notes.append(note)
+        network = _for_deployment(network, deployment)
         with progress.step("Writing the repository"):
             try:
-                network = replace(network, model=as_served(network.model, deployment))
                 configs = served_configs(
                     target.name, network.model, network.head, stride=network.stride, deployment=deployment
                 )
@@ -91,6 +91,14 @@ def _check_name(target: Target, deployment: Deployment) -> None:
             f"--name {target.name}: Triton's dali backend loads no file under a path that has other characters than "
             f"letters, digits, '_' and '.'; say --name {re.sub(r'[^A-Za-z0-9_.]', '_', target.name)}"
         )
+
+
+def _for_deployment(network: Network, deployment: Deployment) -> Network:
+    """Make of a verified network what its deployment serves."""
+    model = as_served(network.model, deployment)
+    if model.network_input == "uint8":
+        take_pixels(network.path)
+    return checked_network(network.path, model, stride=network.stride, source=network.source)
 
 
 def _from_checkpoint(

@@ -14,7 +14,7 @@ from tests import corpus
 from yolov8_contract.errors import InvalidImageError
 from yolov8_contract.jpeg_tables import check_tables
 
-JPEGS = [sample for sample in corpus.good_images() if sample.id.startswith("jpeg")]
+JPEGS = [pytest.param(content, id=name) for name, content in corpus.good_images().items() if name.startswith("jpeg")]
 
 
 def jpeg(**options: object) -> bytes:
@@ -68,7 +68,7 @@ DAMAGED = [
 ]
 
 
-@pytest.mark.parametrize("content", [pytest.param(sample.content, id=sample.id) for sample in JPEGS])
+@pytest.mark.parametrize("content", JPEGS)
 def test_every_good_kind_passes(content: bytes) -> None:
     check_tables(content)
 

@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The gpu profile's check, ensemble and postprocess in a real server; stand-ins for what needs a GPU."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import tritonclient.grpc as triton
+
+from tests import corpus
+from tests.data import shapes
+from tests.integration.gpu.conftest import CPU, GPU, PIXELS
+from yolov8_export.check import check_repository
+from yolov8_export.pbtxt import CONFIG, read_config
+from yolov8_server import TritonServer
+from yolov8_triton import Client, InvalidImageError
+
+GOOD = corpus.good_images()
+
+
+def picture(seed: int) -> bytes:
+    """One scene of shapes, at a size of its own."""
+    size = (120 + 13 * (seed % 7), 150 + 29 * (seed % 5))
+    return cv2.imencode(".jpg", shapes.scene(90_000 + seed, "detect", size=size).image)[1].tobytes()
+
+
+@pytest.fixture(scope="module")
+def clients(gpu_server: TritonServer) -> Iterator[dict[str, Client]]:
+    made = {name: Client(gpu_server.grpc_url, model=name, timeout_s=60) for name in (CPU, GPU, PIXELS)}
+    yield made
+    for client in made.values():
+        client.close()
+
+
+@pytest.fixture(scope="module")
+def raw(gpu_server: TritonServer) -> Iterator[Any]:
+    with triton.InferenceServerClient(gpu_server.grpc_url) as asked:
+        yield asked
+
+
+def executions(raw: Any, model: str) -> tuple[int, int]:
+    """Return how many images a model has taken and how many times it ran for them."""
+    (statistics,) = raw.get_inference_statistics(model).model_stats
+    return statistics.inference_count, statistics.execution_count
+
+
+def found(client: Client, image: bytes, **parameters: Any) -> str:
+    return json.dumps(client.detect(image, **parameters).to_dict())
+
+
+def test_an_exported_repository_passes_its_own_check(exported: Path) -> None:
+    assert check_repository(exported).findings == ()
+
+
+@pytest.mark.parametrize("variant", [GPU, PIXELS])
+def test_a_variant_finds_what_the_cpu_profile_finds(clients: dict[str, Client], variant: str) -> None:
+    images = [picture(seed) for seed in range(8)]
+
+    expected = [found(clients[CPU], image, conf=0.1) for image in images]
+
+    assert [found(clients[variant], image, conf=0.1) for image in images] == expected
+    assert any("confidence" in text for text in expected)
+
+
+@pytest.mark.parametrize("name", [name for name in GOOD if name.startswith("jpeg")])
+def test_every_kind_of_jpeg_is_served(clients: dict[str, Client], name: str) -> None:
+    assert found(clients[GPU], GOOD[name]) == found(clients[CPU], GOOD[name])
+
+
+def test_bad_images_are_refused_before_the_gpu_and_their_neighbours_answered(
+    clients: dict[str, Client], raw: Any
+) -> None:
+    good = [picture(seed) for seed in range(4)]
+    expected = [found(clients[GPU], image) for image in good]
+    bad = [*corpus.bad_images().values(), *(GOOD[name] for name in GOOD if not name.startswith("jpeg"))]
+    mixed = [image for index, image in enumerate(bad) for image in (image, good[index % 4])]
+    before = executions(raw, f"{GPU}_preprocess")
+
+    def answer(image: bytes) -> Any:
+        try:
+            return found(clients[GPU], image)
+        except InvalidImageError as exc:
+            return exc
+
+    with ThreadPoolExecutor(12) as pool:
+        answers = list(pool.map(answer, mixed))
+
+    assert all(isinstance(refusal, InvalidImageError) for refusal in answers[0::2])
+    assert answers[1::2] == [expected[index % 4] for index in range(len(bad))]
+    assert executions(raw, f"{GPU}_preprocess")[0] - before[0] == len(bad)
+
+
+def test_a_bad_parameter_is_refused_before_the_gpu(raw: Any) -> None:
+    image = np.frombuffer(picture(0), np.uint8)[None]
+    tensor = triton.InferInput("image", image.shape, "UINT8")
+    tensor.set_data_from_numpy(image)
+    before = executions(raw, f"{GPU}_preprocess")
+
+    with pytest.raises(triton.InferenceServerException, match="invalid parameter: 'conf' must be") as caught:
+        raw.infer(GPU, [tensor], parameters={"conf": 2.0}, client_timeout=30)
+
+    assert caught.value.status() == "StatusCode.INVALID_ARGUMENT"
+    assert executions(raw, f"{GPU}_preprocess") == before
+
+
+def test_images_of_different_lengths_batch(clients: dict[str, Client], raw: Any) -> None:
+    images = [picture(seed) for seed in range(24)]
+    before = executions(raw, f"{GPU}_preprocess")
+
+    with ThreadPoolExecutor(24) as pool:
+        list(pool.map(clients[GPU].detect, images))
+
+    after = executions(raw, f"{GPU}_preprocess")
+    assert after[0] - before[0] == 24
+    assert after[1] - before[1] < 24
+
+
+def test_refusals_are_counted_by_reason(gpu_server: TritonServer, clients: dict[str, Client]) -> None:
+    def counted() -> float:
+        with urllib.request.urlopen(gpu_server.metrics_url) as answer:
+            lines = answer.read().decode().splitlines()
+        wanted = f'yolov8_refused_total{{model="{GPU}_check",reason="image"'
+        return sum(float(line.split()[-1]) for line in lines if line.startswith(wanted))
+
+    before = counted()
+
+    with pytest.raises(InvalidImageError):
+        clients[GPU].detect(b"no image")
+
+    assert counted() == before + 1
+
+
+def test_pixels_take_a_quarter_of_the_bytes_between_members(exported: Path) -> None:
+    sizes = []
+    for name in (CPU, PIXELS):
+        (images,) = read_config(exported / f"{name}_network" / CONFIG).input
+        sizes.append(int(np.prod(images.dims)) * {11: 4, 2: 1}[images.data_type])
+
+    assert sizes[0] == 4 * sizes[1]

@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Building TensorRT plans, with programs in place of trtexec and nvidia-smi: no machine of ours has a GPU."""
+
+from __future__ import annotations
+
+import json
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).parents[3] / "docker" / "build_plans.py"
+CONFIG = Path(__file__).parents[3] / "model_repository_gpu" / "yolov8n_network" / "config.pbtxt"
+PLAN = b"ftrt and the rest"
+
+TRTEXEC = """#!/bin/sh
+case "$*" in *--help*) echo "&&&& RUNNING TensorRT.trtexec [TensorRT v110400] # trtexec --help"; exit 0;; esac
+for argument in "$@"; do
+  echo "$argument" >> "$LOG"
+  case "$argument" in --saveEngine=*) printf '%s' "$PLAN" > "${argument#--saveEngine=}";; esac
+done
+exit "${FAILS:-0}"
+"""
+NVIDIA_SMI = '#!/bin/sh\necho "${GPU:-NVIDIA L4}, 8.9, 580.95.05"\n'
+
+
+class Machine:
+    """A machine with a GPU, as far as the script can see."""
+
+    def __init__(self, folder: Path) -> None:
+        self.repository = folder / "models"
+        self.version = self.repository / "yolov8n_network" / "1"
+        self.log = folder / "log"
+        self.version.mkdir(parents=True)
+        (self.version.parent / "config.pbtxt").write_text(CONFIG.read_text())
+        (self.version / "model.onnx").write_bytes(b"a network")
+        programs = folder / "bin"
+        programs.mkdir()
+        for name, text in {"trtexec": TRTEXEC, "nvidia-smi": NVIDIA_SMI}.items():
+            (programs / name).write_text(text)
+            (programs / name).chmod(stat.S_IRWXU)
+        self.environment = {"PATH": f"{programs}:/usr/bin:/bin", "LOG": str(self.log), "PLAN": PLAN.decode()}
+
+    def run(self, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-I", str(SCRIPT), str(self.repository), *options]
+        return subprocess.run(
+            command, env=self.environment | environment, capture_output=True, text=True, check=False, timeout=60
+        )
+
+    @property
+    def plan(self) -> Path:
+        return self.version / "model.plan"
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    return Machine(tmp_path)
+
+
+@pytest.fixture
+def built(machine: Machine) -> Machine:
+    done = machine.run()
+    assert done.returncode == 0, done.stderr
+    return machine
+
+
+def test_a_plan_is_built_with_one_profile_for_all_batch_sizes(built: Machine) -> None:
+    said = built.log.read_text().splitlines()
+
+    assert built.plan.read_bytes() == PLAN
+    assert [line for line in said if "Shapes=" in line] == [
+        "--minShapes=images:1x3x640x640",
+        "--optShapes=images:8x3x640x640",
+        "--maxShapes=images:8x3x640x640",
+    ]
+    assert f"--timingCacheFile={built.repository / 'timing.cache'}" in said
+
+
+def test_the_note_says_what_the_plan_was_built_for(built: Machine) -> None:
+    note = json.loads((built.version / "plan.json").read_text())
+
+    assert note["machine"] == {
+        "gpu": "NVIDIA L4",
+        "compute_capability": "8.9",
+        "driver": "580.95.05",
+        "tensorrt": "110400",
+    }
+    assert note["max_batch_size"] == 8
+    assert len(note["onnx_sha256"]) == 64
+
+
+def test_what_fits_is_not_built_again(built: Machine) -> None:
+    before = built.log.read_text()
+
+    assert built.run().returncode == 0
+    assert built.run("--check").returncode == 0
+    assert built.log.read_text() == before
+
+
+def test_another_gpu_is_one_clear_line(built: Machine) -> None:
+    done = built.run("--check", GPU="Tesla T4")
+
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
+        f"{built.plan}: was built for gpu NVIDIA L4, here it is Tesla T4; "
+        f"build it: python3 build_plans.py {built.repository}"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        pytest.param("model.plan", b"\x10\0\0\0{json", "is no TensorRT plan, it starts with", id="no-plan"),
+        pytest.param("model.onnx", b"another", "was built from another model.onnx", id="other-network"),
+        pytest.param("plan.json", b"{}", "is missing or malformed", id="no-note"),
+    ],
+)
+def test_what_does_not_fit_is_told_and_built_anew(built: Machine, name: str, content: bytes, reason: str) -> None:
+    (built.version / name).write_bytes(content)
+
+    refused = built.run("--check")
+    rebuilt = built.run()
+
+    assert refused.returncode == 1
+    assert reason in refused.stderr
+    assert rebuilt.returncode == 0
+    assert built.run("--check").returncode == 0
+
+
+def test_an_engine_of_ultralytics_loses_its_header_and_is_served(machine: Machine) -> None:
+    (machine.version / "model.onnx").unlink()
+    machine.plan.write_bytes(len(b'{"task": "detect"}').to_bytes(4, "little") + b'{"task": "detect"}' + PLAN)
+
+    done = machine.run()
+
+    assert done.returncode == 0, done.stderr
+    assert machine.plan.read_bytes() == PLAN
+    assert not machine.log.exists()
+
+
+def test_a_failed_build_leaves_the_old_plan_and_shows_why(built: Machine) -> None:
+    done = built.run("--force", FAILS="3", PLAN="half")
+
+    assert done.returncode == 1
+    assert "ended with 3" in done.stderr
+    assert built.plan.read_bytes() == PLAN
+    assert sorted(path.name for path in built.version.iterdir()) == ["model.onnx", "model.plan", "plan.json"]
+
+
+def test_a_build_that_writes_no_plan_is_an_error(machine: Machine) -> None:
+    done = machine.run(PLAN="nothing of the kind")
+
+    assert done.returncode == 1
+    assert "ended well and wrote no plan" in done.stderr
+    assert not machine.plan.exists()
+
+
+def test_without_trtexec_it_says_where_to_run(machine: Machine) -> None:
+    done = machine.run(PATH="/usr/bin:/bin")
+
+    assert done.returncode == 1
+    assert "run this in the Triton image" in done.stderr
+
+
+def test_a_repository_without_such_a_network_is_refused(machine: Machine) -> None:
+    config = machine.version.parent / "config.pbtxt"
+    config.write_text(config.read_text().replace('backend: "tensorrt"', 'backend: "onnxruntime"'))
+
+    assert "no model with backend tensorrt" in machine.run().stderr
