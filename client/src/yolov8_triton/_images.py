@@ -72,7 +72,8 @@ def as_pil(image: ImageInput, *, channels: Channels | None) -> PilImage:
         content = encoded(image, channels=None, array_format="bmp")
         try:
             image = Image.open(io.BytesIO(content))
-        except UnidentifiedImageError as exc:
+        # Ultralytics, once imported, puts its own `Image.open` there, which looks for a HEIF plugin first.
+        except (UnidentifiedImageError, ModuleNotFoundError) as exc:
             raise InvalidImageError(f"no image format that Pillow knows, {len(content)} bytes") from exc
     if 0 in image.size:
         raise InvalidImageError(f"a PIL image of {image.width} x {image.height} pixels has none")
