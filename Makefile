@@ -54,7 +54,7 @@ test: setup ## Unit, repository and integration tests, with a real tritonserver
 parity: setup ## The served models against Ultralytics (needs YOLOV8_WEIGHTS_DIR and YOLOV8_COCO_DIR)
 	@test -n "$$YOLOV8_WEIGHTS_DIR" -a -n "$$YOLOV8_COCO_DIR" || { echo "parity needs YOLOV8_WEIGHTS_DIR (yolov8n.pt, \
 	yolov8n-seg.pt, yolov8n-pose.pt, yolov8n-cls.pt) and YOLOV8_COCO_DIR (images/, instances.json)" >&2; exit 2; }
-	YOLO_OFFLINE=true $(BIN)/pytest tests/parity -s $(ARGS)
+	YOLO_OFFLINE=true $(BIN)/pytest tests/parity -s --timeout 1200 $(ARGS)
 
 .PHONY: export
 export: setup ## Export WEIGHTS into REPOSITORY (ARGS="--imgsz 320 ...")
@@ -64,6 +64,10 @@ export: setup ## Export WEIGHTS into REPOSITORY (ARGS="--imgsz 320 ...")
 .PHONY: serve
 serve: setup ## Serve REPOSITORY with the embedded tritonserver (ARGS="--grpc-port 9001 ...")
 	$(BIN)/python -m yolov8_server $(REPOSITORY) $(ARGS)
+
+.PHONY: reference
+reference: setup ## Write the reference deployment's configurations anew
+	$(BIN)/python -m yolov8_export reference
 
 .PHONY: lock
 lock: setup ## Resolve requirements.lock anew

@@ -43,7 +43,7 @@ def ours(result: Any) -> list[Any]:
 def test_it_finds_the_same_through_the_bare_network(server: TritonServer, task: shapes.ShapeTask) -> None:
     remote = YOLO(f"grpc://{server.grpc_url}/shapes-{task}_network", task=task)
 
-    with Client(server.grpc_url, model=f"shapes-{task}") as client:
+    with Client(server.grpc_url, model=f"shapes-{task}", array_format="bmp") as client:
         for seed in SEEDS:
             image = shapes.scene(seed, task, size=(200, 333)).image
             (found,) = remote.predict(image, rect=False, retina_masks=True, verbose=False)
