@@ -65,5 +65,5 @@ def _pid_namespace() -> int:
 
 def _start_time(pid: int) -> int:
     """When a process started, in clock ticks since boot: with the PID, it names a process for good."""
-    status = Path(f"/proc/{pid}/stat").read_text()
-    return int(status.rpartition(")")[2].split()[19])
+    status = Path(f"/proc/{pid}/stat").read_bytes()  # a process may have any bytes for a name
+    return int(status.rpartition(b")")[2].split()[19])

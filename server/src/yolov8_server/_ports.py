@@ -4,11 +4,18 @@
 from __future__ import annotations
 
 import errno
+import random
 import socket
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 
-from ._errors import InvalidArgumentError, PortInUseError
+from ._errors import InvalidArgumentError, PortInUseError, ServerError
+
+KERNEL_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
+KERNELS_CHOICE = 0
+LOWEST_FREE_PORT = 10_240  # above the ports that services are known by
+FREE_CANDIDATES = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,25 +61,45 @@ def choose_ports(address: str, wanted: Ports) -> Ports:
     """
     with ExitStack() as held:  # all three at once, so that they differ
         return Ports(
-            grpc=_bind(address, wanted.grpc, "gRPC", held),
-            http=_bind(address, wanted.http, "HTTP", held),
-            metrics=_bind(address, wanted.metrics, "metrics", held),
+            grpc=_hold(address, wanted.grpc, "gRPC", held),
+            http=_hold(address, wanted.http, "HTTP", held),
+            metrics=_hold(address, wanted.metrics, "metrics", held),
         )
 
 
-def _bind(address: str, port: int, service: str, held: ExitStack) -> int:
-    listener = held.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # TIME_WAIT of an earlier server is no obstacle
-    try:
-        listener.bind((address, port))
-    except PermissionError as exc:
-        raise PortInUseError(f"the {service} port {port} on {address} needs privileges: choose one above 1023") from exc
-    except OSError as exc:
-        if exc.errno != errno.EADDRINUSE:
-            raise InvalidArgumentError(f"can't listen on {address}: {exc.strerror}") from exc
-        raise PortInUseError(
-            f"the {service} port {port} on {address} is in use: stop what listens there, or choose another port "
-            "(0 takes a free one)"
-        ) from exc
-    chosen: int = listener.getsockname()[1]
-    return chosen
+def _hold(address: str, port: int, service: str, held: ExitStack) -> int:
+    for candidate in [port] if port else _free_candidates():
+        listener = held.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
+        # TIME_WAIT of an earlier server is no obstacle to a given port.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, int(port != 0))
+        try:
+            listener.bind((address, candidate))
+        except OSError as exc:
+            error = _port_error(exc, address, candidate, service)
+            if port or not isinstance(error, PortInUseError):
+                raise error from exc
+            continue
+        return int(listener.getsockname()[1])
+    raise PortInUseError(f"found no free port on {address} for {service}: name one")
+
+
+def _free_candidates() -> list[int]:
+    """Propose ports, first those below the kernel's own range.
+
+    A server listens seconds after its ports were chosen, when its models are loaded. Meanwhile the kernel may give a
+    port of its range to any outgoing connection.
+    """
+    lowest = int(KERNEL_RANGE.read_text().split()[0])
+    below = range(LOWEST_FREE_PORT, lowest)
+    return [*random.sample(below, min(len(below), FREE_CANDIDATES)), KERNELS_CHOICE]
+
+
+def _port_error(exc: OSError, address: str, port: int, service: str) -> ServerError:
+    if exc.errno == errno.EACCES:
+        return PortInUseError(f"the {service} port {port} on {address} needs privileges: choose one above 1023")
+    if exc.errno != errno.EADDRINUSE:
+        return InvalidArgumentError(f"can't listen on {address}: {exc.strerror}")
+    return PortInUseError(
+        f"the {service} port {port} on {address} is in use: stop what listens there, or choose another port "
+        "(0 takes a free one)"
+    )

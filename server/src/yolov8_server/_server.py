@@ -103,10 +103,10 @@ class TritonServer:
             try:
                 self._launch(installation)
                 return
-            except PortInUseError:
+            except PortInUseError as exc:
                 if attempt == PORT_ATTEMPTS - 1 or not self._wanted.any_free:
                     raise
-                logger.info("somebody took a free port before the server listened, trying others")
+                logger.warning("a free port was taken before the server listened, trying others: %s", exc)
 
     def stop(self) -> None:
         """Stop the server and wait until nothing of it is left; do nothing if it isn't running."""

@@ -114,11 +114,11 @@ def _children() -> list[int]:
 
 def _parent(pid: int) -> int | None:
     try:
-        status = Path(f"/proc/{pid}/stat").read_text()
+        status = Path(f"/proc/{pid}/stat").read_bytes()
     except OSError:
         return None  # gone since the folder was listed
     # "pid (name) state ppid …"; the name may hold spaces and brackets
-    return int(status.rpartition(")")[2].split()[1])
+    return int(status.rpartition(b")")[2].split()[1])
 
 
 def main() -> None:

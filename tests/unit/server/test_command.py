@@ -35,6 +35,14 @@ def test_free_ports_differ(stand_in: StandIn, repository: Path) -> None:
     assert len({call.option(f"--{service}-port") for service in ("grpc", "http", "metrics")}) == 3
 
 
+def test_free_ports_are_none_that_an_outgoing_connection_may_get(stand_in: StandIn, repository: Path) -> None:
+    lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+
+    _, call = stand_in.run(repository)
+
+    assert max(int(call.option(f"--{service}-port")) for service in ("grpc", "http", "metrics")) < lowest
+
+
 def test_a_server_guesses_nothing_and_tolerates_no_broken_model(stand_in: StandIn, repository: Path) -> None:
     _, call = stand_in.run(repository)
 
