@@ -23,7 +23,7 @@ ALLOWED = {
     "server/src/yolov8_server/backends": {"numpy", "onnxruntime", "openvino", "triton_python_backend_utils"},
     "export/src/yolov8_export": {
         "yolov8_contract", "yolov8_export", "numpy", "tritonclient", "google",
-        "torch", "ultralytics", "onnx", "onnxruntime", "onnxslim", "typer", "rich",
+        "torch", "ultralytics", "onnx", "onnxruntime", "onnxslim", "nncf", "openvino", "typer", "rich",
     },
     "model_repository/yolov8n_preprocess": {"yolov8_contract", "numpy", "cv2", "PIL", "triton_python_backend_utils"},
     "model_repository_gpu/yolov8n_check": {"yolov8_contract", "numpy", "triton_python_backend_utils"},

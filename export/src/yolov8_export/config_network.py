@@ -15,6 +15,7 @@ from yolov8_export.metadata import ultralytics_metadata
 
 ONNX_FILE = "model.onnx"
 PLAN_FILE = "model.plan"
+IR_FILE = "model.xml"
 ENGINE_CACHE = "/tmp/yolov8-triton-engines"
 """Inside the container, where ONNX Runtime keeps the TensorRT engines that it builds; mount a volume there."""
 
@@ -32,7 +33,7 @@ def network_config(name: str, model: ServedModel, head: Head, *, stride: int, de
     """
     tensors = signature.network(model, head)
     config = member(f"{name}_network", deployment.engine, tensors, deployment)
-    config.default_model_filename = PLAN_FILE if deployment.engine == "tensorrt" else ONNX_FILE
+    config.default_model_filename = loaded_file(deployment)
     config.instance_group[0].count = deployment.instances
     config.dynamic_batching.max_queue_delay_microseconds = deployment.queue_delay_us
     set_parameters(config, {CONTRACT_VERSION: model.to_parameters()[CONTRACT_VERSION]})
@@ -47,6 +48,13 @@ def network_config(name: str, model: ServedModel, head: Head, *, stride: int, de
     elif deployment.cuda_graphs:
         _set_cuda_graphs(config, deployment)
     return config
+
+
+def loaded_file(deployment: Deployment) -> str:
+    """Return the name of the file that the engine loads; the ONNX file lies beside it in any case."""
+    if deployment.engine == "tensorrt":
+        return PLAN_FILE
+    return IR_FILE if (deployment.engine, deployment.precision) == ("openvino", "int8") else ONNX_FILE
 
 
 def _warmup(size: int, tensors: Signature) -> pb.ModelWarmup:

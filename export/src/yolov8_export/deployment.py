@@ -18,6 +18,11 @@ Engine = Literal["onnxruntime", "tensorrt", "openvino"]
 Device = Literal["cpu", "gpu"]
 Accelerator = Literal["cuda", "tensorrt"]
 NetworkInput = Literal["fp32", "uint8"]
+Precision = Literal["fp32", "fp16", "int8"]
+
+MAX_MAP_LOSS = 0.01
+MIN_MATCHED = 0.9
+"""How much a lower precision may lose: of mAP50-95, or else the share of objects that FP32 and it must both find."""
 
 PROFILES: dict[str, dict[str, Any]] = {
     "cpu": {"preprocess": "opencv", "engine": "onnxruntime", "device": "cpu", "instances": 2, "queue_delay_us": 0},
@@ -68,6 +73,7 @@ class Deployment:
         gpus: Numbers of the GPUs to use; none for all that the server sees.
         accelerator: On a GPU, what runs the network for ONNX Runtime.
         network_input: What travels between preprocess and network.
+        precision: What the network's arithmetic is done in.
         cuda_graphs: Record the network's kernels once for each batch size, and replay them.
     """
 
@@ -85,6 +91,7 @@ class Deployment:
     gpus: tuple[int, ...] = ()
     accelerator: Accelerator = "cuda"
     network_input: NetworkInput = "fp32"
+    precision: Precision = "fp32"
     cuda_graphs: bool = False
 
     def __post_init__(self) -> None:
@@ -119,6 +126,10 @@ class Deployment:
             (not on_cpu and engine == "openvino", "--network openvino: runs on a CPU alone; say --device cpu"),
             (on_cpu and self.preprocess == "dali", "--preprocess dali: decodes on a GPU; say --device gpu"),
             (on_cpu and bool(self.gpus), f"--gpus {self.gpus}: the network is on the CPU; say --device gpu"),
+            (
+                (engine, self.precision, self.network_input) == ("openvino", "int8", "uint8"),
+                "--network-input uint8: not with --network openvino in INT8",
+            ),
             (self.cuda_graphs and engine != "tensorrt", "--cuda-graphs: Triton has them for --network tensorrt alone"),
         ]
 

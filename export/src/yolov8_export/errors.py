@@ -8,6 +8,7 @@
   - UnsupportedError      a model that can be read and that this project does not serve
   - RunError              ONNX Runtime can't load or run a network
   - VerificationError     the ONNX network does not give what its source gives
+  - AccuracyError         a network of lower precision finds too little of what it found in FP32
   - RepositoryError       the model repository can't take the model
 """
 
@@ -40,6 +41,10 @@ class RunError(ExportError):
 
 class VerificationError(ExportError):
     """The ONNX network does not give what its source gives."""
+
+
+class AccuracyError(ExportError):
+    """A network of lower precision finds too little of what it found in FP32."""
 
 
 class RepositoryError(ExportError):

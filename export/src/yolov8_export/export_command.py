@@ -13,7 +13,7 @@ from rich.console import Console
 from yolov8_contract.image_header import DEFAULT_MAX_BYTES, DEFAULT_MAX_PIXELS, ImageLimits
 from yolov8_contract.parameters import DEFAULT_MAX_DET_LIMIT, RequestParameters
 from yolov8_export import options
-from yolov8_export.deployment import deployment_from, parse_gpus
+from yolov8_export.deployment import MAX_MAP_LOSS, MIN_MATCHED, deployment_from, parse_gpus
 from yolov8_export.facts import DEFAULT_OPSET, Facts, check_opset, parse_classes, parse_kpt_shape, parse_labels
 from yolov8_export.imgsz import parse_imgsz
 from yolov8_export.target import Target
@@ -43,6 +43,12 @@ def export_command(
     accelerator: options.AcceleratorOption = "cuda",
     network_input: options.NetworkInputOption = "fp32",
     cuda_graphs: options.CudaGraphs = False,
+    precision: options.PrecisionOption = "fp32",
+    calibration: options.Calibration = None,
+    evaluation: options.Evaluation = None,
+    truth: options.Truth = None,
+    max_map_loss: options.MaxMapLoss = MAX_MAP_LOSS,
+    min_matched: options.MinMatched = MIN_MATCHED,
     max_batch_size: options.MaxBatchSize = 8,
     instances: options.Instances = None,
     threads: options.Threads = 1,
@@ -60,6 +66,7 @@ def export_command(
     """Write a model repository that serves WEIGHTS."""
     from yolov8_export.pipeline import default_name, export
     from yolov8_export.progress import Progress
+    from yolov8_export.reduced import Evidence
     from yolov8_export.summary import print_report
 
     check_opset(opset)
@@ -73,6 +80,7 @@ def export_command(
         accelerator=accelerator,
         network_input=network_input,
         cuda_graphs=cuda_graphs,
+        precision=precision,
         max_batch_size=max_batch_size,
         instances=instances,
         threads=threads,
@@ -88,11 +96,18 @@ def export_command(
         labels=parse_labels(labels) if labels else None,
         kpt_shape=parse_kpt_shape(kpt_shape) if kpt_shape else None,
     )
+    evidence = Evidence(
+        calibration=calibration,
+        evaluation=evaluation,
+        truth=truth,
+        max_map_loss=max_map_loss,
+        min_matched=min_matched,
+    )
     path = _found(weights)
     name = default_name(path, deployment) if name is None else name
     target = Target(repository=repository, name=name, version=version)
     progress = Progress(Console(stderr=True))
-    report = export(path, target, facts=facts, deployment=deployment, opset=opset, progress=progress)
+    report = export(path, target, facts=facts, deployment=deployment, evidence=evidence, opset=opset, progress=progress)
     if as_json:
         typer.echo(json.dumps(report.to_json(), indent=2, ensure_ascii=False))
     else:

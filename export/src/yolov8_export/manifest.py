@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Any
 
+from yolov8_export.accuracy import Accuracy
 from yolov8_export.network import Network
 from yolov8_export.source import sha256_of
 from yolov8_export.verify import LIMITS, Verification
@@ -19,13 +20,16 @@ MANIFEST_VERSION = 1
 MANIFEST = "manifest.json"
 
 
-def build_manifest(network: Network, verification: Verification, files: Mapping[str, str]) -> dict[str, Any]:
+def build_manifest(
+    network: Network, verification: Verification, files: Mapping[str, str], accuracy: Accuracy | None = None
+) -> dict[str, Any]:
     """Return a manifest's content.
 
     Args:
         network: What is served.
         verification: How far it is from its source.
         files: Hashes of all files of this version that must not change, by path in the repository.
+        accuracy: How much a lower precision lost.
     """
     source = network.source
     return {
@@ -53,6 +57,7 @@ def build_manifest(network: Network, verification: Verification, files: Mapping[
             "differences": verification.differences,
             "limits": {name: LIMITS[name] for name in verification.differences},
         },
+        **({} if accuracy is None else {"accuracy": accuracy.to_json()}),
         "versions": _versions(source.format),
         "files": dict(sorted(files.items())),
     }

@@ -30,6 +30,7 @@ class Network:
         opset: Of the file.
         ir_version: Of the file.
         precision: fp32, fp16 or int8.
+        engine_files: What the engine loads in place of the ONNX file.
     """
 
     path: Path
@@ -40,6 +41,7 @@ class Network:
     opset: int
     ir_version: int
     precision: str
+    engine_files: tuple[Path, ...] = ()
 
 
 def checked_network(path: Path, model: ServedModel, *, stride: int, source: Source) -> Network:

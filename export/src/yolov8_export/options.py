@@ -10,12 +10,13 @@ import typer
 from typer.core import TyperCommand
 
 from yolov8_contract.task import Task
-from yolov8_export.deployment import Accelerator, Device, Engine, NetworkInput, Preprocess
+from yolov8_export.deployment import Accelerator, Device, Engine, NetworkInput, Precision, Preprocess
 from yolov8_export.imgsz import join_imgsz
 
 _MODEL = "The model"
 _RUN = "How it runs"
 _REQUESTS = "Requests"
+_PRECISION = "Precision"
 
 
 class ExportCommand(TyperCommand):
@@ -52,6 +53,26 @@ KptShape = Annotated[
     str | None, _option(help="Points and values of each, for a pose .onnx that does not say it.", panel=_MODEL)
 ]
 Opset = Annotated[int, _option(help="Of the ONNX that a .pt becomes.", panel=_MODEL)]
+
+PrecisionOption = Annotated[
+    Precision, _option("--precision", help="Of the network's arithmetic; int8 needs images.", panel=_PRECISION)
+]
+Calibration = Annotated[
+    Path | None, _option(help="Folder of images like those to be served, some 100, for int8.", panel=_PRECISION)
+]
+Evaluation = Annotated[
+    Path | None,
+    _option(
+        help="Folder of other images to hold the result against FP32.",
+        panel=_PRECISION,
+        show_default="a third of --calibration",
+    ),
+]
+Truth = Annotated[Path | None, _option(help="COCO annotations of them: mAP then decides.", panel=_PRECISION)]
+MaxMapLoss = Annotated[float, _option(help="How much mAP50-95 may be lost.", panel=_PRECISION)]
+MinMatched = Annotated[
+    float, _option(help="Without annotations: the share of objects that both must find.", panel=_PRECISION)
+]
 
 _BY_PROFILE = "the profile's"
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from yolov8_contract.errors import ConfigError
@@ -17,6 +18,7 @@ from yolov8_export.model_code import DALI, PYTHON, member_files
 from yolov8_export.network import Network, checked_network
 from yolov8_export.pixel_input import take_pixels
 from yolov8_export.progress import Progress
+from yolov8_export.reduced import Evidence, check_evidence, reduce
 from yolov8_export.report import Report
 from yolov8_export.repository import MODEL_FILE, staging, write_model
 from yolov8_export.runtime import in_batches_of, onnx_runner
@@ -31,6 +33,7 @@ def export(
     *,
     facts: Facts | None = None,
     deployment: Deployment | None = None,
+    evidence: Evidence | None = None,
     opset: int = DEFAULT_OPSET,
     progress: Progress | None = None,
 ) -> Report:
@@ -40,8 +43,10 @@ def export(
         ExportError: It could not be done; the repository is as it was.
     """
     facts, deployment, progress = facts or Facts(), deployment or Deployment(), progress or Progress()
+    evidence = evidence or Evidence()
     _check_code(deployment)
     _check_name(target, deployment)
+    check_evidence(deployment, evidence)
     notes: list[str] = []
     with staging(target.repository) as stage:
         if weights.suffix == ".pt":
@@ -50,7 +55,8 @@ def export(
             network, verification = _from_onnx(weights, stage, facts, progress)
         if note := note_on_family(network.source.architecture, network.source.head or ""):
             notes.append(note)
-        network = _for_deployment(network, deployment)
+        network, accuracy = reduce(network, deployment, evidence, progress)
+        network = _as_deployed(network, deployment)
         with progress.step("Writing the repository"):
             try:
                 configs = served_configs(
@@ -58,7 +64,7 @@ def export(
                 )
             except ConfigError as exc:
                 raise OptionError(str(exc)) from exc
-            written = write_model(target, configs, network, verification, stage, deployment.limits)
+            written = write_model(target, configs, network, verification, stage, deployment.limits, accuracy)
     return Report(
         target=target,
         configs=configs,
@@ -66,6 +72,7 @@ def export(
         network=network,
         deployment=deployment,
         verification=verification,
+        accuracy=accuracy,
         seconds=progress.seconds,
         notes=tuple(notes),
     )
@@ -93,12 +100,13 @@ def _check_name(target: Target, deployment: Deployment) -> None:
         )
 
 
-def _for_deployment(network: Network, deployment: Deployment) -> Network:
-    """Make of a verified network what its deployment serves."""
+def _as_deployed(network: Network, deployment: Deployment) -> Network:
+    """Make of a network what its deployment serves."""
     model = as_served(network.model, deployment)
     if model.network_input == "uint8":
         take_pixels(network.path)
-    return checked_network(network.path, model, stride=network.stride, source=network.source)
+    served = checked_network(network.path, model, stride=network.stride, source=network.source)
+    return replace(served, precision=network.precision, engine_files=network.engine_files)
 
 
 def _from_checkpoint(

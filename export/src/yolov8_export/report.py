@@ -11,6 +11,7 @@ from typing import Any
 
 from tritonclient.grpc import model_config_pb2 as pb
 
+from yolov8_export.accuracy import Accuracy
 from yolov8_export.deployment import Deployment
 from yolov8_export.memory_pools import pool_options
 from yolov8_export.network import Network
@@ -36,6 +37,7 @@ class Report:
         network: What is served; its file has moved into the repository.
         deployment: How it runs.
         verification: How far the network is from its source.
+        accuracy: How much a lower precision lost.
         seconds: How long each step took.
         notes: What the user should know.
     """
@@ -46,6 +48,7 @@ class Report:
     network: Network
     deployment: Deployment
     verification: Verification
+    accuracy: Accuracy | None = None
     seconds: Mapping[str, float]
     notes: tuple[str, ...]
 
@@ -65,7 +68,7 @@ class Report:
         if image == CPU_IMAGE:
             commands["image"] = f"docker build -t {image} --target cpu docker/"
         mounted = f"-v {_quoted(repository.resolve())}:/models"
-        gpus = f"--gpus {_docker_gpus(deployment.gpus)} " if deployment.device == "gpu" else ""
+        gpus = "--gpus all " if deployment.device == "gpu" else ""
         if deployment.engine == "tensorrt":
             commands["plans"] = f"docker run --rm {gpus}{mounted} -v ./docker:/docker:ro {image} {BUILD_PLANS}"
         commands["container"] = (
@@ -92,6 +95,7 @@ class Report:
                 "images": self.verification.images,
                 "differences": self.verification.differences,
             },
+            "accuracy": None if self.accuracy is None else self.accuracy.to_json(),
             "seconds": dict(self.seconds),
             "shm_mib": self.shm_mib,
             "commands": self.commands,
@@ -101,7 +105,3 @@ class Report:
 
 def _quoted(path: Path) -> str:
     return shlex.quote(str(path))
-
-
-def _docker_gpus(gpus: tuple[int, ...]) -> str:
-    return f"'\"device={','.join(map(str, gpus))}\"'" if gpus else "all"

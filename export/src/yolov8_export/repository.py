@@ -19,6 +19,7 @@ from tritonclient.grpc import model_config_pb2 as pb
 
 from yolov8_contract.image_header import ImageLimits
 from yolov8_contract.served_model import ServedModel
+from yolov8_export.accuracy import Accuracy
 from yolov8_export.config import CONTRACT_VERSION
 from yolov8_export.config_network import ONNX_FILE
 from yolov8_export.errors import RepositoryError
@@ -61,6 +62,7 @@ def write_model(
     verification: Verification,
     stage: Path,
     limits: ImageLimits,
+    accuracy: Accuracy | None = None,
 ) -> dict[Path, int]:
     """Put a served model into its repository; return the folders that were written and their sizes in bytes.
 
@@ -71,6 +73,7 @@ def write_model(
         verification: For the manifest.
         stage: From `staging`.
         limits: The largest image that is decoded.
+        accuracy: How much a lower precision lost, for the manifest.
 
     Raises:
         RepositoryError: The repository can't take it; it is as it was.
@@ -81,7 +84,7 @@ def write_model(
         if adds_version:
             _check_unchanged(target, configs)
         _stage_members(target, configs, network.model, limits, stage)
-        _stage_network(target, configs, network, verification, stage)
+        _stage_network(target, configs, network, verification, accuracy, stage)
         changes = _version_changes(target, configs, stage) if adds_version else _model_changes(target, configs, stage)
         swap_all(changes)
     except OSError as exc:
@@ -145,7 +148,12 @@ def _stage_members(
 
 
 def _stage_network(
-    target: Target, configs: Mapping[str, pb.ModelConfig], network: Network, verification: Verification, stage: Path
+    target: Target,
+    configs: Mapping[str, pb.ModelConfig],
+    network: Network,
+    verification: Verification,
+    accuracy: Accuracy | None,
+    stage: Path,
 ) -> None:
     version = str(target.version or 1)
     folder = stage / f"{target.name}_network" / version
@@ -154,9 +162,11 @@ def _stage_network(
         for name in configs
         for path in sorted((stage / name / version).rglob("*"))
         if path.suffix == ".py" or path.name == SETTINGS_FILE
-    }
-    manifest = build_manifest(network, verification, hashes)
+    } | {f"{target.name}_network/{version}/{path.name}": sha256_of(path) for path in network.engine_files}
+    manifest = build_manifest(network, verification, hashes, accuracy)
     shutil.move(network.path, folder / MODEL_FILE)
+    for path in network.engine_files:
+        shutil.move(path, folder / path.name)
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

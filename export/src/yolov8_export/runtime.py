@@ -11,7 +11,7 @@ import numpy.typing as npt
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
 
-from yolov8_export.errors import RunError
+from yolov8_export.errors import OptionError, RunError
 
 Array = npt.NDArray[np.float32]
 Run = Callable[[Array], Sequence[Array]]
@@ -47,6 +47,33 @@ def onnx_runner(path: Path, *, called: str) -> Run:
         except _ORT_ERRORS as exc:
             raise RunError(f"{called}: ONNX Runtime can't run it on {len(images)} images: {_first_line(exc)}") from exc
         return outputs
+
+    return run
+
+
+def openvino_runner(path: Path) -> Run:
+    """Return what runs a file in OpenVINO, one image after the other, as Triton's backend would.
+
+    Raises:
+        OptionError: OpenVINO is not installed.
+    """
+    try:
+        import openvino  # type: ignore[import-not-found]  # optional
+    except ImportError as exc:
+        raise OptionError("--network openvino in another precision needs openvino: pip install openvino") from exc
+    core = openvino.Core()
+    network = core.read_model(path)
+    network.inputs[0].node.layout = openvino.Layout("N...")
+    openvino.set_batch(network, 1)
+    request = core.compile_model(network, "CPU", {"INFERENCE_PRECISION_HINT": "f32"}).create_infer_request()
+    names = sorted(output.get_any_name() for output in network.outputs)
+
+    def run(images: Array) -> Sequence[Array]:
+        rows = []
+        for image in images:
+            request.infer({"images": image[np.newaxis]})
+            rows.append([np.array(request.get_tensor(name).data) for name in names])
+        return [np.concatenate(outputs) for outputs in zip(*rows, strict=True)]
 
     return run
 

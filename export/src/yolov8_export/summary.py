@@ -40,6 +40,10 @@ def print_report(report: Report, console: Console) -> None:
         highlight=False,
         soft_wrap=True,
     )
+    if report.accuracy is not None:
+        console.print(
+            f"{report.network.precision.upper()} against FP32, {report.accuracy}", highlight=False, soft_wrap=True
+        )
     console.print(f"It took {sum(report.seconds.values()):.1f} s", highlight=False)
     for note in report.notes:
         console.print(f"[yellow]Note:[/yellow] {escape(note)}", highlight=False, soft_wrap=True)

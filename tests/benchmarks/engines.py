@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Throughput, latency and mAP of one network in each engine and precision that a CPU runs, served, in one run.
+
+    YOLOV8_COCO_DIR=... python -m tests.benchmarks.engines yolov8n.pt [--calibrate 24] [--rounds 5]
+
+The first images calibrate, the others measure. Rounds go round the variants, so that what else the machine does hits
+all alike; figures are medians, and ratios to FP32 in ONNX Runtime count. It needs openvino and nncf.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from tests.parity.deployment import Subject, served
+from tests.parity.evaluator import Evaluator
+from yolov8_server import TritonServer
+from yolov8_triton import Client
+
+INT8 = ("--precision", "int8")
+VARIANTS: dict[str, tuple[str, ...]] = {
+    "ONNX Runtime FP32": (),
+    "ONNX Runtime FP32, uint8 input": ("--network-input", "uint8"),
+    "ONNX Runtime INT8": INT8,
+    "OpenVINO FP32": ("--network", "openvino"),
+    "OpenVINO INT8": ("--network", "openvino", *INT8),
+}
+ANY_LOSS = ("--max-map-loss", "1")
+"""Whatever comes out is measured here."""
+EVALUATION = {"conf": 0.001, "iou": 0.6, "max_det": 300}
+IN_FLIGHT = 4
+IMAGES_A_ROUND = 24
+CALLS_ALONE = 8
+
+
+def main() -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("weights", type=Path)
+    parser.add_argument("--calibrate", type=int, default=24, help="images to calibrate with")
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    coco = Path(os.environ["YOLOV8_COCO_DIR"])
+    images = sorted((coco / "images").glob("*.jpg"))
+    with tempfile.TemporaryDirectory(prefix="engines-") as folder:
+        work = Path(folder)
+        for name, paths in {"seen": images[: options.calibrate], "unseen": images[options.calibrate :]}.items():
+            (work / name).mkdir()
+            for path in paths:
+                shutil.copy(path, work / name)
+        names = export(options.weights, work, coco / "instances.json")
+        measure(names, work, sorted((work / "unseen").iterdir()), options.rounds)
+
+
+def export(weights: Path, work: Path, truth: Path) -> dict[str, str]:
+    """Export each variant; return model names by title."""
+    names = {}
+    for index, (title, options) in enumerate(VARIANTS.items()):
+        names[title] = f"v{index}"
+        source = work / "repository" / "v0_network" / "1" / "model.onnx" if index else weights
+        command = [sys.executable, "-m", "yolov8_export", "export", str(source), "--name", f"v{index}", *options]
+        command += ["--repository", str(work / "repository"), "--json"]
+        if "int8" in options:
+            command += ["--calibration", str(work / "seen"), "--evaluation", str(work / "unseen")]
+            command += ["--truth", str(truth), *ANY_LOSS]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            sys.exit(f"{title}: {done.stdout}{done.stderr}")
+        report = json.loads(done.stdout)
+        print(f"{title}: {report['accuracy'] or 'as exported'}")
+    return names
+
+
+def measure(names: dict[str, str], work: Path, images: Sequence[Path], rounds: int) -> None:
+    """Serve all variants, measure them in turn, print the table."""
+    rate: dict[str, list[float]] = {title: [] for title in names}
+    alone: dict[str, list[float]] = {title: [] for title in names}
+    contents = [path.read_bytes() for path in images]
+    with TritonServer(work / "repository", ready_timeout_s=300) as server:
+        for title, name in names.items():  # the first runs set things up
+            timed(server.grpc_url, name, contents[:4], 1)
+            del title
+        for _ in range(rounds):
+            for title, name in names.items():
+                begin = time.perf_counter()
+                timed(server.grpc_url, name, contents[:IMAGES_A_ROUND], IN_FLIGHT)
+                rate[title].append(min(IMAGES_A_ROUND, len(contents)) / (time.perf_counter() - begin))
+                alone[title] += timed(server.grpc_url, name, contents[:CALLS_ALONE], 1)
+        accuracy = {title: average_precision(server.grpc_url, name, images) for title, name in names.items()}
+    table = Table("", f"images/s, {IN_FLIGHT} in flight", "ratio", "p50 ms, 1 in flight", "ratio", "mAP50-95", "loss")
+    first = next(iter(names))
+    for title in names:
+        mine, base = statistics.median(rate[title]), statistics.median(rate[first])
+        slow, slow_base = statistics.median(alone[title]), statistics.median(alone[first])
+        loss = accuracy[first] - accuracy[title]
+        row = (f"{mine:.1f}", f"{mine / base:.2f}", f"{slow * 1e3:.0f}", f"{slow / slow_base:.2f}")
+        table.add_row(title, *row, f"{accuracy[title]:.4f}", f"{loss:+.4f}")
+    Console(width=140).print(table)
+
+
+def timed(url: str, name: str, contents: Sequence[bytes], in_flight: int) -> list[float]:
+    """Ask for all images; return how long each took, in seconds."""
+    with Client(url, model=name, timeout_s=120) as client, ThreadPoolExecutor(in_flight) as pool:
+
+        def one(content: bytes) -> float:
+            begin = time.perf_counter()
+            client.detect(content)
+            return time.perf_counter() - begin
+
+        return list(pool.map(one, contents))
+
+
+def average_precision(url: str, name: str, images: Sequence[Path]) -> float:
+    """Return mAP50-95 of a served variant on these images alone."""
+    subject = Subject("detect", images[0], name)
+    found = served(url, subject, images, EVALUATION)
+    return restricted(Evaluator(), {path.name for path in images})(
+        "bbox", {path.name: arrays for path, arrays in zip(images, found, strict=True)}
+    )
+
+
+def restricted(evaluator: Evaluator, names: set[str]) -> Callable[..., float]:
+    """Let an evaluator know nothing of other images, which would count as missed."""
+    truth = evaluator._truth
+    ids = {image["id"] for image in truth["images"] if image["file_name"] in names}
+    evaluator._truth = {
+        **truth,
+        "images": [image for image in truth["images"] if image["id"] in ids],
+        "annotations": [note for note in truth["annotations"] if note["image_id"] in ids],
+    }
+    return evaluator.average_precision
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""INT8 by the real quantiser, exported as a user would; NNCF and OpenVINO take 0.5 GB, so this has its own verb."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import cv2
+import onnx
+import pytest
+
+from tests.data import shapes
+from yolov8_export.check import check_repository
+from yolov8_server import TritonServer
+from yolov8_triton import Client
+
+WEIGHTS = Path(__file__).parents[1] / "data" / "shapes-detect.pt"
+
+
+def scenes(folder: Path, first: int, count: int) -> Path:
+    folder.mkdir()
+    for seed in range(first, first + count):
+        cv2.imwrite(str(folder / f"{seed}.png"), shapes.scene(seed, "detect").image)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Scenes to calibrate with, and others to judge by."""
+    base = tmp_path_factory.mktemp("scenes")
+    return scenes(base / "seen", 60_000, 24), scenes(base / "unseen", 70_000, 40)
+
+
+def export(repository: Path, name: str, folders: tuple[Path, Path], *options: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "yolov8_export", "export", str(WEIGHTS), "--name", name, "--json"]
+    command += ["--repository", str(repository), "--calibration", str(folders[0]), "--evaluation", str(folders[1])]
+    return subprocess.run([*command, *options], capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("int8") / "repository"
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino", "tensorrt"])
+def test_a_network_of_shapes_keeps_finding_them_in_int8(
+    repository: Path, folders: tuple[Path, Path], engine: str
+) -> None:
+    options = ["--profile", "gpu"] if engine == "tensorrt" else ["--network", engine]
+
+    done = export(repository, engine, folders, "--precision", "int8", *options)
+
+    assert done.returncode == 0, done.stderr
+    accuracy: dict[str, Any] = json.loads(done.stdout)["accuracy"]
+    print(engine, accuracy)
+    assert accuracy["matched"] >= 0.9
+    assert accuracy["engine"] == ("openvino" if engine == "openvino" else "onnxruntime")
+    assert check_repository(repository).findings == ()
+    manifest = json.loads((repository / f"{engine}_network" / "1" / "manifest.json").read_text())
+    assert manifest["network"]["precision"] == "int8"
+    assert manifest["accuracy"] == accuracy
+
+
+def test_tensorrts_network_has_no_zero_points(repository: Path) -> None:
+    file = onnx.load(repository / "tensorrt_network" / "1" / "model.onnx")
+    points = {node.input[2] for node in file.graph.node if node.op_type == "QuantizeLinear"}
+    values = [onnx.numpy_helper.to_array(w) for w in file.graph.initializer if w.name in points]
+
+    assert values
+    assert all(value.dtype == "int8" and not value.any() for value in values)
+
+
+def test_what_is_exported_is_served_and_finds_shapes(repository: Path) -> None:
+    image = cv2.imencode(".png", shapes.scene(80_000, "detect").image)[1].tobytes()
+    served = repository.parent / "served"
+    for name in ("onnxruntime", "openvino"):
+        for folder in repository.glob(f"{name}*"):
+            (served / folder.name).parent.mkdir(exist_ok=True)
+            folder.rename(served / folder.name)
+
+    with TritonServer(served) as server:
+        for name in ("onnxruntime", "openvino"):
+            with Client(server.grpc_url, model=name, timeout_s=60) as client:
+                assert len(client.detect(image)) > 0, name
+
+
+def test_one_that_loses_too_much_is_not_placed(tmp_path: Path, folders: tuple[Path, Path]) -> None:
+    done = export(tmp_path / "repository", "bad", folders, "--precision", "int8", "--min-matched", "1.01")
+
+    assert done.returncode == 1
+    assert "loses too much" in done.stderr
+    assert not list((tmp_path / "repository").iterdir())
+
+
+def test_images_in_both_folders_are_refused(tmp_path: Path, folders: tuple[Path, Path]) -> None:
+    done = export(tmp_path / "repository", "same", (folders[0], folders[0]), "--precision", "int8")
+
+    assert done.returncode == 2
+    assert "are in --calibration" in done.stderr

@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What an engine, a device and a preprocess member make of the configurations."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tritonclient.grpc import model_config_pb2 as pb
+
+from tests.unit.export.conftest import Export
+from tests.unit.export.tiny_networks import IMGSZ
+from yolov8_contract.task import Task
+from yolov8_export.check import check_repository
+from yolov8_export.deployment import Deployment, deployment_from, parse_gpus
+from yolov8_export.errors import OptionError
+from yolov8_export.pipeline import default_name
+
+GPU = pb.ModelInstanceGroup.KIND_GPU
+
+
+def network(export_tiny: Export, **choices: Any) -> pb.ModelConfig:
+    profile = choices.pop("profile", "cpu")
+    return export_tiny(deployment=deployment_from(profile, **choices)).configs["tiny_network"]
+
+
+@pytest.mark.parametrize("task", list(Task), ids=lambda task: task.value)
+def test_the_gpu_profile_serves_every_task(export_tiny: Export, repository: Path, task: Task) -> None:
+    report = export_tiny(task, deployment=deployment_from("gpu"))
+
+    roles = ["check", "preprocess", "network"] + ["postprocess"] * (task is not Task.CLASSIFY)
+    assert list(report.configs) == [*(f"tiny_{role}" for role in roles), "tiny"]
+    assert check_repository(repository).findings == ()
+
+
+def test_several_gpus_are_named_on_every_member_that_runs_there(export_tiny: Export) -> None:
+    configs = export_tiny(deployment=deployment_from("gpu", gpus=(0, 2), instances=2)).configs
+
+    for role, count in {"preprocess": 1, "network": 2}.items():
+        (group,) = configs[f"tiny_{role}"].instance_group
+        assert (group.kind, list(group.gpus), group.count) == (GPU, [0, 2], count)
+
+
+def test_cuda_graphs_are_recorded_for_each_batch_size(export_tiny: Export) -> None:
+    cuda = network(export_tiny, profile="gpu", cuda_graphs=True, max_batch_size=6).optimization.cuda
+
+    assert cuda.graphs
+    assert [spec.batch_size for spec in cuda.graph_spec] == [1, 2, 4, 6]
+    assert list(cuda.graph_spec[0].input["images"].dim) == [3, *IMGSZ]
+
+
+def test_onnx_runtime_on_a_gpu_is_told_how_to_choose_its_kernels(export_tiny: Export) -> None:
+    config = network(export_tiny, profile="gpu", engine="onnxruntime")
+
+    (accelerator,) = config.optimization.execution_accelerators.gpu_execution_accelerator
+    assert (accelerator.name, dict(accelerator.parameters)) == ("cuda", {"cudnn_conv_algo_search": "HEURISTIC"})
+    assert config.default_model_filename == "model.onnx"
+
+
+def test_tensorrt_inside_onnx_runtime_builds_one_engine_for_all_batch_sizes(export_tiny: Export) -> None:
+    config = network(export_tiny, profile="gpu", engine="onnxruntime", accelerator="tensorrt")
+
+    (accelerator,) = config.optimization.execution_accelerators.gpu_execution_accelerator
+    shape = f"3x{IMGSZ[0]}x{IMGSZ[1]}"
+    assert accelerator.name == "tensorrt"
+    assert accelerator.parameters["trt_profile_min_shapes"] == f"images:1x{shape}"
+    assert accelerator.parameters["trt_profile_max_shapes"] == f"images:8x{shape}"
+    assert accelerator.parameters["trt_engine_cache_enable"] == "true"
+
+
+def test_openvino_gets_batches_of_one_and_a_stream_for_each_instance(export_tiny: Export) -> None:
+    """The backend refuses any batch but that of max_batch_size."""
+    config = network(export_tiny, engine="openvino", instances=3, threads=2)
+
+    assert config.max_batch_size == 1
+    assert config.parameters["NUM_STREAMS"].string_value == "3"
+    assert config.parameters["INFERENCE_NUM_THREADS"].string_value == "6"
+    assert config.default_model_filename == "model.onnx"
+
+
+@pytest.mark.parametrize(
+    ("choices", "reason"),
+    [
+        pytest.param({"engine": "tensorrt"}, "runs on a GPU alone", id="tensorrt-on-cpu"),
+        pytest.param({"engine": "openvino", "device": "gpu"}, "runs on a CPU alone", id="openvino-on-gpu"),
+        pytest.param({"preprocess": "dali"}, "decodes on a GPU", id="dali-on-cpu"),
+        pytest.param({"gpus": (0,)}, "the network is on the CPU", id="gpus-on-cpu"),
+        pytest.param({"cuda_graphs": True}, "for --network tensorrt alone", id="graphs-elsewhere"),
+    ],
+)
+def test_choices_that_exclude_each_other_are_refused(choices: dict[str, Any], reason: str) -> None:
+    with pytest.raises(OptionError, match=reason):
+        Deployment(**choices)
+
+
+def test_a_name_that_dali_cannot_load_is_refused_with_one_that_it_can(export_tiny: Export, repository: Path) -> None:
+    with pytest.raises(OptionError, match="say --name yolov8n_seg"):
+        export_tiny(name="yolov8n-seg", deployment=deployment_from("gpu"))
+
+    assert not repository.exists()
+
+
+def test_the_default_name_is_one_that_can_be_loaded() -> None:
+    assert default_name(Path("yolov8n-seg.pt"), deployment_from("gpu")) == "yolov8n_seg"
+    assert default_name(Path("yolov8n-seg.pt"), deployment_from("cpu")) == "yolov8n-seg"
+
+
+@pytest.mark.parametrize("text", ["", "a", "-1", "0,,1"])
+def test_numbers_of_gpus_are_read_or_refused(text: str) -> None:
+    with pytest.raises(OptionError, match="--gpus: expected numbers such as 0,1"):
+        parse_gpus(text)
+    assert parse_gpus("0, 2,0") == (0, 2)
+
+
+def test_the_commands_say_how_plans_are_built_and_what_is_served(export_tiny: Export) -> None:
+    commands = export_tiny(deployment=deployment_from("gpu", gpus=(1,))).commands
+
+    assert "embedded" not in commands
+    assert "build_plans.py /models" in commands["plans"]
+    assert "--gpus all" in commands["container"]  # those that it is given count from 0 in a container
+    assert "--shm-size=" in commands["container"]
+
+
+def test_pools_grow_with_the_batches_that_are_handed_on(export_tiny: Export) -> None:
+    """Triton's defaults are 64 MB on each GPU and 256 MB of pinned memory."""
+    deployments = [deployment_from("gpu", max_batch_size=size, gpus=(0, 1)) for size in (1, 64)]
+
+    small, large = (export_tiny(deployment=deployment).commands["container"] for deployment in deployments)
+
+    assert "pool-byte-size" not in small
+    for option in ("--cuda-memory-pool-byte-size=0:", "--cuda-memory-pool-byte-size=1:", "--pinned-memory-pool-"):
+        assert option in large
