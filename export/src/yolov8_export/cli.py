@@ -44,6 +44,23 @@ def _check(repository: options.CheckedRepository, as_json: options.AsJson = Fals
     raise typer.Exit(1 if checked.findings else 0)
 
 
+@app.command("plan")
+def _plan(
+    name: options.PlannedName,
+    repository: options.PlannedRepository = Path("repository"),
+    as_json: options.AsJson = False,
+) -> None:
+    """Show where an exported model's members run, what they hold, and what a GPU might do."""
+    from yolov8_export.plan import make_plan
+    from yolov8_export.plan_summary import print_plan
+
+    plan = make_plan(repository, name)
+    if as_json:
+        typer.echo(json.dumps(plan.to_json(), indent=2))
+    else:
+        print_plan(plan, Console())
+
+
 @app.command("reference")
 def _reference(
     repository: Path = Path("model_repository"), gpu_repository: Path = Path("model_repository_gpu")

@@ -22,20 +22,20 @@ _RESERVE = 1.25
 """Room between tensors of different sizes."""
 
 
-def cuda_pool_mib(members: Iterable[pb.ModelConfig], deployment: Deployment) -> int:
+def cuda_pool_mib(members: Iterable[pb.ModelConfig], max_bytes: int) -> int:
     """Return MiB on each GPU for what its members hand on: the tensors of all batches that can be under way.
 
     A batch is filled while each instance works on one, and the results of one are read: twice the instances, and one
     batch more.
     """
-    on_gpu = [config for config in members if _is_on_gpu(config)]
-    return _rounded(sum(_batches(config) * _largest_bytes(config, deployment) for config in on_gpu))
+    on_gpu = [config for config in members if is_on_gpu(config)]
+    return _rounded(sum(_batches(config) * _largest_bytes(config, max_bytes) for config in on_gpu))
 
 
-def pinned_pool_mib(members: Iterable[pb.ModelConfig], deployment: Deployment) -> int:
+def pinned_pool_mib(members: Iterable[pb.ModelConfig], max_bytes: int) -> int:
     """Return MiB of pinned host memory: what enters and leaves the GPU, batch by batch."""
-    edges = [config for config in members if config.backend == "python" or _is_on_gpu(config)]
-    return _rounded(sum(_batches(config) * _largest_bytes(config, deployment) for config in edges))
+    edges = [config for config in members if config.backend == "python" or is_on_gpu(config)]
+    return _rounded(sum(_batches(config) * _largest_bytes(config, max_bytes) for config in edges))
 
 
 def pool_options(members: Iterable[pb.ModelConfig], deployment: Deployment) -> list[str]:
@@ -43,7 +43,8 @@ def pool_options(members: Iterable[pb.ModelConfig], deployment: Deployment) -> l
     if deployment.device == "cpu":
         return []
     members = list(members)
-    cuda, pinned = cuda_pool_mib(members, deployment), pinned_pool_mib(members, deployment)
+    max_bytes = deployment.limits.max_bytes
+    cuda, pinned = cuda_pool_mib(members, max_bytes), pinned_pool_mib(members, max_bytes)
     options = []
     if cuda > _DEFAULT_CUDA_MIB:
         options = [f"--cuda-memory-pool-byte-size={gpu}:{cuda * _MIB}" for gpu in deployment.gpus or (0,)]
@@ -52,7 +53,8 @@ def pool_options(members: Iterable[pb.ModelConfig], deployment: Deployment) -> l
     return options
 
 
-def _is_on_gpu(config: pb.ModelConfig) -> bool:
+def is_on_gpu(config: pb.ModelConfig) -> bool:
+    """Tell whether a member runs on a GPU."""
     return any(group.kind == pb.ModelInstanceGroup.KIND_GPU for group in config.instance_group)
 
 
@@ -60,9 +62,9 @@ def _batches(config: pb.ModelConfig) -> int:
     return 2 * int(config.instance_group[0].count) + 1
 
 
-def _largest_bytes(config: pb.ModelConfig, deployment: Deployment) -> int:
+def _largest_bytes(config: pb.ModelConfig, max_bytes: int) -> int:
     """Return the bytes of a full batch's tensors; encoded images are counted at a tenth of the largest allowed."""
-    image = tensor_bytes(config, varying=deployment.limits.max_bytes // 10)
+    image = tensor_bytes(config, varying=max_bytes // 10)
     return int(config.max_batch_size) * image
 
 

@@ -35,6 +35,8 @@ Weights = Annotated[str, typer.Argument(help="A .pt or .onnx file, or a name suc
 Name = Annotated[str | None, typer.Option(help="Name to serve it under.", show_default="the file's")]
 Repository = Annotated[Path, typer.Option(help="Folder that Triton serves; made if missing.")]
 CheckedRepository = Annotated[Path, typer.Argument(help="Folder that Triton serves.")]
+PlannedName = Annotated[str, typer.Argument(help="The served model's name.")]
+PlannedRepository = Annotated[Path, typer.Option("--repository", help="Folder that Triton serves.")]
 Version = Annotated[
     int | None,
     typer.Option(help="Add this version to the model that is there.", show_default="replace it by version 1"),

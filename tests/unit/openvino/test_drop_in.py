@@ -136,7 +136,13 @@ def parameters(**values: str) -> dict[str, Any]:
 def test_threads_are_shared_by_the_processes_of_a_model(options: ModuleType) -> None:
     read = options.compile_options(parameters(INFERENCE_NUM_THREADS="8", NUM_STREAMS="2"))
 
-    assert read == {"INFERENCE_NUM_THREADS": "4", "NUM_STREAMS": "1", "INFERENCE_PRECISION_HINT": "f32"}
+    assert (read["INFERENCE_NUM_THREADS"], read["NUM_STREAMS"]) == ("4", "1")
+
+
+def test_processes_are_not_pinned_to_the_same_cores_and_compute_in_f32(options: ModuleType) -> None:
+    read = options.compile_options(parameters())
+
+    assert (read["ENABLE_CPU_PINNING"], read["INFERENCE_PRECISION_HINT"]) == ("NO", "f32")
 
 
 def test_without_a_number_all_cores_are_shared(options: ModuleType) -> None:

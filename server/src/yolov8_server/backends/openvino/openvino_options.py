@@ -28,6 +28,8 @@ def compile_options(config: Mapping[str, Any]) -> dict[str, str]:
     options = {
         "INFERENCE_NUM_THREADS": str(max(1, threads // _instances(config))),
         "NUM_STREAMS": "1",
+        # Each process would pin its threads to the same first cores as the others.
+        "ENABLE_CPU_PINNING": "NO",
         # The automatic choice may be bf16, and where a CPU has no unit for that it is slower by half.
         "INFERENCE_PRECISION_HINT": _precision(values),
     }
