@@ -71,7 +71,8 @@ reference: setup ## Write the reference deployment's configurations anew
 
 .PHONY: lock
 lock: setup ## Resolve requirements.lock anew
-	$(BIN)/uv pip compile client/pyproject.toml export/pyproject.toml server/pyproject.toml --all-extras --group dev \
+	$(BIN)/uv pip compile client/pyproject.toml export/pyproject.toml server/pyproject.toml --extra all --extra ultralytics \
+	    --extra embedded --group dev \
 	    --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url \
 	    --no-emit-package yolov8-triton-client --quiet $(ARGS) -o requirements.lock
 

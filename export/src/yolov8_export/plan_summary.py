@@ -36,7 +36,7 @@ def print_plan(plan: Plan, console: Console) -> None:
     console.print(_estimates(plan, total))
     console.print(
         "Estimates from data sheets and published figures (8 to 25 % of the peak), for the network alone, on one GPU; "
-        "measure on yours: make benchmark",
+        "measure on yours, with perf_analyzer",
         style="dim",
         highlight=False,
     )
