@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -78,7 +79,7 @@ def launch(repository: Path) -> Iterator[Callable[..., Launcher]]:
     for launcher in started:
         launcher.process.kill()
         launcher.process.communicate()
-        wait_until_gone(launcher.pid)
+        wait_until_gone(partial(traces, launcher.pid))
 
 
 def test_it_prints_where_it_listens(launch: Callable[..., Launcher]) -> None:
@@ -120,7 +121,7 @@ def test_a_killed_launcher_takes_its_server_along(launch: Callable[..., Launcher
 
     launcher.send(signal.SIGKILL)
 
-    wait_until_gone(launcher.pid)
+    wait_until_gone(partial(traces, launcher.pid))
 
 
 def test_the_end_of_the_server_is_the_end_of_the_command(launch: Callable[..., Launcher]) -> None:
@@ -151,7 +152,7 @@ def test_what_nobody_could_remove_is_swept_by_the_next_start(
     wait_until(lambda: not any(trace.startswith("process") for trace in traces(launcher.pid)), "the server lives on")
 
     with TritonServer(repository, stop_timeout_s=0):
-        wait_until_gone(launcher.pid)
+        wait_until_gone(partial(traces, launcher.pid))
 
 
 def test_options_after_two_dashes_go_to_the_server(launch: Callable[..., Launcher], tmp_path: Path) -> None:

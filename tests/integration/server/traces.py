@@ -3,16 +3,31 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import gettempdir
 
 DEADLINE_S = 60.0
+_MARK = re.compile(r"yolov8-server-\d+-\d+-\d+-[0-9a-f]{8}")
 
 
-def traces(launcher: int) -> list[str]:
-    """Name shared memory, folders and processes of the servers that the process ``launcher`` has started."""
+def marks(launcher: int) -> frozenset[str]:
+    """Return the marks of the servers that the process ``launcher`` has started and that are there now."""
+    return frozenset(mark for trace in traces(launcher) for mark in _MARK.findall(trace))
+
+
+def traces(launcher: int, *, besides: frozenset[str] = frozenset()) -> list[str]:
+    """Name shared memory, folders and processes of the servers that the process ``launcher`` has started.
+
+    Servers with one of the marks ``besides`` are left out: other tests of this process may have theirs running.
+    """
+    found = _all_traces(launcher)
+    return [trace for trace in found if not besides.intersection(_MARK.findall(trace))]
+
+
+def _all_traces(launcher: int) -> list[str]:
     mark = f"-{launcher}-"
     files = [
         str(path)
@@ -23,9 +38,9 @@ def traces(launcher: int) -> list[str]:
     return files + [f"process {pid}: {text}" for pid, text in _processes() if "yolov8-server-" in text and mark in text]
 
 
-def wait_until_gone(launcher: int) -> None:
+def wait_until_gone(left: Callable[[], list[str]]) -> None:
     """Wait until nothing is left; fail with what is."""
-    wait_until(lambda: not traces(launcher), "something is left", then=lambda: traces(launcher))
+    wait_until(lambda: not left(), "something is left", then=left)
 
 
 def wait_until(true: Callable[[], bool], message: str, *, then: Callable[[], object] = lambda: "") -> None:
