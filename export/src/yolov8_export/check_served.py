@@ -23,6 +23,7 @@ from yolov8_export.config import ensemble_steps
 from yolov8_export.findings import EXPORT_AGAIN, Finding
 from yolov8_export.metadata import read_literal, stable_metadata
 from yolov8_export.pbtxt import CONFIG, as_json
+from yolov8_export.queues import MIN_BOUNDED_INSTANCES, is_bounded
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,4 +173,10 @@ def _queue_findings(served: _Served) -> Iterator[Finding]:
         if 0 < config.dynamic_batching.default_queue_policy.max_queue_size < bound:
             yield served.finding(
                 config, f"its queue is shorter than the first member's {bound}", "leave its max_queue_size out"
+            )
+        if is_bounded(config) and config.instance_group[0].count < MIN_BOUNDED_INSTANCES:
+            yield served.finding(
+                config,
+                "one instance and a limit on its queue: Triton lets requests wait half a second for nothing",
+                f"give it {MIN_BOUNDED_INSTANCES} instances, or leave default_queue_policy out",
             )

@@ -20,6 +20,7 @@ from yolov8_export.config_network import network_config
 from yolov8_export.config_parts import CONTRACT_VERSION as CONTRACT_VERSION
 from yolov8_export.config_parts import inputs, member, newest, outputs, put_on_gpus, set_parameters
 from yolov8_export.deployment import Deployment
+from yolov8_export.queues import bound_first
 
 LATEST = -1
 """The version that an ensemble asks its members for."""
@@ -51,7 +52,7 @@ def _first_members(
         first = member(f"{name}_check", "python", signature.check(model), deployment)
     else:
         first = member(f"{name}_preprocess", "python", signature.preprocess(model), deployment)
-    first.dynamic_batching.default_queue_policy.max_queue_size = deployment.queue_size
+    bound_first(first, deployment)
     set_parameters(first, model.to_parameters() | policy.to_parameters() | deployment.limits.to_parameters())
     return [first, _dali(name, model, deployment)] if deployment.preprocess == "dali" else [first]
 

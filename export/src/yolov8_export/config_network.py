@@ -12,6 +12,7 @@ from yolov8_contract.tensors import Signature
 from yolov8_export.config_parts import CONTRACT_VERSION, member, put_on_gpus, set_parameters
 from yolov8_export.deployment import Deployment
 from yolov8_export.metadata import ultralytics_metadata
+from yolov8_export.queues import bound_network
 
 ONNX_FILE = "model.onnx"
 PLAN_FILE = "model.plan"
@@ -35,7 +36,8 @@ def network_config(name: str, model: ServedModel, head: Head, *, stride: int, de
     config = member(f"{name}_network", deployment.engine, tensors, deployment)
     config.default_model_filename = loaded_file(deployment)
     config.instance_group[0].count = deployment.instances
-    config.dynamic_batching.max_queue_delay_microseconds = deployment.queue_delay_us
+    _set_batching(config, deployment)
+    bound_network(config, deployment)
     set_parameters(config, {CONTRACT_VERSION: model.to_parameters()[CONTRACT_VERSION]})
     set_parameters(config, {"metadata": ultralytics_metadata(model, stride)})
     if deployment.device == "gpu":
@@ -48,6 +50,16 @@ def network_config(name: str, model: ServedModel, head: Head, *, stride: int, de
     elif deployment.cuda_graphs:
         _set_cuda_graphs(config, deployment)
     return config
+
+
+def _set_batching(config: pb.ModelConfig, deployment: Deployment) -> None:
+    """On a CPU a batch takes as long as its images one by one, while another instance may have nothing to do.
+
+    Measured with 8 in flight and two instances, singly against batched: the same throughput, p99 at half.
+    """
+    config.dynamic_batching.max_queue_delay_microseconds = deployment.queue_delay_us
+    if deployment.device == "cpu" and deployment.queue_delay_us == 0:
+        config.dynamic_batching.preferred_batch_size.append(1)
 
 
 def loaded_file(deployment: Deployment) -> str:

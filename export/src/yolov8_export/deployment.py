@@ -62,8 +62,10 @@ class Deployment:
         instances: Copies of the network that run side by side, on each GPU where there are several.
         threads: Threads of each copy; on a GPU, of the JPEG decoder.
         queue_size: Requests that may wait in front of the first member before further ones are refused.
-        queue_delay_us: How long the network waits for a batch to fill. 0 batches what is waiting anyway: on CPU
-            a batch takes as long as its images one by one, and waiting would leave the other instances idle.
+        queue_timeout_s: How long a request may wait in front of a member before it is refused; 0 for as long as it
+            takes. A request may ask for less.
+        queue_delay_us: How long the network waits for a batch to fill. 0 batches what is waiting anyway on a GPU,
+            and on a CPU nothing.
         limits: The largest image that is decoded.
         defaults: Request parameters where a request says nothing.
         max_det_limit: Requests may not ask for more objects.
@@ -81,6 +83,7 @@ class Deployment:
     instances: int = 2
     threads: int = 1
     queue_size: int = 64
+    queue_timeout_s: float = 10.0
     queue_delay_us: int = 0
     limits: ImageLimits = field(default_factory=ImageLimits)
     defaults: RequestParameters = field(default_factory=RequestParameters)
@@ -97,7 +100,8 @@ class Deployment:
     def __post_init__(self) -> None:
         for name in ("max_batch_size", "instances", "threads", "queue_size"):
             _check_at_least(1, name, getattr(self, name))
-        _check_at_least(0, "queue_delay_us", self.queue_delay_us)
+        for name in ("queue_timeout_s", "queue_delay_us"):
+            _check_at_least(0, name, getattr(self, name))
         for impossible, problem in self._conflicts():
             if impossible:
                 raise OptionError(problem)
@@ -146,6 +150,6 @@ def as_served(model: ServedModel, deployment: Deployment) -> ServedModel:
     return replace(model, image_formats=formats, network_input=deployment.network_input)
 
 
-def _check_at_least(least: int, name: str, value: int) -> None:
-    if value < least:
+def _check_at_least(least: int, name: str, value: float) -> None:
+    if not least <= value < float("inf"):
         raise OptionError(f"--{name.replace('_', '-')}: expected at least {least}, got {value}")

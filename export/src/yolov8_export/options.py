@@ -110,6 +110,9 @@ Instances = Annotated[
 ]
 Threads = Annotated[int, _option(help="Threads of each copy.", panel=_RUN)]
 QueueSize = Annotated[int, _option(help="Requests that may wait; more are refused.", panel=_RUN)]
+QueueTimeoutS = Annotated[
+    float, _option(help="Seconds that one may wait before it is refused, too; 0: no limit.", panel=_RUN)
+]
 QueueDelayUs = Annotated[
     int | None,
     _option(help="Microseconds that the network waits for a batch to fill.", panel=_RUN, show_default=_BY_PROFILE),

@@ -31,6 +31,7 @@ BUSY = Deployment(
     instances=3,
     threads=5,
     queue_size=7,
+    queue_timeout_s=1.5,
     queue_delay_us=900,
     limits=ImageLimits(max_pixels=1000, max_bytes=2000),
     defaults=RequestParameters(conf=0.4, iou=0.5, max_det=20, classes=(1, 2), agnostic=True),
@@ -118,15 +119,41 @@ def test_a_classifier_has_no_postprocess_and_its_networks_output_is_the_answer()
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_the_first_member_alone_bounds_its_queue(task: Task) -> None:
-    bounds = {
-        name: config.dynamic_batching.default_queue_policy.max_queue_size
-        for name, config in configs_of(task).items()
-        if name != "m"
+def test_queues_are_bounded_in_length_and_time_where_overload_shows(task: Task) -> None:
+    queues = {
+        name: config.dynamic_batching.default_queue_policy for name, config in configs_of(task).items() if name != "m"
     }
 
-    assert bounds.pop("m_preprocess") == BUSY.queue_size
-    assert set(bounds.values()) == {0}
+    assert queues["m_preprocess"].max_queue_size == BUSY.queue_size
+    assert queues["m_network"].max_queue_size == 2 * BUSY.queue_size
+    for queue in (queues.pop("m_preprocess"), queues.pop("m_network")):
+        assert queue.timeout_action == pb.ModelQueuePolicy.REJECT
+        assert queue.default_timeout_microseconds == 1_500_000
+        assert queue.allow_timeout_override
+    assert all(queue == pb.ModelQueuePolicy() for queue in queues.values())
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_member_of_one_instance_has_no_limit_that_would_stall_it(task: Task) -> None:
+    configs = configs_of(task, replace(busy(task), instances=1))
+
+    assert configs["m_network"].dynamic_batching.default_queue_policy == pb.ModelQueuePolicy()
+    assert configs["m_preprocess"].instance_group[0].count == 2
+
+
+@pytest.mark.parametrize(
+    ("choices", "expected"),
+    [
+        pytest.param({"queue_delay_us": 0}, [1], id="cpu"),
+        pytest.param({"queue_delay_us": 100}, [], id="cpu-that-waits-for-batches"),
+        pytest.param({"queue_delay_us": 0, "device": "gpu"}, [], id="gpu"),
+    ],
+)
+def test_a_network_on_a_cpu_takes_requests_singly(choices: dict[str, Any], expected: list[int]) -> None:
+    network = configs_of(Task.DETECT, Deployment(**choices))["m_network"]
+
+    assert list(network.dynamic_batching.preferred_batch_size) == expected
+    assert network.max_batch_size == Deployment().max_batch_size
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -184,6 +211,8 @@ def test_the_same_model_gives_the_same_text(task: Task) -> None:
         pytest.param({"threads": -1}, "--threads", id="threads"),
         pytest.param({"queue_size": 0}, "--queue-size", id="queue"),
         pytest.param({"queue_delay_us": -1}, "--queue-delay-us", id="delay"),
+        pytest.param({"queue_timeout_s": -0.5}, "--queue-timeout-s", id="timeout"),
+        pytest.param({"queue_timeout_s": float("nan")}, "--queue-timeout-s", id="timeout-that-is-no-number"),
     ],
 )
 def test_an_impossible_deployment_names_its_option(options: dict[str, int], option: str) -> None:
