@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import pytest
 import tritonclient.grpc as triton
+from tritonclient.utils import InferenceServerException
 
 from tests import corpus
 from tests.data import shapes
@@ -65,18 +66,53 @@ def same(a: Any, b: Any) -> bool:
     return json.dumps(a.to_dict()) == json.dumps(b.to_dict())
 
 
-def test_sixteen_images_at_once_give_what_they_give_alone_in_fewer_runs(client: Client, raw: Any) -> None:
+@pytest.mark.parametrize(
+    ("model", "batching"),
+    [
+        pytest.param("shapes-batched", "shapes-batched_network", id="network"),
+        pytest.param(MODEL, f"{MODEL}_preprocess", id="preprocess"),
+    ],
+)
+def test_sixteen_images_at_once_give_what_they_give_alone_in_fewer_runs(
+    client: Client, server: TritonServer, raw: Any, model: str, batching: str
+) -> None:
     images = [picture(seed) for seed in range(16)]
     alone = [client.detect(image) for image in images]
-    before = executions(raw, f"{MODEL}_network")
+    before = executions(raw, batching)
 
-    together = at_once([lambda image=image: client.detect(image) for image in images])
+    with Client(server.grpc_url, model=model, timeout_s=30) as asked:
+        together = at_once([lambda image=image: asked.detect(image) for image in images])
 
-    after = executions(raw, f"{MODEL}_network")
+    after = executions(raw, batching)
     assert sum(len(found) for found in alone) >= 16
     assert all(same(a, b) for a, b in zip(alone, together, strict=True))
     assert after[0] - before[0] == 16
     assert after[1] - before[1] < 16
+
+
+def test_a_network_on_a_cpu_takes_requests_singly(client: Client, raw: Any) -> None:
+    before = executions(raw, f"{MODEL}_network")
+
+    at_once([lambda seed=seed: client.detect(picture(seed)) for seed in range(16)])
+
+    after = executions(raw, f"{MODEL}_network")
+    assert (after[0] - before[0], after[1] - before[1]) == (16, 16)
+
+
+def test_a_request_that_may_not_wait_so_long_is_refused_and_others_are_answered(client: Client, raw: Any) -> None:
+    content = np.frombuffer(picture(1), np.uint8)[np.newaxis]
+    tensor = triton.InferInput("image", content.shape, "UINT8")
+    tensor.set_data_from_numpy(content)
+
+    def impatient() -> str:
+        with pytest.raises(InferenceServerException) as refused:
+            raw.infer(MODEL, [tensor], timeout=1)  # a microsecond
+        return str(refused.value)
+
+    refusals = [impatient() for _ in range(4)]
+
+    assert all("UNAVAILABLE" in refusal and "Request timeout expired" in refusal for refusal in refusals)
+    assert len(client.detect(picture(1))) > 0
 
 
 def test_models_of_all_tasks_called_at_once_give_what_they_give_alone(server: TritonServer) -> None:
