@@ -33,7 +33,7 @@ def bound_network(config: pb.ModelConfig, deployment: Deployment) -> None:
 
 def is_bounded(config: pb.ModelConfig) -> bool:
     """Tell whether a member's queue has a limit of any kind."""
-    return config.dynamic_batching.default_queue_policy != pb.ModelQueuePolicy()
+    return bool(config.dynamic_batching.default_queue_policy != pb.ModelQueuePolicy())
 
 
 def _bound(config: pb.ModelConfig, size: int, deployment: Deployment) -> None:
