@@ -24,6 +24,7 @@ from yolov8_triton._errors import (
     ServerDrainingError,
     ServerOverloadedError,
     ServerUnavailableError,
+    TlsError,
     WrongTaskError,
     YoloTritonError,
 )
@@ -69,6 +70,7 @@ __all__ = [
     "ServerUnavailableError",
     "Task",
     "Thresholds",
+    "TlsError",
     "WrongTaskError",
     "YoloTritonError",
     "draw",

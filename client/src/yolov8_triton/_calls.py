@@ -211,5 +211,8 @@ class Calls:
         except ServerUnavailableError:
             self.endpoints.failed(number)
             raise
+        except DeadlineExceededError:
+            self.endpoints.expired(number)
+            raise
         self.endpoints.answered(number)
         return answer
