@@ -14,6 +14,7 @@
   - TlsError                   the connection can't be made secure: a certificate isn't trusted, or one side has no TLS
   - ContractMismatchError      the model, or whatever answers, is none that this release of the client can talk to
   - WrongTaskError             the model was trained for another task
+  - SharedMemoryError          the server can't open this host's shared memory, or isn't allowed to
 
 A file that can't be read raises Python's own OSError, and a missing extra ImportError.
 
@@ -85,6 +86,14 @@ class WrongTaskError(YoloTritonError):
     """The model was trained for another task."""
 
 
+class SharedMemoryError(YoloTritonError):
+    """The server can't open this host's shared memory, or isn't allowed to."""
+
+
+class SharedMemoryLostError(SharedMemoryError):
+    """The server doesn't know a region that it was told of: it was started anew. No caller sees this."""
+
+
 class _Rule(NamedTuple):
     """Status and a part of the text of one answer; the error it becomes; what the user can do."""
 
@@ -107,6 +116,10 @@ _SLOW_DOWN = "try again later, keep fewer requests in flight, or give the model 
 _LIST_MODELS = "`yolov8-triton models` lists the models that a server has"
 _SEND_HEADER = "give what it expects: Client(..., headers={NAME: VALUE}), or token= for a bearer token"
 _EXPORT_AGAIN = "export the model with the same release as this client, or use the client of the model's release"
+_NO_MEMORY = (
+    "shared_memory= needs a server on this host that sees the same /dev/shm, runs as the same user (or root) and "
+    "allows it; leave it out otherwise"
+)
 _MORE_TIME = "raise timeout_s, or see whether the server is overloaded"
 _CLOSED = "the client was closed while the request was under way"
 
@@ -135,6 +148,10 @@ _RULES = (
     _Rule("UNAVAILABLE", "handshake read failed", ServerUnavailableError, _HUNG_UP),
     _Rule("UNAVAILABLE", ": socket closed", ServerUnavailableError, _HUNG_UP),
     _Rule("UNAVAILABLE", "", ServerUnavailableError, _CHECK_ADDRESS),
+    _Rule("NOT_FOUND", "unable to find shared memory", SharedMemoryLostError, _NO_MEMORY),
+    _Rule("INTERNAL", "unable to open shared memory", SharedMemoryError, _NO_MEMORY),
+    _Rule("INTERNAL", "shared memory region", SharedMemoryError, _NO_MEMORY),
+    _Rule("UNAVAILABLE", "shared memory", SharedMemoryError, _NO_MEMORY),
     _Rule("NOT_FOUND", "has no available versions", ServerDrainingError, _ANOTHER_SERVER),
     _Rule("NOT_FOUND", "", ModelNotFoundError, _LIST_MODELS),
     _Rule("CANCELLED", "channel closed", YoloTritonError, _CLOSED),

@@ -6,7 +6,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,7 @@ from yolov8_triton._detections import Detections
 from yolov8_triton._oriented_boxes import OrientedBoxes
 from yolov8_triton._poses import Poses
 from yolov8_triton._segmentations import Segmentations
+from yolov8_triton._shared_memory import Part
 
 Result = Detections | Segmentations | Poses | OrientedBoxes | ClassProbabilities
 Array = npt.NDArray[Any]
@@ -54,15 +55,26 @@ def served_models(configs: Iterable[Mapping[str, Any]]) -> dict[str, ServedModel
     return served
 
 
-def request(image: bytes) -> list[triton.InferInput]:
+def request(image: bytes | Part) -> list[triton.InferInput]:
     """Wrap one encoded image as the model's input."""
+    if isinstance(image, Part):
+        tensor = triton.InferInput(signature.IMAGE.name, [1, image.size], signature.IMAGE.dtype.value)
+        tensor.set_shared_memory(image.region, image.size)
+        return [tensor]
     content = np.frombuffer(image, np.uint8)[np.newaxis]
     tensor = triton.InferInput(signature.IMAGE.name, content.shape, signature.IMAGE.dtype.value)
     tensor.set_data_from_numpy(content)
     return [tensor]
 
 
-def response(answer: triton.InferResult, model: ServedModel) -> Result:
+class Answer(Protocol):
+    """The tensors of a response: tritonclient's over gRPC, our own over HTTP."""
+
+    def as_numpy(self, name: str) -> Array | None:
+        """Return one tensor, None if it isn't there."""
+
+
+def response(answer: Answer, model: ServedModel) -> Result:
     """Unwrap the model's outputs.
 
     Raises:
@@ -90,7 +102,7 @@ def response(answer: triton.InferResult, model: ServedModel) -> Result:
     return Detections(xyxy=boxes, **common)
 
 
-def _unwrapped(answer: triton.InferResult, spec: TensorSpec) -> Array:
+def _unwrapped(answer: Answer, spec: TensorSpec) -> Array:
     """Return one output without its batch axis of one."""
     try:
         array = answer.as_numpy(spec.name)

@@ -207,13 +207,10 @@ def test_a_server_that_goes_loses_no_request_and_is_used_again_when_it_is_back(
     assert seen.errors == []
 
 
-@pytest.mark.parametrize("traffic", [blocking_traffic, asyncio_traffic], ids=["blocking", "asyncio"])
-def test_a_server_that_drains_loses_no_request(
-    pair: Pair, traffic: Callable[[list[str]], AbstractContextManager[Traffic]]
-) -> None:
+def test_a_server_that_drains_loses_no_request(pair: Pair) -> None:
     pair.forget(0)
     pair.start(0, stop_timeout_s=TIMEOUT_S)
-    with traffic(pair.urls) as seen:
+    with blocking_traffic(pair.urls) as seen:
         seen.wait_for(ENOUGH_CALLS)
         shares = pair.answered()
 

@@ -167,6 +167,13 @@ CASES = [
     pytest.param(
         Status.INTERNAL, "onnx runtime error 6", yt.YoloTritonError, "INTERNAL: onnx runtime error 6", id="internal"
     ),
+    pytest.param(
+        Status.INTERNAL,
+        "Unable to open shared memory region: '/x'",
+        yt.SharedMemoryError,
+        "needs a server on this host",
+        id="other-host-s-memory",
+    ),
     pytest.param(Status.UNKNOWN, "oh", yt.YoloTritonError, "see the server's log", id="anything-else"),
 ]
 
