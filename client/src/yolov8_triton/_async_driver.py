@@ -84,7 +84,7 @@ class AsyncDriver:
     async def _take(self, step: Rpc | Pause | Credential) -> Any:
         if isinstance(step, Rpc):
             try:
-                return await self._connected().ask(step)
+                return await (self._servers or self._connected()).ask(step)
             except InferenceServerException:
                 raise
             except Exception:

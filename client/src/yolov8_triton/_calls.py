@@ -135,7 +135,9 @@ class Calls:
             content = self.encoded(image, options)
         answer = yield from self._answer(deadline, "infer", model_name=self.model, image=content, parameters=parameters)
         with translated(self.where, deadline.timeout_s):
-            result = _protocol.response(answer, model)
+            # Over HTTP they are that already.
+            tensors = answer if isinstance(answer, dict) else _protocol.tensors(answer)
+            result = _protocol.response(tensors, model)
         assert isinstance(result, kind)  # the task was held against the model's
         return result
 

@@ -82,7 +82,7 @@ class Driver:
     def _take(self, step: Rpc | Pause | Credential) -> Any:
         if isinstance(step, Rpc):
             try:
-                return self._connected().ask(step)
+                return (self._servers or self._connected()).ask(step)
             except InferenceServerException:
                 raise
             except Exception:

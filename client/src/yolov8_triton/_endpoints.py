@@ -31,6 +31,8 @@ class Endpoints:
 
     def pick(self, tried: Collection[int] = ()) -> int:
         """Return the server to ask: the next one, rather one that is not in ``tried``, rather one that is well."""
+        if len(self.urls) == 1:
+            return 0
         with self._changing:
             now, count = self._clock(), len(self.urls)
             in_turn = [(self._turn + step) % count for step in range(count)]

@@ -14,12 +14,11 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-import numpy as np
-import numpy.typing as npt
-from tritonclient.utils import InferenceServerException, deserialize_bytes_tensor, triton_to_np_dtype
+from tritonclient.utils import InferenceServerException
 
 from yolov8_contract import signature
 from yolov8_triton._connection import Compression
+from yolov8_triton._protocol import Tensors
 
 LENGTH = "inference-header-content-length"
 _RESTRICTED_GRPC = "triton-grpc-protocol-"
@@ -41,24 +40,6 @@ class Request(NamedTuple):
     path: str
     headers: dict[str, str]
     content: bytes
-
-
-class Answer:
-    """The tensors of a response, with the method that tritonclient's gRPC results have."""
-
-    def __init__(self, outputs: Mapping[str, tuple[str, list[int], bytes]]) -> None:
-        self._outputs = outputs
-
-    def as_numpy(self, name: str) -> npt.NDArray[Any] | None:
-        """Return one tensor, None if it isn't there."""
-        if name not in self._outputs:
-            return None
-        datatype, shape, content = self._outputs[name]
-        if datatype == "BYTES":
-            array = deserialize_bytes_tensor(content)
-        else:
-            array = np.frombuffer(content, triton_to_np_dtype(datatype))
-        return array.reshape(shape)  # type: ignore[no-any-return]  # tritonclient has no types
 
 
 def request(method: str, arguments: Mapping[str, Any], compression: Compression | None) -> Request:
@@ -125,17 +106,17 @@ _LEVEL = 6
 """zlib's own choice; gzip's in Python is 9, which takes several times as long for next to nothing."""
 
 
-def _tensors(headers: Mapping[str, str], content: bytes) -> Answer:
+def _tensors(headers: Mapping[str, str], content: bytes) -> Tensors:
     try:
         length = int(headers.get(LENGTH, len(content)))
         outputs, begin = {}, length
         for output in json.loads(content[:length])["outputs"]:
             end = begin + output["parameters"]["binary_data_size"]
-            outputs[output["name"]] = output["datatype"], output["shape"], content[begin:end]
+            outputs[output["name"]] = output["datatype"], tuple(output["shape"]), content[begin:end]
             begin = end
     except (KeyError, TypeError, ValueError) as exc:
         raise failure("UNIMPLEMENTED", f"no answer of Triton's: {exc!r}") from exc
-    return Answer(outputs)
+    return outputs
 
 
 def _document(method: str, content: bytes) -> dict[str, Any]:
