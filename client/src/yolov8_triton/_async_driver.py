@@ -87,6 +87,10 @@ class AsyncDriver:
                 return await (self._servers or self._connected()).ask(step)
             except InferenceServerException:
                 raise
+            except asyncio.CancelledError:  # by whoever waits for the call, or by gRPC, whose channel was closed
+                if not _is_cancelled():
+                    self.check()
+                raise
             except Exception:
                 self.check()  # what a connection says that was closed meanwhile depends on its protocol
                 raise
@@ -115,3 +119,9 @@ class AsyncDriver:
 
             return AsyncHttpServers(self._connection)
         return GrpcServers(triton, self._connection)
+
+
+def _is_cancelled() -> bool:
+    """Tell whether somebody cancelled this task; Python 3.10 doesn't know."""
+    task = asyncio.current_task()
+    return bool(task is not None and hasattr(task, "cancelling") and task.cancelling())

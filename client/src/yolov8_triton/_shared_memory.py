@@ -92,6 +92,8 @@ class SharedMemory:
             OSError: There is no room for one.
         """
         image = arguments["image"]
+        if not image:  # Triton takes no part of a region that has no bytes
+            return (yield from ask.answer("infer", arguments))
         region = yield from self._region(ask, len(image))
         if region is None:
             return (yield from ask.answer("infer", arguments))
