@@ -63,6 +63,7 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
         requests: The inference requests so far.
         headers: The metadata of each of them.
         config_calls: How often a configuration was asked.
+        memory: What it says of regions of shared memory: it can open none.
         damage: Changes every reply to an inference request before it is sent.
     """
 
@@ -74,6 +75,7 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
         self.requests: list[service_pb2.ModelInferRequest] = []
         self.headers: list[dict[str, str | bytes]] = []
         self.config_calls = 0
+        self.memory = "Unable to open shared memory region"
         self.damage: Callable[[service_pb2.ModelInferResponse], None] = lambda _: None
         self._answer = answer
 
@@ -105,6 +107,9 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
         for name in self.configs:
             reply.models.add(name=name, version="1", state="READY" if self.ready else "UNAVAILABLE")
         return reply
+
+    def SystemSharedMemoryRegister(self, request, context):  # noqa: ARG002, N802
+        context.abort(grpc.StatusCode.INTERNAL, self.memory)
 
     def _refuse(self, context: grpc.ServicerContext) -> None:
         if self.refusal is not None:

@@ -24,6 +24,8 @@ from yolov8_triton._errors import (
     ServerDrainingError,
     ServerOverloadedError,
     ServerUnavailableError,
+    SharedMemoryError,
+    TlsError,
     WrongTaskError,
     YoloTritonError,
 )
@@ -35,6 +37,7 @@ from yolov8_triton._poses import Poses
 from yolov8_triton._protocol import Result
 from yolov8_triton._retry import RetryPolicy
 from yolov8_triton._segmentations import Segmentations
+from yolov8_triton._tls import Tls
 
 __version__ = "0.1.0"
 
@@ -67,8 +70,11 @@ __all__ = [
     "ServerDrainingError",
     "ServerOverloadedError",
     "ServerUnavailableError",
+    "SharedMemoryError",
     "Task",
     "Thresholds",
+    "Tls",
+    "TlsError",
     "WrongTaskError",
     "YoloTritonError",
     "draw",

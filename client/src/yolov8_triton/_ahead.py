@@ -11,6 +11,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from typing import TypeVar
 
 A = TypeVar("A")
@@ -43,7 +44,8 @@ def _ahead(ask: Callable[[I], A], images: Iterable[I], in_flight: int) -> Genera
     pool = ThreadPoolExecutor(in_flight, thread_name_prefix="yolov8-triton")
     try:
         for image in images:
-            waiting.append(pool.submit(ask, image))
+            # In the caller's context, as tasks are: a trace's current span is there.
+            waiting.append(pool.submit(copy_context().run, ask, image))
             if len(waiting) == in_flight:
                 yield waiting.popleft().result()
         while waiting:

@@ -5,28 +5,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from tritonclient.grpc import aio as triton
-from tritonclient.utils import InferenceServerException
-
 from yolov8_contract.served_model import ServedModel
 from yolov8_triton._ahead import DEFAULT_IN_FLIGHT, ahead_async
+from yolov8_triton._async_driver import AsyncDriver
 from yolov8_triton._calls import (
     DEFAULT_MODEL,
     DEFAULT_RETRY,
     DEFAULT_TIMEOUT_S,
     DEFAULT_URL,
-    Call,
     Calls,
-    Pause,
-    Rpc,
-    T,
 )
-from yolov8_triton._channel import ChannelArgument, channel_arguments
+from yolov8_triton._channel import ChannelArgument
 from yolov8_triton._class_probabilities import ClassProbabilities
+from yolov8_triton._connection import Compression, Connection
 from yolov8_triton._deadline import Deadline
 from yolov8_triton._detections import Detections
 from yolov8_triton._images import ArrayFormat, ImageInput
@@ -36,6 +30,8 @@ from yolov8_triton._outcome import ITEM_ERRORS, Outcome, R
 from yolov8_triton._poses import Poses
 from yolov8_triton._retry import RetryPolicy
 from yolov8_triton._segmentations import Segmentations
+from yolov8_triton._tls import Tls
+from yolov8_triton._token import AsyncToken
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
@@ -60,19 +56,27 @@ class AsyncClient:
         array_format: ArrayFormat = "jpeg",
         headers: Mapping[str, str] | None = None,
         retry: RetryPolicy = DEFAULT_RETRY,
+        token: AsyncToken | None = None,
+        tls: bool | Tls | None = None,
+        compression: Compression | None = None,
+        shared_memory: bool = False,
         channel_args: Sequence[ChannelArgument] = (),
     ) -> None:
-        """Say whom to ask; the arguments are those of `Client`.
-
-        Raises:
-            ValueError: ``url`` or ``timeout_s`` can't be right.
-        """
-        self._calls = Calls.of(
-            url, model=model, timeout_s=timeout_s, array_format=array_format, headers=headers, retry=retry
+        """Say whom to ask; arguments and errors are those of `Client`, and ``token`` may be asynchronous."""
+        connection = Connection.of(
+            url, tls=tls, compression=compression, shared_memory=shared_memory, channel_args=channel_args
         )
-        self._channel_args = channel_arguments(channel_args)
-        self._triton: list[Any] = []  # tritonclient has no types; its channels want the loop that they will run in
-        self._closed = asyncio.Event()
+        self._calls = Calls.of(
+            connection.urls,
+            model=model,
+            timeout_s=timeout_s,
+            array_format=array_format,
+            headers=headers,
+            token=token,
+            shared_memory=shared_memory,
+            retry=retry,
+        )
+        self._driver = AsyncDriver(connection, self._calls.where)
         self._info: ServedModel | None = None
         self._asking: asyncio.Future[ServedModel] | None = None
 
@@ -88,10 +92,8 @@ class AsyncClient:
         return f"<{type(self).__name__}: {self._calls.where}>"
 
     async def close(self) -> None:
-        """Close the connections; calls that are under way fail at once."""
-        self._closed.set()
-        for server in self._triton:
-            await server.close()
+        """Close the connections, in a second or so; calls that are under way fail at once."""
+        await self._driver.close(self._calls.leave())
 
     async def detect(self, image: ImageInput, **options: Unpack[Thresholds]) -> Detections:
         """Find objects."""
@@ -169,22 +171,22 @@ class AsyncClient:
 
     async def models(self, *, timeout_s: float | None = None) -> dict[str, ServedModel]:
         """Return the models on the server that a client could ask, by name; those of others are left out."""
-        return await self._run(self._calls.models(self._calls.deadline(timeout_s)))
+        return await self._driver.run(self._calls.models(self._calls.deadline(timeout_s)))
 
     async def is_ready(self, *, timeout_s: float | None = None) -> bool:
         """Tell whether the server is there and takes requests for the model."""
-        return await self._run(self._calls.is_ready(self._calls.deadline(timeout_s)))
+        return await self._driver.run(self._calls.is_ready(self._calls.deadline(timeout_s)))
 
     async def check(self, *, timeout_s: float | None = None) -> None:
         """Hold what the server says of the model against the contract; errors as for `Client.check`."""
-        await self._run(self._calls.check(self._calls.deadline(timeout_s)))
+        await self._driver.run(self._calls.check(self._calls.deadline(timeout_s)))
 
     async def _predict(self, kind: type[R], image: ImageInput, options: Mapping[str, Any]) -> R:
         deadline = self._calls.deadline(options.get("timeout_s"))
         model = await self._known(deadline)
         if not isinstance(image, bytes):
             image = await asyncio.to_thread(self._calls.encoded, image, options)
-        return await self._run(self._calls.predict(kind, image, options, model, deadline))
+        return await self._driver.run(self._calls.predict(kind, image, options, model, deadline))
 
     def _many(
         self, kind: type[R], images: Iterable[ImageInput] | AsyncIterable[ImageInput], in_flight: int, options: Any
@@ -201,37 +203,9 @@ class AsyncClient:
         """Return the model's description, asked once, by a task of its own that no caller's end takes along."""
         if self._info is None:
             if self._asking is None or self._asking.done():
-                self._asking = asyncio.ensure_future(self._run(self._calls.info(self._calls.deadline(None))))
+                self._asking = asyncio.ensure_future(self._driver.run(self._calls.info(self._calls.deadline(None))))
             done, _ = await asyncio.wait({self._asking}, timeout=deadline.left_s())
             if not done:
                 raise self._calls.late(deadline)
             self._info = self._asking.result()
         return self._info
-
-    async def _run(self, call: Call[T]) -> T:
-        """Make the requests of a call."""
-        try:
-            step = next(call)
-            while True:
-                try:
-                    answer = await self._take(step)
-                except InferenceServerException as exc:  # noqa: PERF203  (a request costs far more)
-                    step = call.throw(exc)
-                else:
-                    step = call.send(answer)
-        except StopIteration as done:
-            result: T = done.value
-            return result
-
-    async def _take(self, step: Rpc | Pause) -> Any:
-        if isinstance(step, Pause):
-            with suppress(asyncio.TimeoutError):  # the builtin one from Python 3.11 on
-                await asyncio.wait_for(self._closed.wait(), step.seconds)
-            return None
-        if self._closed.is_set():
-            raise RuntimeError(f"this client is closed: {self._calls.where}")
-        if not self._triton:
-            arguments = self._channel_args
-            urls = self._calls.endpoints.urls
-            self._triton = [triton.InferenceServerClient(url, channel_args=arguments) for url in urls]
-        return await getattr(self._triton[step.endpoint], step.method)(**step.arguments)

@@ -2,19 +2,18 @@
 """What a client does, step by step, without doing any I/O itself.
 
 A call is a generator: it yields the requests that it needs, is sent their answers (or has their errors thrown
-into it), and returns its result. Where a server is dead or draining it asks another one, or the same again after
+into it), and returns its result. Where a server is dead or draining it attempts another one, or the same again after
 a pause, which it yields, too. Whoever drives it adds the I/O, blocking or not, and nothing else.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeVar
+from typing import Any
 
 from yolov8_contract.served_model import ServedModel
-from yolov8_triton import _protocol
-from yolov8_triton._channel import targets
+from yolov8_triton import _protocol, _trace
 from yolov8_triton._deadline import Deadline
 from yolov8_triton._endpoints import Endpoints
 from yolov8_triton._errors import (
@@ -29,30 +28,16 @@ from yolov8_triton._images import ArrayFormat, ImageInput, encoded
 from yolov8_triton._options import request_parameters
 from yolov8_triton._outcome import R
 from yolov8_triton._retry import RetryBudget, RetryPolicy
+from yolov8_triton._shared_memory import SharedMemory
+from yolov8_triton._steps import Attempt, Call, Credential, Pause
+from yolov8_triton._token import HEADER, AsyncToken, bearer
 
 DEFAULT_URL = "localhost:8001"
 DEFAULT_MODEL = "yolov8n"
 DEFAULT_TIMEOUT_S = 10.0
 DEFAULT_RETRY = RetryPolicy()
-
-T = TypeVar("T")
-
-
-class Rpc(NamedTuple):
-    """One request: the server's number, a method of tritonclient's clients, which have the same, its arguments."""
-
-    endpoint: int
-    method: str
-    arguments: dict[str, Any]
-
-
-class Pause(NamedTuple):
-    """A wait before the next request."""
-
-    seconds: float
-
-
-Call = Generator[Rpc | Pause, Any, T]
+LEAVE_S = 1.0
+"""How long a client that closes waits for servers to let go of its shared memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +49,9 @@ class Calls:
         model: Name of the ensemble.
         timeout_s: How long a call may take unless it says otherwise.
         array_format: How pixels travel.
-        headers: Sent with every request.
+        headers: Sent with every request, by names in lower case.
+        token: Asked before every request, where there is no fixed one.
+        shared_memory: Through which images go to servers on this host, if they do.
         retry: How often a call is tried.
         budget: What all calls may try again.
     """
@@ -74,32 +61,41 @@ class Calls:
     timeout_s: float
     array_format: ArrayFormat
     headers: Mapping[str, str]
+    token: Callable[[], str | Awaitable[str]] | None
+    shared_memory: SharedMemory | None
     retry: RetryPolicy
     budget: RetryBudget
 
     @classmethod
     def of(
         cls,
-        url: str | Sequence[str],
+        urls: tuple[str, ...],
         *,
         model: str,
         timeout_s: float,
         array_format: ArrayFormat,
         headers: Mapping[str, str] | None,
+        token: AsyncToken | None,
+        shared_memory: bool,
         retry: RetryPolicy,
     ) -> Calls:
         """Return the calls of a client that was made with these arguments.
 
         Raises:
-            ValueError: ``url`` or ``timeout_s`` can't be right.
+            ValueError: ``timeout_s`` or ``token`` can't be right.
         """
         Deadline(timeout_s)
+        sent = {name.lower(): value for name, value in (headers or {}).items()}  # gRPC takes no other names
+        if isinstance(token, str):
+            sent[HEADER] = bearer(token)
         return cls(
-            endpoints=Endpoints(targets(url)),
+            endpoints=Endpoints(urls),
             model=model,
             timeout_s=timeout_s,
             array_format=array_format,
-            headers=dict(headers or {}),
+            headers=sent,
+            token=None if isinstance(token, str) else token,
+            shared_memory=SharedMemory() if shared_memory else None,
             retry=retry,
             budget=RetryBudget(retry),
         )
@@ -136,10 +132,12 @@ class Calls:
             raise wrong_task(self.where, model.task, kind.task)
         with translated(self.where, deadline.timeout_s):
             parameters = request_parameters(options, model.labels)
-            inputs = _protocol.request(self.encoded(image, options))
-        answer = yield from self._answer(deadline, "infer", model_name=self.model, inputs=inputs, parameters=parameters)
+            content = self.encoded(image, options)
+        answer = yield from self._answer(deadline, "infer", model_name=self.model, image=content, parameters=parameters)
         with translated(self.where, deadline.timeout_s):
-            result = _protocol.response(answer, model)
+            # Over HTTP they are that already.
+            tensors = answer if isinstance(answer, dict) else _protocol.tensors(answer)
+            result = _protocol.response(tensors, model)
         assert isinstance(result, kind)  # the task was held against the model's
         return result
 
@@ -171,6 +169,16 @@ class Calls:
         ready = yield from self.is_ready(deadline)
         if not ready:
             raise ServerDrainingError(f"{self.where}: the model is not ready; the server's log says why")
+
+    def leave(self) -> Call[None]:
+        """Have servers let go of what this client gave them to keep."""
+        if self.shared_memory is not None:
+            deadline = Deadline(LEAVE_S)
+            attempts = {}
+            for number in self.shared_memory.servers:
+                headers = yield from self._headers(self.where, deadline)
+                attempts[number] = Attempt(number, self.where, deadline, headers)
+            yield from self.shared_memory.unregister(attempts)
 
     def _config(self, name: str, deadline: Deadline) -> Call[dict[str, Any]]:
         answer = yield from self._answer(deadline, "get_model_config", model_name=name, as_json=True)
@@ -204,12 +212,27 @@ class Calls:
         """Ask one server; remember how it is."""
         url = self.endpoints.urls[number]
         subject = "server" if method == "get_model_repository_index" else f"model {self.model!r}"
-        extra = {"client_timeout": deadline.left_s(), "headers": dict(self.headers)}
+        where = f"{subject} at {url}"
+        headers = yield from self._headers(where, deadline)
+        attempt = Attempt(number, where, deadline, headers)
         try:
-            with translated(f"{subject} at {url}", deadline.timeout_s):
-                answer = yield Rpc(number, method, {**arguments, **extra})
+            if method == "infer" and self.shared_memory is not None:
+                answer = yield from self.shared_memory.answer(attempt, arguments)
+            else:
+                answer = yield from attempt.answer(method, arguments)
         except ServerUnavailableError:
             self.endpoints.failed(number)
             raise
+        except DeadlineExceededError:
+            self.endpoints.expired(number)
+            raise
         self.endpoints.answered(number)
         return answer
+
+    def _headers(self, where: str, deadline: Deadline) -> Call[dict[str, str]]:
+        headers = {**self.headers, **_trace.headers()}
+        if self.token is not None:
+            with translated(where, deadline.timeout_s):
+                token = yield Credential(self.token, deadline.left_s())
+            headers[HEADER] = bearer(token)
+        return headers

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where a client connects, and the settings of its gRPC channel."""
+"""The settings of a gRPC channel."""
 
 from __future__ import annotations
 
@@ -20,32 +20,6 @@ _OURS: dict[str, str | int] = {
     # A name may stand for several servers, as a headless service of Kubernetes does; gRPC would use the first alone.
     "grpc.service_config": '{"loadBalancingConfig": [{"round_robin": {}}]}',
 }
-
-
-def target(url: str) -> str:
-    """Return what gRPC calls the target: ``host:port``, or a name with a scheme such as ``dns:///host:port``.
-
-    Raises:
-        ValueError: It is empty or an HTTP address.
-    """
-    if url.startswith(("http://", "https://")):
-        raise ValueError(f"expected the address of Triton's gRPC port, such as localhost:8001, got {url!r}")
-    address = url.removeprefix("grpc://").rstrip("/")
-    if not address:
-        raise ValueError("expected an address such as localhost:8001, got an empty one")
-    return address
-
-
-def targets(urls: str | Sequence[str]) -> tuple[str, ...]:
-    """Return the targets of one address or of several, each once.
-
-    Raises:
-        ValueError: There is none, or one of them is no address.
-    """
-    listed = tuple(dict.fromkeys(target(url) for url in ([urls] if isinstance(urls, str) else urls)))
-    if not listed:
-        raise ValueError("expected at least one address, such as localhost:8001, got none")
-    return listed
 
 
 def channel_arguments(extra: Sequence[ChannelArgument]) -> list[ChannelArgument]:

@@ -8,9 +8,6 @@ from collections.abc import Generator, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-import tritonclient.grpc as triton
-from tritonclient.utils import InferenceServerException
-
 from yolov8_contract.served_model import ServedModel
 from yolov8_contract.task import Task
 from yolov8_triton._ahead import DEFAULT_IN_FLIGHT, ahead
@@ -19,16 +16,14 @@ from yolov8_triton._calls import (
     DEFAULT_RETRY,
     DEFAULT_TIMEOUT_S,
     DEFAULT_URL,
-    Call,
     Calls,
-    Pause,
-    Rpc,
-    T,
 )
-from yolov8_triton._channel import ChannelArgument, channel_arguments
+from yolov8_triton._channel import ChannelArgument
 from yolov8_triton._class_probabilities import ClassProbabilities
+from yolov8_triton._connection import Compression, Connection
 from yolov8_triton._deadline import Deadline
 from yolov8_triton._detections import Detections
+from yolov8_triton._driver import Driver
 from yolov8_triton._images import ArrayFormat, ImageInput
 from yolov8_triton._options import Options, Thresholds
 from yolov8_triton._oriented_boxes import OrientedBoxes
@@ -36,6 +31,8 @@ from yolov8_triton._outcome import ITEM_ERRORS, Outcome, R
 from yolov8_triton._poses import Poses
 from yolov8_triton._retry import RetryPolicy
 from yolov8_triton._segmentations import Segmentations
+from yolov8_triton._tls import Tls
+from yolov8_triton._token import Token
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
@@ -45,7 +42,7 @@ class Client:
     """Ask one model on one Triton server, or on several that serve the same.
 
     Thread-safe: one client serves all threads of a process. Creating it does no I/O; the first call connects and
-    reads the model's configuration. After a fork the child needs a client of its own.
+    reads the model's configuration. A process that is forked off later needs a client of its own.
 
     An image is a path, the bytes of a file, an open binary file, a PIL image, or a uint8 array of pixels with
     ``channels="RGB"`` or ``"BGR"``. Thresholds are ``conf``, ``iou``, ``max_det``, ``classes`` (ids or names) and
@@ -68,29 +65,46 @@ class Client:
         array_format: ArrayFormat = "jpeg",
         headers: Mapping[str, str] | None = None,
         retry: RetryPolicy = DEFAULT_RETRY,
+        token: Token | None = None,
+        tls: bool | Tls | None = None,
+        compression: Compression | None = None,
+        shared_memory: bool = False,
         channel_args: Sequence[ChannelArgument] = (),
     ) -> None:
         """Say whom to ask.
 
         Args:
             url: Address of the server's gRPC port, or those of several servers: they are asked in turn, and what
-                one of them can't answer another one does.
+                one of them can't answer another one does. ``http://host:8000`` is its HTTP port (extra ``http``).
             model: Name of the ensemble; the default is what an export of ``yolov8n.pt`` is called.
             timeout_s: How long a call may take, all in all, unless it says otherwise.
             array_format: How pixels travel: ``jpeg`` is small, ``bmp`` lossless. Files travel as they are.
             headers: Sent with every request; a restricted server wants ``{"triton-grpc-protocol-KEY": "VALUE"}``.
             retry: What to do where a server is dead or draining.
+            token: Sent as ``Authorization: Bearer``; a callable is asked before every request.
+            tls: Make connections secure: True, or `Tls` with certificates. An ``https://`` address does so by itself.
+            compression: How requests are compressed; images are already, so it pays for ``bmp`` alone.
+            shared_memory: Pass images through the memory of this host, on which all servers must run.
             channel_args: More arguments of the gRPC channel.
 
         Raises:
-            ValueError: ``url`` or ``timeout_s`` can't be right.
+            ValueError: An argument can't be right, or some don't go together.
+            OSError: A file of ``tls`` can't be read.
         """
-        self._calls = Calls.of(
-            url, model=model, timeout_s=timeout_s, array_format=array_format, headers=headers, retry=retry
+        connection = Connection.of(
+            url, tls=tls, compression=compression, shared_memory=shared_memory, channel_args=channel_args
         )
-        arguments = channel_arguments(channel_args)
-        self._triton = [triton.InferenceServerClient(one, channel_args=arguments) for one in self._calls.endpoints.urls]
-        self._closed = threading.Event()
+        self._calls = Calls.of(
+            connection.urls,
+            model=model,
+            timeout_s=timeout_s,
+            array_format=array_format,
+            headers=headers,
+            token=token,
+            shared_memory=shared_memory,
+            retry=retry,
+        )
+        self._driver = Driver(connection, self._calls.where)
         self._info: ServedModel | None = None
         self._asking = threading.Lock()
 
@@ -106,10 +120,11 @@ class Client:
         return f"<{type(self).__name__}: {self._calls.where}>"
 
     def close(self) -> None:
-        """Close the connections; calls that are under way fail at once."""
-        self._closed.set()
-        for server in self._triton:
-            server.close()
+        """Close the connections, in a second or so.
+
+        Calls that are under way fail at once; over HTTP, they end with their answers or at their deadlines.
+        """
+        self._driver.close(self._calls.leave())
 
     def detect(self, image: ImageInput, **options: Unpack[Thresholds]) -> Detections:
         """Find objects."""
@@ -182,11 +197,11 @@ class Client:
 
     def models(self, *, timeout_s: float | None = None) -> dict[str, ServedModel]:
         """Return the models on the server that a client could ask, by name; those of others are left out."""
-        return self._run(self._calls.models(self._calls.deadline(timeout_s)))
+        return self._driver.run(self._calls.models(self._calls.deadline(timeout_s)))
 
     def is_ready(self, *, timeout_s: float | None = None) -> bool:
         """Tell whether the server is there and takes requests for the model."""
-        return self._run(self._calls.is_ready(self._calls.deadline(timeout_s)))
+        return self._driver.run(self._calls.is_ready(self._calls.deadline(timeout_s)))
 
     def check(self, *, timeout_s: float | None = None) -> None:
         """Hold what the server says of the model against the contract that this client speaks.
@@ -195,11 +210,11 @@ class Client:
             ContractMismatchError: They differ; the message says in what.
             ServerDrainingError: The model is as it should be, and takes no requests.
         """
-        self._run(self._calls.check(self._calls.deadline(timeout_s)))
+        self._driver.run(self._calls.check(self._calls.deadline(timeout_s)))
 
     def _predict(self, kind: type[R], image: ImageInput, options: Mapping[str, Any]) -> R:
         deadline = self._calls.deadline(options.get("timeout_s"))
-        return self._run(self._calls.predict(kind, image, options, self._known(deadline), deadline))
+        return self._driver.run(self._calls.predict(kind, image, options, self._known(deadline), deadline))
 
     def _many(
         self, kind: type[R], images: Iterable[ImageInput], in_flight: int, options: Any
@@ -215,34 +230,12 @@ class Client:
     def _known(self, deadline: Deadline) -> ServedModel:
         """Return the model's description, asked by one thread while the others wait for it."""
         if self._info is None:
+            self._driver.check()
             if not self._asking.acquire(timeout=deadline.left_s()):
                 raise self._calls.late(deadline)
             try:
                 if self._info is None:
-                    self._info = self._run(self._calls.info(deadline))
+                    self._info = self._driver.run(self._calls.info(deadline))
             finally:
                 self._asking.release()
         return self._info
-
-    def _run(self, call: Call[T]) -> T:
-        """Make the requests of a call."""
-        try:
-            step = next(call)
-            while True:
-                try:
-                    answer = self._take(step)
-                except InferenceServerException as exc:  # noqa: PERF203  (a request costs far more)
-                    step = call.throw(exc)
-                else:
-                    step = call.send(answer)
-        except StopIteration as done:
-            result: T = done.value
-            return result
-
-    def _take(self, step: Rpc | Pause) -> Any:
-        if isinstance(step, Pause):
-            self._closed.wait(step.seconds)
-            return None
-        if self._closed.is_set():
-            raise RuntimeError(f"this client is closed: {self._calls.where}")
-        return getattr(self._triton[step.endpoint], step.method)(**step.arguments)

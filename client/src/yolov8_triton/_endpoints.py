@@ -9,6 +9,9 @@ from collections.abc import Callable, Collection, Sequence
 
 AVOIDED_S = 2.0
 """How long a server that failed is left alone; then one call finds out whether it is back."""
+EXPIRIES = 3
+"""So many deadlines that expire at a server, with no answer between them, are a failure. One alone may be the call's:
+its deadline may be short, its image large."""
 
 
 class Endpoints:
@@ -23,10 +26,13 @@ class Endpoints:
         self._clock = clock
         self._turn = 0
         self._avoided_until: dict[int, float] = {}
+        self._expiries: dict[int, int] = {}
         self._changing = threading.Lock()
 
     def pick(self, tried: Collection[int] = ()) -> int:
         """Return the server to ask: the next one, rather one that is not in ``tried``, rather one that is well."""
+        if len(self.urls) == 1:
+            return 0
         with self._changing:
             now, count = self._clock(), len(self.urls)
             in_turn = [(self._turn + step) % count for step in range(count)]
@@ -41,11 +47,19 @@ class Endpoints:
         with self._changing:
             self._avoided_until[number] = self._clock() + AVOIDED_S
 
+    def expired(self, number: int) -> None:
+        """Note that a server let a deadline expire; avoid it from now on if it did nothing else of late."""
+        with self._changing:
+            self._expiries[number] = self._expiries.get(number, 0) + 1
+            if self._expiries[number] >= EXPIRIES:
+                self._avoided_until[number] = self._clock() + AVOIDED_S
+
     def answered(self, number: int) -> None:
         """Take a server for well."""
-        if number in self._avoided_until:  # hardly ever: so no answer waits for the lock
+        if number in self._avoided_until or number in self._expiries:  # hardly ever: so no answer waits for the lock
             with self._changing:
                 self._avoided_until.pop(number, None)
+                self._expiries.pop(number, None)
 
     def _avoided_s(self, number: int, now: float) -> float:
         return max(self._avoided_until.get(number, now) - now, 0.0)

@@ -11,8 +11,10 @@
   - DeadlineExceededError      no answer in time; the work may still be running
   - ModelNotFoundError         the server has no model of that name
   - AccessRefusedError         the server wants a credential that the request didn't bring
-  - ContractMismatchError      the model is not one that this release of the client can talk to
+  - TlsError                   the connection can't be made secure: a certificate isn't trusted, or one side has no TLS
+  - ContractMismatchError      the model, or whatever answers, is none that this release of the client can talk to
   - WrongTaskError             the model was trained for another task
+  - SharedMemoryError          the server can't open this host's shared memory, or isn't allowed to
 
 A file that can't be read raises Python's own OSError, and a missing extra ImportError.
 
@@ -22,8 +24,7 @@ of its message decides, too.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from types import TracebackType
 from typing import NamedTuple
 
 from tritonclient.utils import InferenceServerException
@@ -72,12 +73,24 @@ class AccessRefusedError(YoloTritonError):
     """The server wants a credential that the request didn't bring."""
 
 
+class TlsError(YoloTritonError):
+    """The connection can't be made secure: a certificate isn't trusted, or one side speaks no TLS."""
+
+
 class ContractMismatchError(YoloTritonError):
-    """The model is not one that this release of the client can talk to."""
+    """The model, or whatever answers at the address, is none that this release of the client can talk to."""
 
 
 class WrongTaskError(YoloTritonError):
     """The model was trained for another task."""
+
+
+class SharedMemoryError(YoloTritonError):
+    """The server can't open this host's shared memory, or isn't allowed to."""
+
+
+class SharedMemoryLostError(SharedMemoryError):
+    """The server doesn't know a region that it was told of: it was started anew. No caller sees this."""
 
 
 class _Rule(NamedTuple):
@@ -89,12 +102,23 @@ class _Rule(NamedTuple):
     advice: str
 
 
-_CHECK_ADDRESS = "is the server up, and is this its gRPC port (8001 unless set otherwise)?"
+_CHECK_ADDRESS = "is the server up, and is this its gRPC port (8001 unless set otherwise; http:// addresses: 8000)?"
+_HUNG_UP = (
+    "something accepts the connection and hangs up: does it want TLS (Client(..., tls=True)), or a client's "
+    "certificate (Tls(certificate=, key=))? Is this its gRPC port (8001 unless set otherwise)?"
+)
+_CHECK_CERTIFICATE = "name the authority that signed the server's certificate: Client(..., tls=Tls(ca=FILE))"
+_CHECK_NAME = "use an address that the server's certificate is made out to"
+_NO_TLS_THERE = "the server speaks no TLS at this port: leave tls= out, or use the port that does"
 _ANOTHER_SERVER = "use another server, or wait until the model is loaded; the server's log says what it does"
 _SLOW_DOWN = "try again later, keep fewer requests in flight, or give the model more instances"
 _LIST_MODELS = "`yolov8-triton models` lists the models that a server has"
-_SEND_HEADER = "give the header that it expects: Client(..., headers={NAME: VALUE})"
+_SEND_HEADER = "give what it expects: Client(..., headers={NAME: VALUE}), or token= for a bearer token"
 _EXPORT_AGAIN = "export the model with the same release as this client, or use the client of the model's release"
+_NO_MEMORY = (
+    "shared_memory= needs a server on this host that sees the same /dev/shm, runs as the same user (or root) and "
+    "allows it; leave it out otherwise"
+)
 _MORE_TIME = "raise timeout_s, or see whether the server is overloaded"
 _CLOSED = "the client was closed while the request was under way"
 
@@ -113,7 +137,20 @@ _RULES = (
     _Rule("UNAVAILABLE", "shutting down", ServerDrainingError, _ANOTHER_SERVER),
     _Rule("UNAVAILABLE", "exiting", ServerDrainingError, _ANOTHER_SERVER),
     _Rule("UNAVAILABLE", "not at ready state", ServerDrainingError, _ANOTHER_SERVER),
+    _Rule("UNAVAILABLE", "hostname verification", TlsError, _CHECK_NAME),
+    _Rule("UNAVAILABLE", "mismatch, certificate", TlsError, _CHECK_NAME),
+    _Rule("UNAVAILABLE", "certificate_verify_failed", TlsError, _CHECK_CERTIFICATE),
+    _Rule("UNAVAILABLE", "wrong_version_number", TlsError, _NO_TLS_THERE),
+    _Rule("UNAVAILABLE", "record_layer_failure", TlsError, _NO_TLS_THERE),
+    _Rule("UNAVAILABLE", "handshake failed", TlsError, _CHECK_CERTIFICATE),
+    # A server that just dies closes connections, too: so these may be tried again.
+    _Rule("UNAVAILABLE", "handshake read failed", ServerUnavailableError, _HUNG_UP),
+    _Rule("UNAVAILABLE", ": socket closed", ServerUnavailableError, _HUNG_UP),
     _Rule("UNAVAILABLE", "", ServerUnavailableError, _CHECK_ADDRESS),
+    _Rule("NOT_FOUND", "unable to find shared memory", SharedMemoryLostError, _NO_MEMORY),
+    _Rule("INTERNAL", "unable to open shared memory", SharedMemoryError, _NO_MEMORY),
+    _Rule("INTERNAL", "shared memory region", SharedMemoryError, _NO_MEMORY),
+    _Rule("UNAVAILABLE", "shared memory", SharedMemoryError, _NO_MEMORY),
     _Rule("NOT_FOUND", "has no available versions", ServerDrainingError, _ANOTHER_SERVER),
     _Rule("NOT_FOUND", "", ModelNotFoundError, _LIST_MODELS),
     _Rule("CANCELLED", "channel closed", YoloTritonError, _CLOSED),
@@ -121,28 +158,46 @@ _RULES = (
     _Rule("DEADLINE_EXCEEDED", "", DeadlineExceededError, _MORE_TIME),
     _Rule("UNAUTHENTICATED", "", AccessRefusedError, _SEND_HEADER),
     _Rule("PERMISSION_DENIED", "", AccessRefusedError, _SEND_HEADER),
-    _Rule("UNIMPLEMENTED", "", ServerUnavailableError, f"what answers there is not Triton; {_CHECK_ADDRESS}"),
+    _Rule("UNIMPLEMENTED", "", ContractMismatchError, f"what answers there is not Triton; {_CHECK_ADDRESS}"),
 )
 
 
-@contextmanager
-def translated(where: str, timeout_s: float) -> Iterator[None]:
+class translated:  # noqa: N801  (reads as the verb it is)
     """Turn tritonclient's one exception and the contract's into ours, keeping the cause.
+
+    A class, since a generator with contextlib's decorator takes several times as long, and each call passes three.
 
     Args:
         where: Model and address, such as ``model 'yolov8n' at localhost:8001``.
         timeout_s: The deadline of the call.
     """
-    try:
-        yield
-    except InferenceServerException as exc:
-        raise _from_status(where, timeout_s, exc.status() or "", exc.message() or "") from exc
-    except contract.InvalidImageError as exc:
-        raise InvalidImageError(f"{where}: {exc}") from exc
-    except contract.InvalidParameterError as exc:
-        raise InvalidParameterError(f"{where}: {exc}") from exc
-    except contract.ContractError as exc:
-        raise ContractMismatchError(f"{where}: {exc}") from exc
+
+    __slots__ = ("_timeout_s", "_where")
+
+    def __init__(self, where: str, timeout_s: float) -> None:
+        self._where = where
+        self._timeout_s = timeout_s
+
+    def __enter__(self) -> None:
+        """Begin."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Raise what the error is for a caller."""
+        if isinstance(error, InferenceServerException):
+            raise _from_status(self._where, self._timeout_s, error.status() or "", error.message() or "") from error
+        for theirs, ours in _CONTRACT:
+            if isinstance(error, theirs):
+                raise ours(f"{self._where}: {error}") from error
+
+
+# The first class that fits decides.
+_CONTRACT = (
+    (contract.InvalidImageError, InvalidImageError),
+    (contract.InvalidParameterError, InvalidParameterError),
+    (contract.ContractError, ContractMismatchError),
+)
 
 
 def wrong_task(where: str, served: Task, asked: Task) -> WrongTaskError:

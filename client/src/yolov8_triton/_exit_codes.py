@@ -14,6 +14,7 @@ from yolov8_triton._errors import (
     InvalidParameterError,
     ModelNotFoundError,
     ServerUnavailableError,
+    TlsError,
     WrongTaskError,
     YoloTritonError,
 )
@@ -24,6 +25,7 @@ SERVER_ERRORS = (
     ContractMismatchError,
     ModelNotFoundError,
     ServerUnavailableError,
+    TlsError,
     WrongTaskError,
 )
 """After one of these, or of `USAGE_ERRORS`, no other image would fare better."""

@@ -6,12 +6,13 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import tritonclient.grpc as triton
-from tritonclient.utils import InferenceServerException, np_to_triton_dtype
+from tritonclient.utils import InferenceServerException, deserialize_bytes_tensor
 
 from yolov8_contract import signature
 from yolov8_contract.errors import ContractError
@@ -23,9 +24,12 @@ from yolov8_triton._detections import Detections
 from yolov8_triton._oriented_boxes import OrientedBoxes
 from yolov8_triton._poses import Poses
 from yolov8_triton._segmentations import Segmentations
+from yolov8_triton._shared_memory import Part
 
 Result = Detections | Segmentations | Poses | OrientedBoxes | ClassProbabilities
 Array = npt.NDArray[Any]
+Tensors = Mapping[str, tuple[str, tuple[int, ...], bytes]]
+"""Outputs by name: Triton's data type, shape and bytes."""
 
 
 def check(config: Mapping[str, Any]) -> None:
@@ -54,26 +58,48 @@ def served_models(configs: Iterable[Mapping[str, Any]]) -> dict[str, ServedModel
     return served
 
 
-def request(image: bytes) -> list[triton.InferInput]:
+def request(image: bytes | Part) -> list[triton.InferInput]:
     """Wrap one encoded image as the model's input."""
+    if isinstance(image, Part):
+        tensor = triton.InferInput(signature.IMAGE.name, [1, image.size], signature.IMAGE.dtype.value)
+        tensor.set_shared_memory(image.region, image.size)
+        return [tensor]
     content = np.frombuffer(image, np.uint8)[np.newaxis]
     tensor = triton.InferInput(signature.IMAGE.name, content.shape, signature.IMAGE.dtype.value)
     tensor.set_data_from_numpy(content)
     return [tensor]
 
 
-def response(answer: triton.InferResult, model: ServedModel) -> Result:
+def tensors(answer: triton.InferResult) -> Tensors:
+    """Return the outputs of a response, each found once: tritonclient looks through all of them for each name.
+
+    Raises:
+        ContractError: There are fewer contents than outputs.
+    """
+    message = answer.get_response()
+    if len(message.outputs) != len(message.raw_output_contents):
+        raise ContractError(
+            f"expected the bytes of {len(message.outputs)} outputs, got {len(message.raw_output_contents)}"
+        )
+    return {
+        output.name: (output.datatype, tuple(output.shape), content)
+        for output, content in zip(message.outputs, message.raw_output_contents, strict=True)
+    }
+
+
+def response(answer: Tensors, model: ServedModel) -> Result:
     """Unwrap the model's outputs.
 
     Raises:
         ContractError: A tensor is missing, of another type or shape, or contradicts another one.
     """
-    arrays = {spec.name: _unwrapped(answer, spec) for spec in signature.ensemble(model).outputs}
+    outputs = _outputs(model)
+    arrays = {output.spec.name: _unwrapped(answer, output) for output in outputs}
     height, width = arrays[signature.ORIG_SHAPE.name].tolist()
     if model.task is Task.CLASSIFY:
         scores = arrays[signature.CLASS_SCORES]
         return ClassProbabilities(scores=scores, labels=model.labels, orig_shape=(height, width))
-    _check_rows(arrays, model)
+    _check_rows(arrays, outputs, len(model.labels))
     common: dict[str, Any] = {
         "confidence": arrays[signature.SCORES.name],
         "class_id": arrays[signature.CLASSES.name],
@@ -90,34 +116,62 @@ def response(answer: triton.InferResult, model: ServedModel) -> Result:
     return Detections(xyxy=boxes, **common)
 
 
-def _unwrapped(answer: triton.InferResult, spec: TensorSpec) -> Array:
+class _Output(NamedTuple):
+    """What one output is held against, put together once: this is most of what reading a response would cost."""
+
+    spec: TensorSpec
+    datatype: str
+    dtype: npt.DTypeLike
+    has_rows: bool
+
+
+@lru_cache
+def _outputs(model: ServedModel) -> tuple[_Output, ...]:
+    return tuple(
+        _Output(spec, spec.dtype.value, spec.dtype.numpy, spec.shape[0] == DYNAMIC)
+        for spec in signature.ensemble(model).outputs
+    )
+
+
+def _unwrapped(answer: Tensors, output: _Output) -> Array:
     """Return one output without its batch axis of one."""
+    spec, dtype = output.spec, output.dtype
+    if spec.name not in answer:
+        raise _unexpected(spec, "none")
+    datatype, shape, content = answer[spec.name]
+    if datatype != output.datatype or not _fits(shape, spec.shape):
+        raise _unexpected(spec, f"{datatype} {list(shape)}")
     try:
-        array = answer.as_numpy(spec.name)
+        flat = deserialize_bytes_tensor(content) if dtype is np.object_ else np.frombuffer(content, dtype)
+        array: Array = flat.reshape(shape[1:])
     except (ValueError, struct.error, InferenceServerException) as exc:
         raise _unexpected(spec, f"bytes that don't fill the shape they came with: {exc}") from exc
-    if array is None:
-        raise _unexpected(spec, "none")
-    if array.shape[:1] != (1,) or not spec.accepts(array[0]):
-        raise _unexpected(spec, f"{np_to_triton_dtype(array.dtype)} {list(array.shape)}")
-    return array[0]  # type: ignore[no-any-return]  # tritonclient has no types
+    return array
+
+
+def _fits(shape: tuple[int, ...], expected: tuple[int, ...]) -> bool:
+    """Tell whether a shape is the expected one behind a batch axis of one."""
+    return (
+        len(shape) == len(expected) + 1
+        and shape[0] == 1
+        and all(want in (DYNAMIC, got) for want, got in zip(expected, shape[1:], strict=True))
+    )
 
 
 def _unexpected(spec: TensorSpec, got: str) -> ContractError:
     return ContractError(f"output {spec.name!r}: expected {spec.dtype.value} {[1, *spec.shape]} (-1: any), got {got}")
 
 
-def _check_rows(arrays: Mapping[str, Array], model: ServedModel) -> None:
+def _check_rows(arrays: Mapping[str, Array], outputs: tuple[_Output, ...], classes: int) -> None:
     """Raise unless every tensor has as many rows as objects were found, and every object has a label."""
     n = int(arrays[signature.NUM_DETECTIONS.name][0])
-    for spec in signature.detections(model):
-        if spec.shape[0] == DYNAMIC and len(arrays[spec.name]) != n:
-            raise ContractError(
-                f"output {spec.name!r}: expected {n} rows (num_detections), got {len(arrays[spec.name])}"
-            )
+    for output in outputs:
+        if output.has_rows and len(arrays[output.spec.name]) != n:
+            name = output.spec.name
+            raise ContractError(f"output {name!r}: expected {n} rows (num_detections), got {len(arrays[name])}")
     class_ids = arrays[signature.CLASSES.name]
-    if n and not 0 <= class_ids.min() <= class_ids.max() < len(model.labels):
+    if n and class_ids.view(np.uint32).max() >= classes:  # negative ones are large ones there
         raise ContractError(
-            f"output {signature.CLASSES.name!r}: expected ids from 0 to {len(model.labels) - 1}, "
+            f"output {signature.CLASSES.name!r}: expected ids from 0 to {classes - 1}, "
             f"got {class_ids.min()} to {class_ids.max()}"
         )

@@ -52,10 +52,10 @@ class Pair:
         self._running: list[TritonServer | None] = [None, None]
         self.urls = ["", ""]
 
-    def start(self, number: int) -> None:
+    def start(self, number: int, *, stop_timeout_s: float = 0) -> None:
         if self._running[number] is None:
             port = int(self.urls[number].rpartition(":")[2] or 0)
-            server = TritonServer(self._repository, grpc_port=port, stop_timeout_s=0)
+            server = TritonServer(self._repository, grpc_port=port, stop_timeout_s=stop_timeout_s)
             server.start()
             self._running[number] = server
             self.urls[number] = server.grpc_url
@@ -204,6 +204,21 @@ def test_a_server_that_goes_loses_no_request_and_is_used_again_when_it_is_back(
         seen.wait_for(ENOUGH_CALLS)
 
     print(f"{seen.answers} answers, {len(seen.errors)} errors, slowest {seen.slowest_s:.2f} s")
+    assert seen.errors == []
+
+
+def test_a_server_that_drains_loses_no_request(pair: Pair) -> None:
+    pair.forget(0)
+    pair.start(0, stop_timeout_s=TIMEOUT_S)
+    with blocking_traffic(pair.urls) as seen:
+        seen.wait_for(ENOUGH_CALLS)
+        shares = pair.answered()
+
+        pair.forget(0)  # the launcher tells it to end what is in flight, and waits
+        seen.wait_for(ENOUGH_CALLS)
+
+    print(f"shares {shares}, {seen.answers} answers, {len(seen.errors)} errors, slowest {seen.slowest_s:.2f} s")
+    assert shares[0] > ENOUGH_CALLS / 4
     assert seen.errors == []
 
 

@@ -27,8 +27,16 @@ def test_creating_a_client_asks_nobody() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        pytest.param({"url": "http://localhost:8000"}, "gRPC port", id="http-address"),
         pytest.param({"url": ""}, "empty", id="no-address"),
+        pytest.param({"url": "http://"}, "empty", id="no-http-address"),
+        pytest.param({"url": ["http://a:8000", "b:8001"]}, "addresses of one protocol", id="two-protocols"),
+        pytest.param({"url": ["http://a:8000", "https://b"]}, "addresses of one protocol", id="half-secure"),
+        pytest.param({"url": "http://a", "tls": True}, "expected an https:// address", id="tls-over-http"),
+        pytest.param({"url": "https://a", "tls": False}, "'https://a' has it", id="https-without-tls"),
+        pytest.param({"url": "http://a", "channel_args": [("a", 1)]}, "channel_args are gRPC's", id="channel-of-http"),
+        pytest.param({"url": "http://a", "shared_memory": True}, "goes with gRPC", id="shared-memory-over-http"),
+        pytest.param({"compression": "zip"}, "expected 'gzip', 'deflate' or None, got 'zip'", id="compression"),
+        pytest.param({"token": ""}, "token: expected printable ASCII", id="empty-token"),
         pytest.param({"timeout_s": 0}, "above 0", id="no-time"),
         pytest.param({"timeout_s": -1.0}, "above 0", id="negative-time"),
         pytest.param({"timeout_s": float("nan")}, "above 0", id="no-number"),
@@ -37,6 +45,13 @@ def test_creating_a_client_asks_nobody() -> None:
 def test_arguments_that_can_not_be_right_are_refused_at_once(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Client(**arguments)
+
+
+def test_an_unfit_token_is_not_quoted() -> None:
+    with pytest.raises(ValueError, match="token: expected printable ASCII without blanks") as caught:
+        Client(NOBODY, token="s3cret\n")
+
+    assert "s3cret" not in str(caught.value)
 
 
 def test_an_address_may_name_its_scheme(serve: Serve) -> None:

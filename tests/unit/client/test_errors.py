@@ -120,7 +120,39 @@ CASES = [
         id="died-meanwhile",
     ),
     pytest.param(
-        Status.UNIMPLEMENTED, "", yt.ServerUnavailableError, "what answers there is not Triton", id="another-server"
+        Status.UNIMPLEMENTED, "", yt.ContractMismatchError, "what answers there is not Triton", id="another-server"
+    ),
+    pytest.param(
+        Status.UNAVAILABLE,
+        "failed to connect to all addresses; last error: UNKNOWN: ipv4:127.0.0.1:1: Tls handshake failed "
+        "(TSI_PROTOCOL_FAILURE): SSL_ERROR_SSL: error:1000007d:SSL routines:OPENSSL_internal:CERTIFICATE_VERIFY_FAILED"
+        ": unable to get local issuer certificate: OK",
+        yt.TlsError,
+        "tls=Tls(ca=FILE)",
+        id="certificate-not-trusted",
+    ),
+    pytest.param(
+        Status.UNAVAILABLE,
+        "failed to connect to all addresses; last error: UNKNOWN: ipv4:127.0.0.1:1: Tls handshake failed "
+        "(TSI_PROTOCOL_FAILURE): SSL_ERROR_SSL: error:100000f7:SSL routines:OPENSSL_internal:WRONG_VERSION_NUMBER: OK",
+        yt.TlsError,
+        "leave tls= out",
+        id="no-tls-there",
+    ),
+    pytest.param(
+        Status.UNAVAILABLE,
+        "failed to connect to all addresses; last error: UNKNOWN: ipv4:127.0.0.1:1: Custom verification check failed "
+        "with error: UNAUTHENTICATED: Hostname Verification Check failed.",
+        yt.TlsError,
+        "that the server's certificate is made out to",
+        id="certificate-of-another-host",
+    ),
+    pytest.param(
+        Status.UNAVAILABLE,
+        "failed to connect to all addresses; last error: UNAVAILABLE: ipv4:127.0.0.1:1: Socket closed",
+        yt.ServerUnavailableError,
+        "does it want TLS",
+        id="hangs-up",
     ),
     pytest.param(
         Status.NOT_FOUND,
@@ -134,6 +166,13 @@ CASES = [
     pytest.param(Status.PERMISSION_DENIED, "not yours", yt.AccessRefusedError, "headers={", id="proxy-denies"),
     pytest.param(
         Status.INTERNAL, "onnx runtime error 6", yt.YoloTritonError, "INTERNAL: onnx runtime error 6", id="internal"
+    ),
+    pytest.param(
+        Status.INTERNAL,
+        "Unable to open shared memory region: '/x'",
+        yt.SharedMemoryError,
+        "needs a server on this host",
+        id="other-host-s-memory",
     ),
     pytest.param(Status.UNKNOWN, "oh", yt.YoloTritonError, "see the server's log", id="anything-else"),
 ]
@@ -168,6 +207,7 @@ def test_every_error_of_the_tree_is_reached() -> None:
         pytest.param(yt.InvalidParameterError, yt.InvalidInputError, id="parameter"),
         pytest.param(yt.ServerDrainingError, yt.ServerUnavailableError, id="draining"),
         pytest.param(yt.ServerOverloadedError, yt.YoloTritonError, id="overload-is-not-dead"),
+        pytest.param(yt.TlsError, yt.YoloTritonError, id="insecure-is-not-dead"),
     ],
 )
 def test_the_tree_is_as_documented(error: type[Exception], base: type[Exception]) -> None:

@@ -19,8 +19,16 @@ from tests.fakes.answers import arrays
 from tests.fakes.fake_triton import Answer, FakeTriton, Refusal, refusing
 from tests.unit.client.conftest import QUICK, Serve
 from yolov8_contract.task import Task
-from yolov8_triton import AsyncClient, Client, Detections, RetryPolicy, ServerUnavailableError, YoloTritonError
-from yolov8_triton._endpoints import AVOIDED_S, Endpoints
+from yolov8_triton import (
+    AsyncClient,
+    Client,
+    DeadlineExceededError,
+    Detections,
+    RetryPolicy,
+    ServerUnavailableError,
+    YoloTritonError,
+)
+from yolov8_triton._endpoints import AVOIDED_S, EXPIRIES, Endpoints
 
 Status = grpc.StatusCode
 Outcomes = list[Detections | YoloTritonError]
@@ -108,6 +116,8 @@ def test_what_a_dead_or_draining_server_says_is_tried_again(serve: Serve, ask: A
         pytest.param(Status.UNAUTHENTICATED, "no token", id="no-token"),
         pytest.param(Status.PERMISSION_DENIED, "not yours", id="denied"),
         pytest.param(Status.INTERNAL, "onnx runtime error 6", id="internal"),
+        pytest.param(Status.UNIMPLEMENTED, "", id="not-triton"),
+        pytest.param(Status.UNAVAILABLE, "Tls handshake failed: CERTIFICATE_VERIFY_FAILED", id="certificate"),
     ],
 )
 def test_what_another_try_would_not_help_is_tried_once(serve: Serve, ask: Ask, status: Status, text: str) -> None:
@@ -232,6 +242,26 @@ def test_a_host_that_accepts_and_says_nothing_is_left_behind(serve: Serve, ask: 
     assert answered(outcomes) == [True]
 
 
+def test_a_server_that_lets_deadlines_expire_is_left_alone_and_no_expired_call_is_tried_again(
+    serve: Serve, ask: Ask
+) -> None:
+    over = threading.Event()
+
+    def hang(_: object) -> dict[str, Any]:
+        over.wait(timeout=30)
+        return arrays(Task.DETECT)
+
+    hung, alive = serve(answer=hang), serve()
+    try:
+        outcomes = ask([hung.url, alive.url], count=4 * EXPIRIES, timeout_s=0.5)
+    finally:
+        over.set()
+
+    late = [one for one in outcomes if isinstance(one, DeadlineExceededError)]
+    assert len(late) == EXPIRIES == len(hung.requests)
+    assert len(alive.requests) == 4 * EXPIRIES - EXPIRIES
+
+
 def test_a_name_for_grpc_s_own_resolver_is_left_to_it(serve: Serve, ask: Ask) -> None:
     fake = serve()
 
@@ -337,3 +367,12 @@ def test_where_all_failed_the_one_that_failed_first_is_tried_first(clock: Clock)
         clock.now += 0.1
 
     assert endpoints.pick() == 1
+
+
+def test_deadlines_that_expire_between_answers_are_no_failure(clock: Clock) -> None:
+    endpoints = Endpoints(["a", "b"], clock=clock)
+    for _ in range(EXPIRIES):
+        endpoints.expired(0)
+        endpoints.answered(0)
+
+    assert [endpoints.pick() for _ in range(4)] == [0, 1, 0, 1]

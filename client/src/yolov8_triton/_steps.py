@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a call asks of its driver."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Generator, Mapping
+from typing import Any, NamedTuple, TypeVar
+
+from yolov8_triton._deadline import Deadline
+from yolov8_triton._errors import translated
+
+T = TypeVar("T")
+
+
+class Rpc(NamedTuple):
+    """One request: the server's number, a method of tritonclient's gRPC clients, and its arguments.
+
+    Of ``infer`` alone, the inputs are not tritonclient's: ``image`` is what `_protocol.request` makes them of.
+    """
+
+    endpoint: int
+    method: str
+    arguments: dict[str, Any]
+
+
+class Pause(NamedTuple):
+    """A wait before the next request."""
+
+    seconds: float
+
+
+class Credential(NamedTuple):
+    """A token that is wanted in so many seconds: the answer of ``token``, which may have to be awaited."""
+
+    token: Callable[[], str | Awaitable[str]]
+    left_s: float
+
+
+Call = Generator[Rpc | Pause | Credential, Any, T]
+
+
+class Attempt(NamedTuple):
+    """One attempt at one server."""
+
+    number: int
+    where: str
+    deadline: Deadline
+    headers: dict[str, str]
+
+    def answer(self, method: str, arguments: Mapping[str, Any]) -> Call[Any]:
+        """Make a request of it."""
+        extra = {"client_timeout": self.deadline.left_s(), "headers": self.headers}
+        with translated(self.where, self.deadline.timeout_s):
+            return (yield Rpc(self.number, method, {**arguments, **extra}))
