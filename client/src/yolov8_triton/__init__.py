@@ -27,6 +27,7 @@ from yolov8_triton._errors import (
     WrongTaskError,
     YoloTritonError,
 )
+from yolov8_triton._frame import Frame
 from yolov8_triton._images import ImageInput
 from yolov8_triton._options import Options, Thresholds
 from yolov8_triton._oriented_boxes import OrientedBoxes
@@ -35,6 +36,10 @@ from yolov8_triton._poses import Poses
 from yolov8_triton._protocol import Result
 from yolov8_triton._retry import RetryPolicy
 from yolov8_triton._segmentations import Segmentations
+from yolov8_triton._tracking import Tracker
+from yolov8_triton._video import Frames, video
+from yolov8_triton._video_source import FrameSource, VideoError, VideoInfo
+from yolov8_triton._video_writer import VideoWriter
 
 __version__ = "0.1.0"
 
@@ -51,6 +56,9 @@ __all__ = [
     "ContractMismatchError",
     "DeadlineExceededError",
     "Detections",
+    "Frame",
+    "FrameSource",
+    "Frames",
     "ImageInput",
     "InvalidImageError",
     "InvalidInputError",
@@ -69,7 +77,12 @@ __all__ = [
     "ServerUnavailableError",
     "Task",
     "Thresholds",
+    "Tracker",
+    "VideoError",
+    "VideoInfo",
+    "VideoWriter",
     "WrongTaskError",
     "YoloTritonError",
     "draw",
+    "video",
 ]
