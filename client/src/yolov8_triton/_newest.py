@@ -18,7 +18,7 @@ from yolov8_triton._video_source import FrameSource, Timed, stalled
 A = TypeVar("A")
 Ask = Callable[[tuple[int, Timed]], A]
 
-_LEAVE_S = 2.0
+_LEAVE_S = 1.0
 """How long a source may take to notice that nobody wants it any more."""
 
 

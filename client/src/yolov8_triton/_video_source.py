@@ -25,6 +25,7 @@ _LIVE_SCHEMES = {"rtsp", "rtsps", "rtmp", "rtmps", "rtp", "srt", "udp", "tcp"}
 _WEB_SCHEMES = {"http", "https"}
 _SILENT = 0
 """OpenCV's number for it."""
+_FFMPEG_LEVEL, _FFMPEG_QUIET = "OPENCV_FFMPEG_LOGLEVEL", "-8"
 _COUNT_SLACK, _COUNT_SHARE = 2, 0.01
 """How far a container's number of frames, which some only estimate, may be off."""
 
@@ -180,10 +181,15 @@ def _shown(name: str | int) -> str:
 
 @contextmanager
 def quiet(cv2: Any) -> Iterator[None]:
-    """Keep OpenCV from writing to stderr what an error will say."""
+    """Keep OpenCV and FFmpeg from writing to stderr what an error will say; levels that the user set hold."""
     level = cv2.getLogLevel()
     cv2.setLogLevel(_SILENT)
+    ours = _FFMPEG_LEVEL not in os.environ
+    if ours:  # OpenCV reads it at the first video of a process, once and for all
+        os.environ[_FFMPEG_LEVEL] = _FFMPEG_QUIET
     try:
         yield
     finally:
         cv2.setLogLevel(level)
+        if ours:
+            del os.environ[_FFMPEG_LEVEL]
