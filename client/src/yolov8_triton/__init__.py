@@ -29,6 +29,7 @@ from yolov8_triton._errors import (
     WrongTaskError,
     YoloTritonError,
 )
+from yolov8_triton._frame import Frame
 from yolov8_triton._images import ImageInput
 from yolov8_triton._options import Options, Thresholds
 from yolov8_triton._oriented_boxes import OrientedBoxes
@@ -38,6 +39,10 @@ from yolov8_triton._protocol import Result
 from yolov8_triton._retry import RetryPolicy
 from yolov8_triton._segmentations import Segmentations
 from yolov8_triton._tls import Tls
+from yolov8_triton._tracking import Tracker
+from yolov8_triton._video import Frames, video
+from yolov8_triton._video_source import FrameSource, VideoError, VideoInfo
+from yolov8_triton._video_writer import VideoWriter
 
 __version__ = "0.1.0"
 
@@ -54,6 +59,9 @@ __all__ = [
     "ContractMismatchError",
     "DeadlineExceededError",
     "Detections",
+    "Frame",
+    "FrameSource",
+    "Frames",
     "ImageInput",
     "InvalidImageError",
     "InvalidInputError",
@@ -75,7 +83,12 @@ __all__ = [
     "Thresholds",
     "Tls",
     "TlsError",
+    "Tracker",
+    "VideoError",
+    "VideoInfo",
+    "VideoWriter",
     "WrongTaskError",
     "YoloTritonError",
     "draw",
+    "video",
 ]

@@ -1,76 +1,99 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ask about many image files, one after the other, and go on where one of them fails."""
+"""Ask about many images, some of them at a time, and go on where one of them fails."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
+from yolov8_triton._coco_results import CocoResults
 from yolov8_triton._errors import YoloTritonError
 from yolov8_triton._exit_codes import SERVER_ERRORS, USAGE_ERRORS, ExitCode, complain
+from yolov8_triton._image_arguments import image
+from yolov8_triton._objects import Objects
+from yolov8_triton._outcome import Outcome
 from yolov8_triton._pictures import Pictures
+from yolov8_triton._progress import progress
 from yolov8_triton._protocol import Result
 from yolov8_triton._tables import show_result
 
-IMAGE_SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".webp"}
+Show = Callable[[str, Result], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What is done with each result.
+
+    Attributes:
+        show: Prints it.
+        pictures: The folder for annotated pictures.
+        coco: The file of COCO results.
+    """
+
+    show: Show
+    pictures: Pictures | None = None
+    coco: CocoResults | None = None
+
+    def take(self, path: str, outcome: Outcome[Any]) -> None:
+        """Do it; raise the outcome's error if it has no result."""
+        result = outcome.result
+        self.show(path, result)
+        if self.pictures is not None:
+            self.pictures.write(path, outcome.image, result)
+        if self.coco is not None:
+            assert isinstance(result, Objects)  # the verb for classes has no such option
+            self.coco.add(path, result)
 
 
 def ask(
-    verb: Callable[..., Result],
-    images: Iterable[Path],
-    thresholds: Mapping[str, Any],
-    *,
-    output: Path | None,
-    as_json: bool,
+    many: Callable[[Iterable[Path | bytes]], Any], paths: Iterable[str], wanted: Wanted, *, total: int | None
 ) -> ExitCode:
-    """Print the result of each image; complain about those that fail.
+    """Do what is wanted with the result of each image; complain about those that fail.
 
     Args:
-        verb: The client's method for the task.
-        images: Files, and folders that hold some.
-        thresholds: For every image.
-        output: The folder for annotated pictures, if any are wanted.
-        as_json: Print one JSON object a line in place of tables.
+        many: The client's method for many images of the task, with its options.
+        paths: Files; ``-`` is stdin.
+        wanted: What to do.
+        total: How many paths there are, if that is known.
 
     Raises:
-        ImportError: Pictures are wanted and the extra ``draw`` is missing.
         YoloTritonError: One after which no other image would fare better.
     """
-    pictures = Pictures(output) if output is not None else None
-    show = _show_json if as_json else _show_table
     code = ExitCode.OK
-    for image in _files(images):
-        try:
-            result = verb(image, **thresholds)
-            show(image, result)
-            if pictures is not None:
-                pictures.write(image, result)
-        except (BrokenPipeError, *SERVER_ERRORS, *USAGE_ERRORS):  # noqa: PERF203  (an image costs milliseconds)
-            raise
-        except (OSError, YoloTritonError) as exc:
-            complain(f"{image}: {getattr(exc, 'strerror', None) or exc}")
-            code = ExitCode.SOME_FAILED
+    asked: list[str] = []  # those in flight, in order
+
+    def images() -> Iterator[Path | bytes]:
+        for path in paths:
+            asked.append(path)
+            yield image(path)
+
+    with progress(total, "images") as advance, closing(many(images())) as outcomes:
+        for outcome in outcomes:
+            path = asked.pop(0)
+            try:
+                wanted.take(path, outcome)
+            except (BrokenPipeError, *SERVER_ERRORS, *USAGE_ERRORS):
+                raise
+            except (OSError, YoloTritonError) as exc:
+                complain(f"{path}: {getattr(exc, 'strerror', None) or exc}")
+                code = ExitCode.SOME_FAILED
+            advance("")
     return code
 
 
-def _files(paths: Iterable[Path]) -> Iterator[Path]:
-    """Yield files as they are, and of a folder the images in it, by name."""
-    for path in paths:
-        if path.is_dir():
-            yield from sorted(file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
-        else:
-            yield path
-
-
-def _show_json(image: Path, result: Result) -> None:
-    sys.stdout.write(json.dumps({"image": str(image), **result.to_dict()}, ensure_ascii=False) + "\n")
+def show_json(path: str, result: Result) -> None:
+    """Print one line of JSON."""
+    sys.stdout.write(json.dumps({"image": path, **result.to_dict()}, ensure_ascii=False) + "\n")
     sys.stdout.flush()  # whoever reads the lines may act on each
 
 
-def _show_table(image: Path, result: Result) -> None:
-    show_result(Console(highlight=False), image, result)
+def show_table(path: str, result: Result) -> None:
+    """Print a table."""
+    show_result(Console(highlight=False), path, result)

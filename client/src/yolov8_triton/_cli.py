@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command line: options, and what they call.
+"""The command line: verbs, and what they call.
 
 Exit codes: 0 all is well; 1 some images failed; 2 wrong usage; 3 the server can't be used; 130 interrupted.
 """
@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import typer
@@ -15,10 +17,34 @@ from rich.console import Console
 
 from yolov8_contract.task import Task
 from yolov8_triton import _batch
+from yolov8_triton._ahead import DEFAULT_IN_FLIGHT
 from yolov8_triton._calls import DEFAULT_MODEL, DEFAULT_TIMEOUT_S, DEFAULT_URL
-from yolov8_triton._cli_options import Agnostic, Classes, Conf, Images, Iou, Json, MaxDet, Model, Output, Timeout, Url
+from yolov8_triton._cli_options import (
+    Agnostic,
+    Classes,
+    Coco,
+    CocoTruth,
+    Conf,
+    FilesFrom,
+    Header,
+    Images,
+    InFlight,
+    Iou,
+    Json,
+    MaxDet,
+    Model,
+    Output,
+    Timeout,
+    Url,
+    thresholds,
+)
+from yolov8_triton._cli_video import video
 from yolov8_triton._client import Client
+from yolov8_triton._coco_results import CocoResults
+from yolov8_triton._connecting import connected
 from yolov8_triton._exit_codes import exiting
+from yolov8_triton._image_arguments import listed_images, named_images
+from yolov8_triton._pictures import Pictures
 from yolov8_triton._tables import show_models
 
 _VERBS = {
@@ -43,9 +69,11 @@ app = typer.Typer(
 
 def _finder(task: Task, default_model: str) -> Callable[..., None]:
     def find(
-        images: Images,
-        url: Url = DEFAULT_URL,
+        images: Images = None,
+        files_from: FilesFrom = None,
+        url: Url = [DEFAULT_URL],  # noqa: B006  (typer copies it)
         model: Model = default_model,
+        header: Header = None,
         conf: Conf = None,
         iou: Iou = None,
         max_det: MaxDet = None,
@@ -53,30 +81,34 @@ def _finder(task: Task, default_model: str) -> Callable[..., None]:
         agnostic: Agnostic = False,
         output: Output = None,
         as_json: Json = False,
+        coco: Coco = None,
+        coco_truth: CocoTruth = None,
+        in_flight: InFlight = DEFAULT_IN_FLIGHT,
         timeout: Timeout = DEFAULT_TIMEOUT_S,
     ) -> None:
-        thresholds = {
-            "conf": conf,
-            "iou": iou,
-            "max_det": max_det,
-            "classes": None if classes is None else _ids_or_names(classes),
-            "agnostic": agnostic or None,
-        }
-        _ask(task, images, _client(url, model, timeout), thresholds, output, as_json)
+        if coco_truth is not None and coco is None:
+            raise typer.BadParameter("it goes with --coco", param_hint="--coco-truth")
+        options = thresholds(conf, iou, max_det, classes, agnostic)
+        client = connected(url, model, timeout, header)
+        _ask(task, images, files_from, client, options | {"in_flight": in_flight}, output, as_json, coco, coco_truth)
 
     return find
 
 
 def _classifier(default_model: str) -> Callable[..., None]:
     def classify(
-        images: Images,
-        url: Url = DEFAULT_URL,
+        images: Images = None,
+        files_from: FilesFrom = None,
+        url: Url = [DEFAULT_URL],  # noqa: B006  (typer copies it)
         model: Model = default_model,
+        header: Header = None,
         output: Output = None,
         as_json: Json = False,
+        in_flight: InFlight = DEFAULT_IN_FLIGHT,
         timeout: Timeout = DEFAULT_TIMEOUT_S,
     ) -> None:
-        _ask(Task.CLASSIFY, images, _client(url, model, timeout), {}, output, as_json)
+        client = connected(url, model, timeout, header)
+        _ask(Task.CLASSIFY, images, files_from, client, {"in_flight": in_flight}, output, as_json)
 
     return classify
 
@@ -84,12 +116,18 @@ def _classifier(default_model: str) -> Callable[..., None]:
 for _task, (_help, _default) in _VERBS.items():
     _verb = _classifier(_default) if _task is Task.CLASSIFY else _finder(_task, _default)
     app.command(_task.value, help=_help)(_verb)
+app.command()(video)
 
 
 @app.command()
-def models(url: Url = DEFAULT_URL, as_json: Json = False, timeout: Timeout = DEFAULT_TIMEOUT_S) -> None:
+def models(
+    url: Url = [DEFAULT_URL],  # noqa: B006  (typer copies it)
+    header: Header = None,
+    as_json: Json = False,
+    timeout: Timeout = DEFAULT_TIMEOUT_S,
+) -> None:
     """List the models that a server has for this client."""
-    with exiting(), _client(url, DEFAULT_MODEL, timeout) as client:
+    with exiting(), connected(url, DEFAULT_MODEL, timeout, header) as client:
         found = client.models()
         if as_json:
             for name, model in found.items():
@@ -100,26 +138,43 @@ def models(url: Url = DEFAULT_URL, as_json: Json = False, timeout: Timeout = DEF
 
 
 @app.command()
-def check(url: Url = DEFAULT_URL, model: Model = DEFAULT_MODEL, timeout: Timeout = DEFAULT_TIMEOUT_S) -> None:
+def check(
+    url: Url = [DEFAULT_URL],  # noqa: B006  (typer copies it)
+    model: Model = DEFAULT_MODEL,
+    header: Header = None,
+    timeout: Timeout = DEFAULT_TIMEOUT_S,
+) -> None:
     """Tell whether a model is ready, and one that this client can talk to."""
-    with exiting(), _client(url, model, timeout) as client:
+    with exiting(), connected(url, model, timeout, header) as client:
         client.check()
         info = client.info()
-        typer.echo(f"model {model!r} at {url} is ready: {info.task.value}, {len(info.labels)} classes")
+        typer.echo(f"model {model!r} at {', '.join(url)} is ready: {info.task.value}, {len(info.labels)} classes")
 
 
-def _ask(task: Task, images: Images, client: Client, thresholds: dict[str, Any], output: Output, as_json: Json) -> None:
-    with exiting(), client:
-        code = _batch.ask(getattr(client, task.value), images, thresholds, output=output, as_json=as_json)
+def _ask(
+    task: Task,
+    images: Images,
+    files_from: FilesFrom,
+    client: Client,
+    options: dict[str, Any],
+    output: Output,
+    as_json: Json,
+    coco: Coco = None,
+    coco_truth: CocoTruth = None,
+) -> None:
+    if not images and files_from is None:
+        raise typer.BadParameter("name images, or a list of them with --files-from", param_hint="IMAGE")
+    with exiting(), client, ExitStack() as stack:
+        named = named_images(images or ())
+        wanted = _batch.Wanted(
+            show=_batch.show_json if as_json else _batch.show_table,
+            pictures=None if output is None else Pictures(output),
+            coco=None if coco is None else stack.enter_context(CocoResults(coco, coco_truth, client.labels)),
+        )
+        code = _batch.ask(
+            partial(getattr(client, f"{task.value}_many"), **options),
+            [*named] if files_from is None else (path for part in (named, listed_images(files_from)) for path in part),
+            wanted,
+            total=len(named) if files_from is None else None,
+        )
     raise typer.Exit(code)
-
-
-def _client(url: str, model: str, timeout_s: float) -> Client:
-    try:
-        return Client(url, model=model, timeout_s=timeout_s)
-    except ValueError as exc:
-        raise typer.BadParameter(str(exc), param_hint="--url") from exc
-
-
-def _ids_or_names(text: str) -> list[int | str]:
-    return [int(part) if part.isdecimal() else part for part in map(str.strip, text.split(","))]

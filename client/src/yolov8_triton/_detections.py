@@ -35,7 +35,7 @@ class Detections(Objects):
         """Return the same objects for supervision (extra ``draw``), class names in ``data["class_name"]``."""
         return upright(self, self.xyxy)
 
-    def _enclosing(self) -> npt.NDArray[np.float32]:
+    def enclosing(self) -> npt.NDArray[np.float32]:
         return self.xyxy
 
     def _geometry(self) -> dict[str, list[Any]]:

@@ -18,6 +18,7 @@ from yolov8_triton._errors import (
     WrongTaskError,
     YoloTritonError,
 )
+from yolov8_triton._video_source import VideoError
 
 USAGE_ERRORS = (ImportError, InvalidParameterError)
 SERVER_ERRORS = (
@@ -56,7 +57,7 @@ def exiting() -> Iterator[None]:
     except KeyboardInterrupt:
         complain("interrupted")
         sys.exit(ExitCode.INTERRUPTED)
-    except (*USAGE_ERRORS, OSError) as exc:
+    except (*USAGE_ERRORS, OSError, VideoError) as exc:
         complain(str(exc))
         sys.exit(ExitCode.USAGE)
     except YoloTritonError as exc:

@@ -45,6 +45,7 @@ class Objects(ABC):
         class_id: ``(n,)`` int32 indices into ``labels``.
         labels: The model's class names.
         orig_shape: Height and width of the image as displayed, in pixels.
+        tracker_id: ``(n,)`` int32, the same for one thing in all frames of a video; None where nothing was tracked.
     """
 
     task: ClassVar[Task]
@@ -55,9 +56,12 @@ class Objects(ABC):
     class_id: npt.NDArray[np.int32]
     labels: tuple[str, ...]
     orig_shape: tuple[int, int]
+    tracker_id: npt.NDArray[np.int32] | None = None
 
     def __post_init__(self) -> None:
         n = len(self.confidence)
+        if self.tracker_id is not None and self.tracker_id.shape != (n,):
+            raise ValueError(f"tracker_id: expected shape ({n},), got {self.tracker_id.shape}")
         for name, row in self._all_rows().items():
             expected, actual = (n, *row.shape), getattr(self, name).shape
             if expected == actual:
@@ -78,7 +82,8 @@ class Objects(ABC):
 
     def __getitem__(self, index: Index) -> Self:
         rows = [int(index)] if isinstance(index, int | np.integer) else index
-        return replace(self, **{name: getattr(self, name)[rows] for name in self._all_rows()})
+        tracker_id = None if self.tracker_id is None else self.tracker_id[rows]
+        return replace(self, tracker_id=tracker_id, **{name: getattr(self, name)[rows] for name in self._all_rows()})
 
     def __iter__(self) -> Iterator[Self]:
         return (self[position] for position in range(len(self)))
@@ -110,6 +115,7 @@ class Objects(ABC):
             "class_id": self.class_id.tolist(),
             "class_name": self.class_name.tolist(),
             "confidence": floats(self.confidence),
+            **({} if self.tracker_id is None else {"tracker_id": self.tracker_id.tolist()}),
             **self._geometry(),
         }
         return {
@@ -127,7 +133,7 @@ class Objects(ABC):
                 were trained on COCO. None takes the class ids themselves.
         """
         ids = self.class_id if category_ids is None else np.array(category_ids)[self.class_id]
-        x1, y1, x2, y2 = self._enclosing().T
+        x1, y1, x2, y2 = self.enclosing().T
         columns = {
             "category_id": ids.tolist(),
             "bbox": floats(np.stack([x1, y1, x2 - x1, y2 - y1], axis=-1)),
@@ -142,8 +148,8 @@ class Objects(ABC):
         return {"confidence": Row(np.float32), "class_id": Row(np.int32), **cls._rows}
 
     @abstractmethod
-    def _enclosing(self) -> npt.NDArray[np.float32]:
-        """Return ``(n, 4)`` upright boxes around the objects."""
+    def enclosing(self) -> npt.NDArray[np.float32]:
+        """Return ``(n, 4)`` upright boxes around the objects, x1, y1, x2, y2; they may reach beyond the image."""
 
     @abstractmethod
     def _geometry(self) -> dict[str, list[Any]]:

@@ -55,7 +55,7 @@ class OrientedBoxes(Objects):
             from supervision.config import ORIENTED_BOX_COORDINATES
         return upright(self, self.xyxy, data={ORIENTED_BOX_COORDINATES: self.xyxyxyxy})
 
-    def _enclosing(self) -> npt.NDArray[np.float32]:
+    def enclosing(self) -> npt.NDArray[np.float32]:
         return self.xyxy
 
     def _geometry(self) -> dict[str, list[Any]]:

@@ -41,9 +41,9 @@ def paint(picture: Image, result: Result) -> Image:
 
 
 def _boxes(picture: Image, found: Detections, sizes: Sizes) -> Image:
-    objects = found.to_supervision()
+    objects, colors = found.to_supervision(), _by_class(found)
     boxes = sv.BoxAnnotator(color=PALETTE, thickness=sizes.line)
-    return _labels(boxes.annotate(picture, objects), objects, sizes, found.class_id)
+    return _labels(boxes.annotate(picture, objects, custom_color_lookup=colors), objects, sizes, colors)
 
 
 def _masks(picture: Image, found: Segmentations, sizes: Sizes) -> Image:
@@ -57,9 +57,9 @@ def _masks(picture: Image, found: Segmentations, sizes: Sizes) -> Image:
 
 
 def _rotated(picture: Image, found: OrientedBoxes, sizes: Sizes) -> Image:
-    objects = found.to_supervision()
+    objects, colors = found.to_supervision(), _by_class(found)
     boxes = sv.OrientedBoxAnnotator(color=PALETTE, thickness=sizes.line)
-    return _labels(boxes.annotate(picture, objects), objects, sizes, found.class_id)
+    return _labels(boxes.annotate(picture, objects, custom_color_lookup=colors), objects, sizes, colors)
 
 
 def _poses(picture: Image, found: Poses, sizes: Sizes) -> Image:
@@ -78,7 +78,12 @@ def _poses(picture: Image, found: Poses, sizes: Sizes) -> Image:
 
 def _by_object(found: Objects) -> npt.NDArray[np.int_]:
     """Return the number of each object's colour: things of one class lie beside and upon each other."""
-    return np.arange(len(found))[::-1]
+    return np.arange(len(found))[::-1] if found.tracker_id is None else found.tracker_id.astype(np.int_)
+
+
+def _by_class(found: Objects) -> npt.NDArray[np.int_]:
+    """Return the number of each object's colour: that of its class, or its own where it is tracked."""
+    return (found.class_id if found.tracker_id is None else found.tracker_id).astype(np.int_)
 
 
 def _labels(
@@ -90,6 +95,8 @@ def _labels(
 ) -> Image:
     confidence = objects.confidence if objects.confidence is not None else ()
     texts = [f"{name} {score:.2f}" for name, score in zip(objects.data["class_name"], confidence, strict=True)]
+    if objects.tracker_id is not None:
+        texts = [f"#{number} {text}" for number, text in zip(objects.tracker_id, texts, strict=True)]
     labels = sv.RichLabelAnnotator(
         color=PALETTE,
         text_color=LETTERS,

@@ -7,9 +7,12 @@ from pathlib import Path
 
 from yolov8_triton._draw import draw
 from yolov8_triton._extras import extra
+from yolov8_triton._image_arguments import STDIN
+from yolov8_triton._images import ImageInput
 from yolov8_triton._protocol import Result
 
 _QUALITY = 92
+_STDIN_STEM = "stdin"
 
 
 class Pictures:
@@ -27,14 +30,19 @@ class Pictures:
         self._folder = folder
         self._taken: set[Path] = set()
 
-    def write(self, image: Path, result: Result) -> Path:
+    def write(self, path: str, image: ImageInput, result: Result) -> Path:
         """Write the picture of one image; return its path: the image's name with ``.jpg``.
+
+        Args:
+            path: What the image is called; ``-`` is stdin.
+            image: What was sent.
+            result: What was found.
 
         Raises:
             FileExistsError: It would overwrite the image itself.
         """
-        target = self._free(image.stem)
-        if target.resolve() == image.resolve():
+        target = self._free(_STDIN_STEM if path == STDIN else Path(path).stem)
+        if path != STDIN and target.resolve() == Path(path).resolve():
             raise FileExistsError(None, f"its picture would overwrite it, use another folder than {self._folder}")
         draw(image, result).save(target, quality=_QUALITY)
         return target

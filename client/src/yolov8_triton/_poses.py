@@ -64,16 +64,17 @@ class Poses(Objects):
         """Return the same poses as supervision's key points (extra ``draw``), with what is seen as ``visible``."""
         with extra("draw"):
             import supervision as sv
+        tracks = {} if self.tracker_id is None else {"tracker_id": self.tracker_id}
         return sv.KeyPoints(
             xy=self.keypoints[..., :2],
             class_id=self.class_id,
             keypoint_confidence=self.visibility,
             detection_confidence=self.confidence,
             visible=self.visibility > VISIBLE,
-            data={"class_name": self.class_name},
+            data={"class_name": self.class_name, **tracks},
         )
 
-    def _enclosing(self) -> npt.NDArray[np.float32]:
+    def enclosing(self) -> npt.NDArray[np.float32]:
         return self.xyxy
 
     def _geometry(self) -> dict[str, list[Any]]:

@@ -34,5 +34,6 @@ def upright(
         mask=mask,
         confidence=found.confidence,
         class_id=found.class_id,
+        tracker_id=found.tracker_id,
         data={"class_name": found.class_name, **(data or {})},
     )

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -25,10 +24,10 @@ from yolov8_triton._segmentations import Segmentations
 Found = Detections | Segmentations | Poses | OrientedBoxes
 
 
-def show_result(console: Console, image: Path, result: Result) -> None:
+def show_result(console: Console, image: str, result: Result) -> None:
     """Print one image's result: a line with its size and what was found, then a row for each object."""
     height, width = result.orig_shape
-    console.print(Text(str(image), "bold"), Text(f"{width} x {height}: {result.summary()}"), soft_wrap=True)
+    console.print(Text(image, "bold"), Text(f"{width} x {height}: {result.summary()}"), soft_wrap=True)
     if len(result):
         console.print(_classes(result) if isinstance(result, ClassProbabilities) else _objects(result))
 

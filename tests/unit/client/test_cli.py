@@ -99,7 +99,7 @@ def test_thresholds_go_to_the_server(serve: Serve, photo: Path) -> None:
 def test_a_server_that_stays_away_ends_the_run(serve: Serve, photo: Path, status: grpc.StatusCode, text: str) -> None:
     fake = serve(answer=refusing(status, text))
 
-    done = ask(fake, Task.DETECT, photo, photo, photo)
+    done = ask(fake, Task.DETECT, photo, photo, photo, "--in-flight", 1)
 
     assert done.exit_code == 3
     assert len(fake.requests) == RetryPolicy().attempts  # all for the first image
@@ -210,7 +210,7 @@ def test_a_failure_that_every_image_would_share_ends_the_run(
 ) -> None:
     fake = serve(answer=refusing(status, text))
 
-    done = ask(fake, Task.DETECT, photo, photo, photo)
+    done = ask(fake, Task.DETECT, photo, photo, photo, "--in-flight", 1)
 
     assert done.exit_code == code
     assert len(fake.requests) == 1
@@ -220,7 +220,7 @@ def test_a_failure_that_every_image_would_share_ends_the_run(
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        pytest.param(["detect"], 2, "Missing argument 'IMAGE", id="no-image"),
+        pytest.param(["detect"], 2, "name images", id="no-image"),
         pytest.param(["detect", "x.jpg", "--treshold", "1"], 2, "No such option: --treshold", id="unknown-option"),
         pytest.param(["detect", "x.jpg", "--conf", "2"], 2, "Invalid value for '--conf'", id="conf-too-large"),
         pytest.param(["detect", "x.jpg", "--timeout", "soon"], 2, "Invalid value for '--timeout'", id="no-number"),

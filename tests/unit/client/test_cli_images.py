@@ -1,0 +1,313 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line's images: patterns, stdin, lists; COCO results; several servers; a bar for people."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from tests.fakes.answers import HEIGHT, WIDTH, arrays
+from tests.fakes.fake_triton import FakeTriton, Refusal
+from tests.unit.client.conftest import Serve
+from yolov8_contract.task import Task
+from yolov8_triton import COCO_CATEGORY_IDS
+from yolov8_triton._cli import app
+
+MODULE = [sys.executable, "-m", "yolov8_triton"]
+TRUTH = {
+    "images": [{"id": 7, "file_name": "photo.png"}, {"id": 8, "file_name": "val/000000000139.png"}],
+    "categories": [{"id": 60, "name": "bus"}, {"id": 30, "name": "person"}],
+    "annotations": [],
+}
+
+
+def ask(fake: FakeTriton, *arguments: object, verb: str = "detect", stdin: bytes = b"") -> Any:
+    words = [verb, *map(str, arguments), "--url", fake.url, "--model", "yolov8n"]
+    return CliRunner().invoke(app, words, prog_name="yolov8-triton", input=stdin)
+
+
+def asked(done: Any) -> list[str]:
+    return [json.loads(line)["image"] for line in done.stdout.splitlines()]
+
+
+def picture(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (WIDTH, HEIGHT), "grey").save(path)
+    return path
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    return picture(tmp_path / "photo.png")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "found"),
+    [
+        pytest.param("*.png", ["a.png", "b.png"], id="star"),
+        pytest.param("**/*.png", ["a.png", "b.png", "in/c.png", "in/deep/d.png"], id="any-depth"),
+        pytest.param("[ab].png", ["a.png", "b.png"], id="set"),
+        pytest.param("in/?.png", ["in/c.png"], id="one-letter"),
+    ],
+)
+def test_a_quoted_pattern_stands_for_the_files_it_matches_by_name(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pattern: str, found: list[str]
+) -> None:
+    for name in ("in/deep/d.png", "b.png", "a.png", "in/c.png"):
+        picture(tmp_path / name)
+    (tmp_path / "folder.png").mkdir()
+    monkeypatch.chdir(tmp_path)
+
+    assert asked(ask(serve(), pattern, "--json")) == found
+
+
+def test_a_file_whose_name_looks_like_a_pattern_is_itself(serve: Serve, tmp_path: Path) -> None:
+    path = picture(tmp_path / "[1].png")
+
+    assert asked(ask(serve(), path, "--json")) == [str(path)]
+
+
+def test_a_pattern_without_files_is_a_file_that_is_missing(serve: Serve, tmp_path: Path) -> None:
+    done = ask(serve(), tmp_path / "*.png", "--json")
+
+    assert done.exit_code == 1
+    assert done.stderr == f"yolov8-triton: {tmp_path / '*.png'}: No such file or directory\n"
+
+
+def test_an_image_comes_on_stdin(serve: Serve, photo: Path, tmp_path: Path) -> None:
+    fake = serve()
+
+    done = ask(fake, "-", "--json", "--output", tmp_path / "out", stdin=photo.read_bytes())
+
+    assert asked(done) == ["-"]
+    assert fake.requests[0].raw_input_contents[0] == photo.read_bytes()
+    with Image.open(tmp_path / "out" / "stdin.jpg") as drawn:
+        assert drawn.size == (WIDTH, HEIGHT)
+
+
+@pytest.mark.parametrize("where", ["stdin", "file"])
+def test_a_list_of_paths_is_read_as_it_comes(serve: Serve, tmp_path: Path, where: str) -> None:
+    paths = [str(picture(tmp_path / name)) for name in ("a b.png", "c.png", "d.png")]
+    text = f"{paths[1]}\n\n{paths[2]}\r\n"
+    (tmp_path / "list.txt").write_text(text)
+    listed = "-" if where == "stdin" else tmp_path / "list.txt"
+
+    done = ask(serve(), paths[0], "--files-from", listed, "--json", stdin=text.encode())
+
+    assert asked(done) == paths
+
+
+def test_several_images_are_asked_about_at_once(serve: Serve, photo: Path) -> None:
+    together = threading.Barrier(3)
+
+    def answer(_: object) -> dict[str, Any]:
+        together.wait(60)  # answers none before three have come
+        return arrays(Task.DETECT)
+
+    assert ask(serve(answer=answer), *[photo] * 6, "--in-flight", 3).exit_code == 0
+
+
+def test_headers_go_with_every_request(serve: Serve, photo: Path) -> None:
+    fake = serve()
+
+    done = ask(fake, photo, "--header", "Authorization=Bearer a=b", "--header", "x-team=vision")
+
+    assert done.exit_code == 0
+    assert fake.headers[0]["authorization"] == "Bearer a=b"
+    assert fake.headers[0]["x-team"] == "vision"
+
+
+def test_a_header_without_a_value_is_refused_and_not_shown(serve: Serve, photo: Path) -> None:
+    done = ask(serve(), photo, "--header", "secret")
+
+    assert done.exit_code == 2
+    assert "expected NAME=VALUE" in done.stderr
+    assert "secret" not in done.stderr
+
+
+@pytest.mark.parametrize("how", ["options", "variable"])
+def test_several_servers_are_asked_in_turn(
+    serve: Serve, photo: Path, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = serve(), serve()
+    words = ["detect", *[str(photo)] * 6]
+    if how == "options":
+        words += ["--url", first.url, "--url", second.url]
+    else:
+        monkeypatch.setenv("YOLOV8_TRITON_URL", f"{first.url} {second.url}")
+
+    assert CliRunner().invoke(app, words).exit_code == 0
+
+    assert len(first.requests) + len(second.requests) == 6
+    assert min(len(first.requests), len(second.requests)) >= 2
+
+
+def results(path: Path) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = json.loads(path.read_text())
+    return rows
+
+
+def test_coco_results_take_ids_from_the_annotations(serve: Serve, photo: Path, tmp_path: Path) -> None:
+    other = picture(tmp_path / "000000000139.png")
+    (tmp_path / "truth.json").write_text(json.dumps(TRUTH))
+    fake = serve(count=3)
+
+    done = ask(fake, photo, other, "--coco", tmp_path / "new" / "out.json", "--coco-truth", tmp_path / "truth.json")
+
+    assert done.exit_code == 0
+    rows = results(tmp_path / "new" / "out.json")
+    assert [(row["image_id"], row["category_id"]) for row in rows] == [(7, 30), (7, 60), (8, 30), (8, 60)]
+    assert rows[0]["bbox"] == [5.0, 10.0, 20.0, 30.0]
+    assert "these classes are left out: stop sign" in done.stderr
+
+
+@pytest.mark.parametrize("task", [Task.DETECT, Task.SEGMENT, Task.POSE, Task.OBB], ids=lambda task: task.value)
+def test_coco_results_without_annotations_take_ids_from_names_and_classes(
+    serve: Serve, tmp_path: Path, task: Task
+) -> None:
+    path = picture(tmp_path / "000000000139.png")
+
+    ask(serve(task), path, "--coco", tmp_path / "out.json", verb=task.value)
+
+    assert [(row["image_id"], row["category_id"]) for row in results(tmp_path / "out.json")] == [(139, 0), (139, 1)]
+
+
+def test_coco_s_own_classes_have_coco_s_own_ids(serve: Serve, tmp_path: Path) -> None:
+    path = picture(tmp_path / "12.png")
+    fake = serve()
+    labels = ["person", *map(str, range(1, 79)), "toothbrush"]
+    fake.configs["yolov8n"].parameters["labels"].string_value = json.dumps(labels)
+
+    ask(fake, path, "--coco", tmp_path / "out.json")
+
+    assert [row["category_id"] for row in results(tmp_path / "out.json")] == list(COCO_CATEGORY_IDS[:2])
+
+
+def test_no_object_at_all_is_an_empty_list(serve: Serve, tmp_path: Path) -> None:
+    ask(serve(count=0), picture(tmp_path / "12.png"), "--coco", tmp_path / "out.json")
+
+    assert results(tmp_path / "out.json") == []
+
+
+def test_an_image_that_the_annotations_do_not_have_is_an_error_of_its_own(
+    serve: Serve, photo: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "truth.json").write_text(json.dumps(TRUTH))
+    options = ("--coco", tmp_path / "out.json", "--coco-truth", tmp_path / "truth.json")
+
+    done = ask(serve(), picture(tmp_path / "stranger.png"), photo, *options)
+
+    assert done.exit_code == 1
+    assert "stranger.png: " in done.stderr
+    assert "has no image of this name" in done.stderr
+    assert {row["image_id"] for row in results(tmp_path / "out.json")} == {7}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        pytest.param(["--coco", "out.json"], "give the annotations with --coco-truth", id="no-number"),
+        pytest.param(["--coco-truth", "empty.json"], "it goes with --coco", id="truth-alone"),
+        pytest.param(["--coco", "out.json", "--coco-truth", "empty.json"], "no COCO annotations", id="no-annotations"),
+        pytest.param(["--coco", "out.json", "--coco-truth", "none.json"], "none.json", id="missing"),
+    ],
+)
+def test_coco_results_that_cannot_be_are_wrong_usage(
+    serve: Serve, photo: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], message: str
+) -> None:
+    monkeypatch.chdir(photo.parent)
+    Path("empty.json").write_text("{}")
+
+    done = ask(serve(), photo, *options)
+
+    assert done.exit_code == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.output
+    assert not list(photo.parent.glob("out.json*"))  # neither half of one
+
+
+def test_an_interrupt_in_the_middle_of_a_folder_ends_cleanly(serve: Serve, tmp_path: Path) -> None:
+    for index in range(200):
+        (tmp_path / "photos").mkdir(exist_ok=True)
+        (tmp_path / "photos" / f"{index:03}.png").write_bytes(b"%d" % index)
+    some, over = threading.Event(), threading.Event()
+
+    def answer(request: Any) -> dict[str, Any]:
+        if int(bytes(request.raw_input_contents[0])) >= 100:
+            some.set()
+            over.wait(60)
+        return arrays(Task.DETECT)
+
+    fake = serve(answer=answer)
+    command = [*MODULE, "detect", str(tmp_path / "photos"), "--url", fake.url, "--json", "--timeout", "60"]
+    command += ["--coco", str(tmp_path / "out.json")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            lines = [process.stdout.readline() for _ in range(50)]
+            assert some.wait(60)
+            process.send_signal(signal.SIGINT)
+            rest, errors = process.communicate(timeout=20)
+        finally:
+            process.kill()
+            over.set()
+
+    assert (process.returncode, errors) == (130, "yolov8-triton: interrupted\n")
+    images = [json.loads(line)["image"] for line in [*lines, *rest.splitlines()]]  # whole lines, in order
+    assert images == [str(tmp_path / "photos" / f"{index:03}.png") for index in range(len(images))]
+    assert 50 <= len(images) <= 100
+    assert not list(tmp_path.glob("out.json*"))
+
+
+def test_people_see_a_bar_with_rate_and_time_left(serve: Serve, photo: Path) -> None:
+    def answer(request: Any) -> dict[str, Any]:
+        if not request.raw_input_contents[0]:
+            raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, "invalid image: empty")
+        threading.Event().wait(0.05)
+        return arrays(Task.DETECT)
+
+    seen, done = on_a_terminal(["detect", *[str(photo)] * 20, "--url", serve(answer=answer).url, "--json"])
+
+    assert done == 0
+    assert "images" in seen
+    assert "/20" in seen
+    assert "a second" in seen
+    assert "left" in seen
+
+
+def on_a_terminal(arguments: list[str]) -> tuple[str, int]:
+    """Run the command with stderr on a terminal of 120 columns, and stdout in a pipe, which stays clean."""
+    ours, theirs = pty.openpty()
+    environment = os.environ | {"COLUMNS": "120", "TERM": "xterm"}
+    with subprocess.Popen([*MODULE, *arguments], stdout=subprocess.PIPE, stderr=theirs, env=environment) as process:
+        os.close(theirs)
+        lines = threading.Thread(target=lambda: read_lines(process.stdout))
+        lines.start()
+        seen = io.BytesIO()
+        try:
+            while content := os.read(ours, 4096):
+                seen.write(content)
+        except OSError:  # how Linux says that the other side has gone
+            pass
+        finally:
+            os.close(ours)
+        lines.join(20)
+        return seen.getvalue().decode(), process.wait(20)
+
+
+def read_lines(stdout: Any) -> None:
+    for line in stdout:
+        json.loads(line)

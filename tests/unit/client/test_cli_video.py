@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The verb ``video``: what it prints, writes and exits with."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from tests.clips import clip, number_sent, numbered, read
+from tests.fakes.answers import arrays
+from tests.fakes.fake_triton import FakeTriton, Refusal, refusing
+from tests.unit.client.conftest import Serve
+from yolov8_contract.task import Task
+from yolov8_triton._cli import app
+
+COUNT = 12
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return clip(tmp_path / "clip.avi", numbered(COUNT))
+
+
+def ask(fake: FakeTriton, *arguments: object) -> Any:
+    words = ["video", *map(str, arguments), "--url", fake.url]
+    return CliRunner().invoke(app, words, prog_name="yolov8-triton")
+
+
+def test_a_frame_is_a_line_of_text(serve: Serve, path: Path) -> None:
+    done = ask(serve(), path)
+
+    assert done.exit_code == 0
+    lines = done.stdout.splitlines()
+    assert lines[0] == "frame 0, 0.00 s: 1 person, 1 bus"
+    assert [line.split(":")[0] for line in lines] == [f"frame {n}, {n / 10:.2f} s" for n in range(COUNT)]
+    assert done.stderr.startswith(f"{COUNT} frames in ")
+
+
+@pytest.mark.parametrize("task", Task, ids=lambda task: task.value)
+def test_a_frame_is_a_line_of_json_of_the_model_s_task(serve: Serve, path: Path, task: Task) -> None:
+    done = ask(serve(task), path, "--json")
+
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [(line["frame"], line["time_s"]) for line in lines] == [(n, n / 10) for n in range(COUNT)]
+    assert {line["task"] for line in lines} == {task.value}
+
+
+def test_objects_are_followed(serve: Serve, path: Path) -> None:
+    done = ask(serve(), path, "--track", "--json", "--conf", 0.3)
+
+    objects = [json.loads(line)["objects"] for line in done.stdout.splitlines()]
+    assert [[one["tracker_id"] for one in found] for found in objects[1:]] == [[0, 1]] * (COUNT - 1)
+
+
+@pytest.mark.parametrize("task", Task, ids=lambda task: task.value)
+def test_an_annotated_video_is_written(serve: Serve, path: Path, tmp_path: Path, task: Task) -> None:
+    done = ask(serve(task), path, "--output", tmp_path / "out.mp4")
+
+    frames = read(tmp_path / "out.mp4")
+    assert (done.exit_code, done.stdout) == (0, "")
+    assert len(frames) == COUNT
+    assert max(np.ptp(frame.astype(int), axis=-1).max() for frame in frames) > 50  # something colourful on grey
+
+
+def test_a_frame_that_fails_does_not_stop_the_others(serve: Serve, path: Path, tmp_path: Path) -> None:
+    def answer(request: Any) -> dict[str, Any]:
+        if number_sent(request) == 3:
+            raise Refusal(grpc.StatusCode.DEADLINE_EXCEEDED, "")
+        return arrays(Task.DETECT)
+
+    done = ask(serve(answer=answer), path, "--json", "--output", tmp_path / "out.avi")
+
+    assert done.exit_code == 1
+    assert [json.loads(line)["frame"] for line in done.stdout.splitlines()] == [0, 1, 2, *range(4, COUNT)]
+    complaint, summary = done.stderr.splitlines()
+    assert complaint.startswith("yolov8-triton: frame 3: ")
+    assert summary.startswith(f"{COUNT} frames in ")
+    assert len(read(tmp_path / "out.avi")) == COUNT
+
+
+@pytest.mark.parametrize(
+    ("status", "text", "code"),
+    [
+        pytest.param(grpc.StatusCode.NOT_FOUND, "... is not found", 3, id="unknown-model"),
+        pytest.param(grpc.StatusCode.INVALID_ARGUMENT, "invalid parameter: 'max_det'", 2, id="bad-parameter"),
+    ],
+)
+def test_a_failure_that_every_frame_would_share_ends_the_run(
+    serve: Serve, path: Path, status: grpc.StatusCode, text: str, code: int
+) -> None:
+    done = ask(serve(answer=refusing(status, text)), path)
+
+    assert done.exit_code == code
+    assert "Traceback" not in done.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        pytest.param(["missing.mp4"], "no such video file", id="missing"),
+        pytest.param(["notes.txt"], "notes.txt: OpenCV can't open it", id="no-video"),
+        pytest.param(["clip.avi", "--output", "out.gif"], "expected a name that ends in .mp4", id="suffix"),
+        pytest.param(["clip.avi", "--output", "clip.avi"], "would overwrite its source", id="source"),
+        pytest.param(["clip.avi", "--frames", "some"], "'some' is not one of", id="frames"),
+    ],
+)
+def test_wrong_usage_says_what_is_wrong(
+    serve: Serve, path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
+) -> None:
+    monkeypatch.chdir(path.parent)
+    Path("notes.txt").write_text("no video")
+    before = path.read_bytes()
+
+    done = ask(serve(), *arguments)
+
+    assert done.exit_code == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.output
+    assert path.read_bytes() == before
+
+
+def test_a_classifier_has_nothing_to_follow(serve: Serve, path: Path) -> None:
+    done = ask(serve(Task.CLASSIFY), path, "--track")
+
+    assert done.exit_code == 2
+    assert "it finds no objects to follow" in done.stderr
+
+
+def test_an_interrupted_run_leaves_a_video_that_can_be_read(serve: Serve, tmp_path: Path) -> None:
+    path = clip(tmp_path / "long.avi", numbered(500))
+    some, over = threading.Event(), threading.Event()
+
+    def answer(request: Any) -> dict[str, Any]:
+        if number_sent(request) > 30:
+            some.set()
+            over.wait(60)
+        return arrays(Task.DETECT)
+
+    fake = serve(answer=answer)
+    command = [sys.executable, "-m", "yolov8_triton", "video", str(path), "--url", fake.url, "--json"]
+    command += ["--output", str(tmp_path / "out.mp4"), "--timeout", "60"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            lines = [process.stdout.readline() for _ in range(20)]
+            assert some.wait(60)
+            process.send_signal(signal.SIGINT)
+            rest, errors = process.communicate(timeout=20)
+        finally:
+            process.kill()
+            over.set()
+
+    assert (process.returncode, errors.splitlines()[-1]) == (130, "yolov8-triton: interrupted")
+    printed = len(lines) + len(rest.splitlines())
+    written = read(tmp_path / "out.mp4")
+    assert printed <= len(written) <= printed + 1
+    assert printed > 20
