@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.fakes import tiny_model
+from tests.fakes.black_hole import BlackHole
 from yolov8_server import TritonServer
 from yolov8_triton import AsyncClient, Client, YoloTritonError
 
@@ -98,3 +99,20 @@ def test_threads_share_a_client(url: str) -> None:
         found = list(pool.map(lambda number: client.detect(bytes(number)), range(1, 400)))
 
     assert [one.orig_shape[0] for one in found] == [number + 1 for number in range(1, 400)]
+
+
+def test_a_connection_that_went_silent_is_given_up_for_a_new_one(server: TritonServer) -> None:
+    # As by default, but in one second each in place of 10 and 20.
+    soon = [("grpc.keepalive_time_ms", 1000), ("grpc.keepalive_timeout_ms", 1000), ("grpc.http2.ping_timeout_ms", 1000)]
+    with (
+        BlackHole(server.grpc_url) as proxy,
+        Client(proxy.url, timeout_s=30, channel_args=[*soon, ("grpc.use_local_subchannel_pool", 1)]) as client,
+    ):
+        client.detect(b"an image")
+        proxy.swallow()
+
+        begin = time.monotonic()
+        assert len(client.detect(b"an image")) == 2
+
+    assert time.monotonic() - begin < 20
+    assert proxy.connections == 2

@@ -17,7 +17,19 @@ CLIENT = Path(__file__).parents[3] / "client"
 IMPORT_LIMIT_S = 0.5
 ATTEMPTS = 7
 
-HEAVY = {"torch", "torchvision", "ultralytics", "opencv-python", "opencv-python-headless", "supervision", "typer"}
+HEAVY = {
+    "torch",
+    "torchvision",
+    "ultralytics",
+    "opencv-python",
+    "opencv-python-headless",
+    "supervision",
+    "typer",
+    "httpx",
+    "aiohttp",
+    "geventhttpclient",
+    "opentelemetry-api",
+}
 
 MEASURE = """
 import json, sys, time
@@ -33,7 +45,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from yolov8_triton import Client, Detections, ServerOverloadedError, YoloTritonError
+from yolov8_triton import AsyncClient, Client, Detections, ServerOverloadedError, Tls, TlsError, YoloTritonError
 
 
 def people(path: Path) -> npt.NDArray[np.float32]:
@@ -56,6 +68,24 @@ def masks(frame: npt.NDArray[np.uint8], client: Client) -> npt.NDArray[np.bool_]
 
 def best(image: bytes, client: Client) -> str:
     return client.classify(image).top1.class_name
+
+
+async def fetch() -> str:
+    return "a token"
+
+
+async def secure(paths: list[Path]) -> list[Detections | None]:
+    tls = Tls(ca="ca.pem", certificate=Path("me.pem"), key=Path("me.key"))
+    servers = ["a:8001", "b:8001"]
+    async with AsyncClient(servers, tls=tls, token=fetch, compression="gzip", shared_memory=True) as client:
+        try:
+            return [outcome.result async for outcome in client.detect_many(paths)]
+        except TlsError:
+            return [None]
+
+
+def over_http() -> Client:
+    return Client("http://localhost:8000", token=lambda: "a token", headers={"infer-key": "s3cret"})
 """
 
 MISTAKES = """
@@ -66,6 +96,9 @@ client.detect("x.jpg", confidence=0.5)
 client.detect("x.jpg", conf="high")
 client.classify("x.jpg", conf=0.5)
 client.detect("x.jpg").masks
+Client("a", tls="ca.pem")
+Client("a", token=7)
+Client("a", compression="zip")
 Client("a", "yolov8n")
 """
 FIRST_MISTAKE = 5
