@@ -7,6 +7,7 @@
 #                           can use them. HTTP header triton-admin-key, gRPC triton-grpc-protocol-triton-admin-key
 #   TRITON_RESTRICTED       the protocols; "statistics" is one, and load tests like to read it
 #   TRITON_EXIT_TIMEOUT_S   how long requests in flight may take at the end; 30
+#   TRITON_OPTIONS          more options, with blanks between
 set -eu
 
 key="${TRITON_ADMIN_KEY:-}"
@@ -19,6 +20,7 @@ fi
 # The configuration stays readable: clients find the class names in it.
 restricted="${TRITON_RESTRICTED:-model-repository,shared-memory,statistics,trace,logging}:triton-admin-key=$key"
 
+# shellcheck disable=SC2086  # TRITON_OPTIONS are several
 exec tritonserver \
     --model-repository="${MODEL_REPOSITORY:-/models}" \
     --model-control-mode=none \
@@ -27,4 +29,5 @@ exec tritonserver \
     --http-restricted-api="$restricted" \
     --exit-timeout-secs="${TRITON_EXIT_TIMEOUT_S:-30}" \
     --metrics-config=summary_latencies=true \
+    ${TRITON_OPTIONS:-} \
     "$@"

