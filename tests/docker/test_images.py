@@ -127,7 +127,7 @@ def test_the_client_gets_its_answers_through_the_proxy(tmp_path: Path) -> None:
     (tmp_path / "picture.jpg").write_bytes(picture())
     command = (Path(sys.executable).with_name("yolov8-triton"), "detect", tmp_path / "picture.jpg", "--model", MODEL)
 
-    assert "triangle" in run(*command, "--url", f"{ADDRESS}:8001", "--conf", "0.1")
+    assert "2 square, 1 circle" in run(*command, "--url", f"{ADDRESS}:8001", "--conf", "0.1")
 
 
 @pytest.mark.usefixtures("running")
