@@ -7,7 +7,7 @@ import struct
 
 import numpy as np
 
-from .errors import InvalidImageError
+from .errors import InvalidImageError, Refusal
 from .exif import UPRIGHT, read_orientation
 
 MAX_SCANS = 64
@@ -45,7 +45,9 @@ def read_jpeg(content: bytes) -> tuple[int, int, int]:
         elif marker == _SCAN:
             scans += 1
             if scans > MAX_SCANS:
-                raise InvalidImageError(f"the JPEG has more than {MAX_SCANS} scans; save it as baseline")
+                raise InvalidImageError(
+                    f"the JPEG has more than {MAX_SCANS} scans; save it as baseline", Refusal.TOO_LARGE
+                )
         elif marker == _APP1 and orientation is None and not scans:  # OpenCV looks at the first one only
             orientation = read_orientation(content[start + _EXIF_INTRODUCTION : position])
     raise InvalidImageError(f"the JPEG is damaged: it has more than {MAX_SEGMENTS} segments")

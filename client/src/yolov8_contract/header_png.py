@@ -6,7 +6,7 @@ from __future__ import annotations
 import struct
 import zlib
 
-from .errors import InvalidImageError
+from .errors import InvalidImageError, Refusal
 from .exif import UPRIGHT, read_orientation
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -43,11 +43,13 @@ def read_png(content: bytes) -> tuple[int, int, int]:
         elif kind == b"eXIf" and orientation is None:
             orientation = _read_exif(content, start, end)
         elif kind == b"acTL":
-            raise InvalidImageError("the PNG is animated; save it as a still image")
+            raise InvalidImageError("the PNG is animated; save it as a still image", Refusal.FORMAT)
         elif kind in _COMPRESSED_NOTES:
             notes += 1
             if notes > MAX_COMPRESSED_NOTES:
-                raise InvalidImageError(f"the PNG has more than {MAX_COMPRESSED_NOTES} compressed texts")
+                raise InvalidImageError(
+                    f"the PNG has more than {MAX_COMPRESSED_NOTES} compressed texts", Refusal.TOO_LARGE
+                )
     raise InvalidImageError(f"the PNG is damaged: it has more than {MAX_CHUNKS} chunks")
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from .errors import ConfigError, InvalidImageError
+from .errors import ConfigError, InvalidImageError, Refusal
 from .header_bmp import read_bmp
 from .header_jpeg import read_jpeg
 from .header_png import SIGNATURE as PNG_SIGNATURE
@@ -122,14 +122,17 @@ def admit(content: bytes, formats: Collection[str], limits: ImageLimits) -> Imag
         InvalidImageError: It is too large, of another format, damaged or cut off.
     """
     if len(content) > limits.max_bytes:
-        raise InvalidImageError(f"it has {len(content)} bytes, at most {limits.max_bytes} are allowed")
+        raise InvalidImageError(
+            f"it has {len(content)} bytes, at most {limits.max_bytes} are allowed", Refusal.TOO_LARGE
+        )
     format_ = _recognise(content, formats)
     if format_ not in formats:
-        raise InvalidImageError(f"this is a {_shown(format_)}, {_wanted(formats)}")
+        raise InvalidImageError(f"this is a {_shown(format_)}, {_wanted(formats)}", Refusal.FORMAT)
     header = _read(content, format_)
     if header.width * header.height > limits.max_pixels:
         raise InvalidImageError(
-            f"it has {header.width} x {header.height} pixels, at most {limits.max_pixels} are allowed"
+            f"it has {header.width} x {header.height} pixels, at most {limits.max_pixels} are allowed",
+            Refusal.TOO_LARGE,
         )
     return header
 
@@ -163,11 +166,12 @@ def _recognise(content: bytes, wanted: Collection[str]) -> str:
     if content.startswith(b"BM"):
         return "bmp"
     if not content:
-        raise InvalidImageError(f"there are no bytes, {_wanted(wanted)}")
+        raise InvalidImageError(f"there are no bytes, {_wanted(wanted)}", Refusal.FORMAT)
     for offset, mark, name in _OTHER_FORMATS:
         if content.startswith(mark, offset):
-            raise InvalidImageError(f"this is {name}, {_wanted(wanted)}")
-    raise InvalidImageError(f"{content[:_SHOWN_BYTES]!r} is the start of no image, {_wanted(wanted)}")
+            raise InvalidImageError(f"this is {name}, {_wanted(wanted)}", Refusal.FORMAT)
+    start = content[:_SHOWN_BYTES]
+    raise InvalidImageError(f"{start!r} is the start of no image, {_wanted(wanted)}", Refusal.FORMAT)
 
 
 def _wanted(formats: Collection[str]) -> str:

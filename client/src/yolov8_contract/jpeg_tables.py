@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from .errors import InvalidImageError
+from .errors import InvalidImageError, Refusal
 
 _NEXT_MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 _HUFFMAN, _SCAN, _QUANTISATION, _END = 0xC4, 0xDA, 0xDB, 0xD9
@@ -41,7 +41,9 @@ def check_tables(content: bytes) -> None:
         if marker in (_BASELINE, _EXTENDED, _PROGRESSIVE):
             state.frame(marker, data)
         elif marker in _OTHER_FRAMES:
-            raise InvalidImageError("the JPEG is lossless, hierarchical or arithmetically coded; save it as baseline")
+            raise InvalidImageError(
+                "the JPEG is lossless, hierarchical or arithmetically coded; save it as baseline", Refusal.FORMAT
+            )
         elif marker == _QUANTISATION:
             state.quantisation_tables(data)
         elif marker == _HUFFMAN:
@@ -83,7 +85,9 @@ class _State:
         if len(data) < 6 or data[5] not in (1, 3, 4) or len(data) != 6 + 3 * data[5]:
             raise _damaged("its frame header names a wrong number of colour components")
         if data[0] != 8:
-            raise InvalidImageError(f"the JPEG has {data[0]} bits a colour, only 8 can be decoded; save it as baseline")
+            raise InvalidImageError(
+                f"the JPEG has {data[0]} bits a colour, only 8 can be decoded; save it as baseline", Refusal.FORMAT
+            )
         for start in range(6, len(data), 3):
             component, sampling, table = data[start : start + 3]
             across, down = sampling >> 4, sampling & 15

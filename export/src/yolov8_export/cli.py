@@ -61,6 +61,14 @@ def _plan(
         print_plan(plan, Console())
 
 
+@app.command("compose-env")
+def _compose_env(repository: options.PlannedRepository = Path("repository")) -> None:
+    """Print the file .env that docker/compose.yaml needs for a repository: sizes of its shared memory and pools."""
+    from yolov8_export.compose_env import compose_env
+
+    typer.echo(compose_env(repository), nl=False)
+
+
 @app.command("reference")
 def _reference(
     repository: Path = Path("model_repository"), gpu_repository: Path = Path("model_repository_gpu")

@@ -45,11 +45,16 @@ def pool_options(members: Iterable[pb.ModelConfig], deployment: Deployment) -> l
     members = list(members)
     max_bytes = deployment.limits.max_bytes
     cuda, pinned = cuda_pool_mib(members, max_bytes), pinned_pool_mib(members, max_bytes)
+    return option_texts(cuda, pinned, deployment.gpus or (0,))
+
+
+def option_texts(cuda_mib: int, pinned_mib: int, gpus: Iterable[int]) -> list[str]:
+    """Return the options for pools of these sizes; none where tritonserver's defaults are enough."""
     options = []
-    if cuda > _DEFAULT_CUDA_MIB:
-        options = [f"--cuda-memory-pool-byte-size={gpu}:{cuda * _MIB}" for gpu in deployment.gpus or (0,)]
-    if pinned > _DEFAULT_PINNED_MIB:
-        options.append(f"--pinned-memory-pool-byte-size={pinned * _MIB}")
+    if cuda_mib > _DEFAULT_CUDA_MIB:
+        options = [f"--cuda-memory-pool-byte-size={gpu}:{cuda_mib * _MIB}" for gpu in gpus]
+    if pinned_mib > _DEFAULT_PINNED_MIB:
+        options.append(f"--pinned-memory-pool-byte-size={pinned_mib * _MIB}")
     return options
 
 

@@ -66,7 +66,7 @@ class Report:
         if deployment.device == "cpu":
             commands["embedded"] = f"python -m yolov8_server {_quoted(repository)}"
         if image == CPU_IMAGE:
-            commands["image"] = f"docker build -t {image} --target cpu docker/"
+            commands["image"] = f"docker build -t {image} --target cpu -f docker/Dockerfile ."
         mounted = f"-v {_quoted(repository.resolve())}:/models"
         gpus = "--gpus all " if deployment.device == "gpu" else ""
         if deployment.engine == "tensorrt":

@@ -14,7 +14,7 @@ from yolov8_export.verify import LIMITS
 
 _WHAT = {
     "embedded": "Serve it here:",
-    "image": "Make the image, once, in a checkout:",
+    "image": "Make the image, once, in the root of a checkout:",
     "plans": "Build the TensorRT plans, once, in a checkout, on the machine and with the image that serve them:",
     "container": "Serve it in a container:",
 }

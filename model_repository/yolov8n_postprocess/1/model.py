@@ -16,7 +16,7 @@ import numpy as np
 import triton_python_backend_utils as pb_utils
 
 from yolov8_contract import signature
-from yolov8_contract.errors import ConfigError, RequestError
+from yolov8_contract.errors import ConfigError, Refusal, RequestError
 from yolov8_contract.parameters import ParameterPolicy
 from yolov8_contract.postprocess import postprocess
 from yolov8_contract.served_model import ServedModel
@@ -78,7 +78,9 @@ def _one(request: Any, name: str) -> Any:
     batch = pb_utils.get_input_tensor_by_name(request, name).as_numpy()
     if len(batch) != 1:
         # Images have different numbers of objects: there is no array that could hold the answer.
-        raise RequestError(f"{name}: expected one image a request, got {len(batch)}; send them one by one")
+        raise RequestError(
+            f"{name}: expected one image a request, got {len(batch)}; send them one by one", Refusal.COUNT
+        )
     return batch[0]
 
 

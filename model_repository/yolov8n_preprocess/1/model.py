@@ -20,13 +20,12 @@ import triton_python_backend_utils as pb_utils
 from preparation import Outputs, Preparation, Raw
 
 from yolov8_contract import signature
-from yolov8_contract.errors import InvalidImageError, InvalidParameterError, RequestError
+from yolov8_contract.errors import RequestError
 from yolov8_contract.image_header import ImageLimits
 from yolov8_contract.parameters import ParameterPolicy
+from yolov8_contract.refusals import Refusals
 from yolov8_contract.served_model import ServedModel
 from yolov8_contract.task import Task
-
-_REASONS = {InvalidImageError: "image", InvalidParameterError: "parameter"}
 
 
 class TritonPythonModel:
@@ -43,7 +42,7 @@ class TritonPythonModel:
         signature.preprocess(model).check_config(config)
         policy = ParameterPolicy.from_config(config, model)
         self._preparation = Preparation(model, policy, ImageLimits.from_config(config))
-        self._refusals = _Refusals(args["model_name"])
+        self._refusals = Refusals(pb_utils.MetricFamily, args["model_name"])
         pixels.configure_opencv()
         if model.task is Task.CLASSIFY and not cropped.has_pillow():
             pb_utils.Logger.log_warn(cropped.PILLOW_MISSING)
@@ -78,25 +77,6 @@ class TritonPythonModel:
         return pb_utils.InferenceResponse(
             [pb_utils.Tensor(name, array) for name, array in outcome.items() if name in wanted]
         )
-
-
-class _Refusals:
-    """Counts refusals by reason: Triton's own counters miss what a model refuses."""
-
-    def __init__(self, model_name: str) -> None:
-        self._family = pb_utils.MetricFamily(  # kept: its counters go when it goes
-            name="yolov8_refused_total",
-            description="Requests that the first member refused, by reason",
-            kind=pb_utils.MetricFamily.COUNTER,
-        )
-        self._counters = {
-            kind: self._family.Metric(labels={"model": model_name, "reason": reason})
-            for kind, reason in _REASONS.items()
-        }
-
-    def count(self, error: RequestError) -> None:
-        """Count one."""
-        self._counters[type(error)].increment(1)
 
 
 def _read(request: Any) -> Raw:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pixels
 
 from yolov8_contract import signature
-from yolov8_contract.errors import InvalidImageError
+from yolov8_contract.errors import InvalidImageError, Refusal
 from yolov8_contract.image_header import ImageLimits, admit
 from yolov8_contract.parameters import ParameterPolicy
 from yolov8_contract.served_model import ServedModel
@@ -50,7 +50,7 @@ class Preparation:
         """
         self.policy.parse(json.loads(raw.parameters or "{}"))
         if len(raw.images) != 1:
-            raise InvalidImageError(f"a request carries one image, got {len(raw.images)}")
+            raise InvalidImageError(f"a request carries one image, got {len(raw.images)}", Refusal.COUNT)
         content = raw.images.tobytes()
         admit(content, self.model.image_formats, self.limits)
         image = pixels.decode(content)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from yolov8_contract import signature
-from yolov8_contract.errors import InvalidImageError
+from yolov8_contract.errors import InvalidImageError, Refusal
 from yolov8_contract.image_header import ImageLimits, admit
 from yolov8_contract.jpeg_tables import check_tables
 from yolov8_contract.parameters import ParameterPolicy
@@ -39,7 +39,7 @@ class Admission:
         """
         self.policy.parse(json.loads(parameters or "{}"))
         if len(images) != 1:
-            raise InvalidImageError(f"a request carries one image, got {len(images)}")
+            raise InvalidImageError(f"a request carries one image, got {len(images)}", Refusal.COUNT)
         content = images.tobytes()
         admit(content, self.model.image_formats, self.limits)
         check_tables(content)

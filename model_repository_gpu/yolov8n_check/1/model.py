@@ -19,12 +19,11 @@ import triton_python_backend_utils as pb_utils
 from admission import Admission
 
 from yolov8_contract import signature
-from yolov8_contract.errors import InvalidImageError, InvalidParameterError, RequestError
+from yolov8_contract.errors import RequestError
 from yolov8_contract.image_header import ImageLimits
 from yolov8_contract.parameters import ParameterPolicy
+from yolov8_contract.refusals import Refusals
 from yolov8_contract.served_model import ServedModel
-
-_REASONS = {InvalidImageError: "image", InvalidParameterError: "parameter"}
 
 
 class TritonPythonModel:
@@ -41,7 +40,7 @@ class TritonPythonModel:
         signature.check(model).check_config(config)
         policy = ParameterPolicy.from_config(config, model)
         self._admission = Admission(model, policy, ImageLimits.from_config(config))
-        self._refusals = _Refusals(args["model_name"])
+        self._refusals = Refusals(pb_utils.MetricFamily, args["model_name"])
 
     def execute(self, requests: Sequence[Any]) -> list[Any]:
         """Answer each request of a batch on its own."""
@@ -58,25 +57,6 @@ class TritonPythonModel:
             pb_utils.Logger.log_error("".join(traceback.format_exception(exc)))
             return _error("the check failed, the server's log says why", pb_utils.TritonError.INTERNAL)
         return pb_utils.InferenceResponse([pb_utils.Tensor(name, array) for name, array in outputs.items()])
-
-
-class _Refusals:
-    """Counts refusals by reason: Triton's own counters miss what a model refuses."""
-
-    def __init__(self, model_name: str) -> None:
-        self._family = pb_utils.MetricFamily(  # kept: its counters go when it goes
-            name="yolov8_refused_total",
-            description="Requests that the first member refused, by reason",
-            kind=pb_utils.MetricFamily.COUNTER,
-        )
-        self._counters = {
-            kind: self._family.Metric(labels={"model": model_name, "reason": reason})
-            for kind, reason in _REASONS.items()
-        }
-
-    def count(self, error: RequestError) -> None:
-        """Count one."""
-        self._counters[type(error)].increment(1)
 
 
 def _error(message: str, code: Any) -> Any:

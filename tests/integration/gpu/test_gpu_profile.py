@@ -127,7 +127,7 @@ def test_refusals_are_counted_by_reason(gpu_server: TritonServer, clients: dict[
     def counted() -> float:
         with urllib.request.urlopen(gpu_server.metrics_url) as answer:
             lines = answer.read().decode().splitlines()
-        wanted = f'yolov8_refused_total{{model="{GPU}_check",reason="image"'
+        wanted = f'yolov8_refused_total{{model="{GPU}_check",reason="format"'
         return sum(float(line.split()[-1]) for line in lines if line.startswith(wanted))
 
     before = counted()

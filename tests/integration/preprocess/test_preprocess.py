@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +25,7 @@ IMGSZ = (96, 160)
 CROP = (64, 64)
 TIMEOUT_S = 60
 GOOD = corpus.good_images() | corpus.odd_sizes() | corpus.half_images()
+(BOMB,) = [image.content for image in corpus.refused_images() if image.id == "png-60000"]
 BAD = [*corpus.refused_images(), *corpus.undecodable_images()]
 DETECT, CLASSIFY, UINT8 = "detect_preprocess", "classify_preprocess", "uint8_preprocess"
 
@@ -140,31 +142,34 @@ def test_only_the_outputs_asked_for_are_sent(client: Any) -> None:
     assert [output.name for output in response.outputs] == ["orig_shape"]
 
 
-def refusals(server: TritonServer, reason: str) -> float:
-    """Return how many requests the detector's preprocessing has refused, by the server's metrics."""
+def refusals(server: TritonServer) -> dict[str, float]:
+    """Return how many requests the detector's preprocessing has refused, by reason, by the server's metrics."""
     with urllib.request.urlopen(server.metrics_url, timeout=TIMEOUT_S) as page:
-        lines = page.read().decode().splitlines()
-    labels = f'{{model="{DETECT}",reason="{reason}"}}'
-    (value,) = (line.split()[-1] for line in lines if line.startswith(f"yolov8_refused_total{labels}"))
-    return float(value)
+        text = page.read().decode()
+    counts = re.findall(rf'^yolov8_refused_total{{model="{DETECT}",reason="(\w+)"}} (\S+)$', text, re.MULTILINE)
+    return {reason: float(count) for reason, count in counts}
 
 
 @pytest.mark.parametrize(
-    ("reason", "image", "parameters"),
+    ("reason", "images", "parameters"),
     [
-        pytest.param("image", b"text", {}, id="image"),
-        pytest.param("parameter", GOOD["png-rgb"], {"iou": "x"}, id="parameter"),
+        pytest.param("format", [b"text"], {}, id="format"),
+        pytest.param("too_large", [BOMB], {}, id="too-large"),
+        pytest.param("damaged", [GOOD["png-rgb"][:-20]], {}, id="damaged"),
+        pytest.param("count", [GOOD["png-rgb"]] * 2, {}, id="count"),
+        pytest.param("parameter", [GOOD["png-rgb"]], {"iou": "x"}, id="parameter"),
     ],
 )
 def test_refusals_are_counted_by_reason(
-    server: TritonServer, client: Any, reason: str, image: bytes, parameters: dict[str, Any]
+    server: TritonServer, client: Any, reason: str, images: list[bytes], parameters: dict[str, Any]
 ) -> None:
-    before = refusals(server, reason)
+    before = refusals(server)
 
     with pytest.raises(triton.InferenceServerException):
-        ask(client, DETECT, image, **parameters)
+        ask(client, DETECT, *images, **parameters)
 
-    assert refusals(server, reason) == before + 1
+    after = refusals(server)
+    assert {name: after[name] - before[name] for name in after if after[name] != before[name]} == {reason: 1}
 
 
 @pytest.mark.parametrize(

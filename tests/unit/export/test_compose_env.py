@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What compose is told of a repository."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from yolov8_export.compose_env import compose_env
+from yolov8_export.errors import RepositoryError
+from yolov8_export.pbtxt import CONFIG, read_config
+from yolov8_export.shared_memory import needed_mib
+
+ROOT = Path(__file__).parents[3]
+MEMBERS = ("yolov8n_preprocess", "yolov8n_network", "yolov8n_postprocess")
+
+
+def settings(repository: Path) -> dict[str, str]:
+    return dict(line.split("=", 1) for line in compose_env(repository).splitlines())
+
+
+def test_a_repository_for_the_cpu_gets_the_shared_memory_that_it_needs() -> None:
+    found = settings(ROOT / "model_repository")
+    members = [read_config(ROOT / "model_repository" / name / CONFIG) for name in MEMBERS]
+
+    assert found == {
+        "MODELS": str(ROOT / "model_repository"),
+        "TRITON_SHM_SIZE": f"{needed_mib(members, max_bytes=32 * 1024 * 1024)}m",
+    }
+
+
+def test_one_for_gpus_gets_pools_as_well() -> None:
+    options = settings(ROOT / "model_repository_gpu")["TRITON_OPTIONS"].split()
+
+    assert [option.rpartition("=")[0] for option in options] == [
+        "--cuda-memory-pool-byte-size",
+        "--pinned-memory-pool-byte-size",
+    ]
+    assert options[0].partition("=")[2].startswith("0:")
+
+
+def test_models_that_are_served_together_add_up(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "model_repository", tmp_path, dirs_exist_ok=True)
+    alone = int(settings(tmp_path)["TRITON_SHM_SIZE"][:-1])
+    for folder in list(tmp_path.glob("yolov8n*")):
+        other = shutil.copytree(folder, tmp_path / folder.name.replace("yolov8n", "other"))
+        text = (other / CONFIG).read_text()
+        (other / CONFIG).write_text(text.replace('"yolov8n', '"other'))
+
+    assert int(settings(tmp_path)["TRITON_SHM_SIZE"][:-1]) == 2 * alone
+
+
+def test_a_folder_without_models_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RepositoryError, match="has no model that export wrote"):
+        compose_env(tmp_path)
+
+
+def test_the_command_prints_it() -> None:
+    command = [sys.executable, "-m", "yolov8_export", "compose-env", "--repository", "model_repository_gpu"]
+
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+
+    assert done.stdout == compose_env(ROOT / "model_repository_gpu")
