@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 from yolov8_loadtest import run_command, scenario_file
 from yolov8_loadtest.benchmark.command import add_benchmark_arguments, benchmark
+from yolov8_loadtest.compare.command import add_compare_arguments, compare
 from yolov8_loadtest.errors import LoadTestError
 from yolov8_loadtest.progress import say
 from yolov8_loadtest.scenario import shipped
@@ -39,6 +40,9 @@ def _parser() -> argparse.ArgumentParser:
     add = commands.add_parser("benchmark", help="our ensemble against in-process pipelines and Ultralytics' own ways")
     add_benchmark_arguments(add)
     add.set_defaults(command=benchmark)
+    add = commands.add_parser("compare", help="hold the load generator against perf_analyzer")
+    add_compare_arguments(add)
+    add.set_defaults(command=compare)
     add = commands.add_parser("scenarios", help="list the scenarios that come with the package")
     add.set_defaults(command=_scenarios)
     return parser

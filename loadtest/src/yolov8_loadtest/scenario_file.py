@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from typing import Any
+
+import tomllib
 
 import yolov8_triton
 from yolov8_contract.task import Task

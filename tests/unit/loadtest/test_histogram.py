@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 import pytest
-
 from yolov8_loadtest.histogram import LatencyHistogram
 
 RNG = np.random.default_rng(0)

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import pytest
-
 from yolov8_loadtest.slo import Measured, Slo, violations
 
 GOOD = {

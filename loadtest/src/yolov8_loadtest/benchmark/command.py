@@ -20,7 +20,7 @@ from yolov8_loadtest.local_server import default_weights
 from yolov8_loadtest.machine import machine
 from yolov8_loadtest.payloads import chosen_model, served_models
 from yolov8_loadtest.progress import say
-from yolov8_loadtest.run_command import add_server_arguments, server_for
+from yolov8_loadtest.server_choice import add_server_arguments, server_for
 from yolov8_loadtest.table import plain_table
 from yolov8_loadtest.traffic import Traffic
 
@@ -47,7 +47,7 @@ def benchmark(parsed: argparse.Namespace) -> int:
     """Run the command; return its exit code."""
     images = image_files(image_folder(parsed.images), parsed.image_count)
     parsed.weights = parsed.weights or default_weights([Task.DETECT])
-    with server_for(parsed, None) as endpoint:
+    with server_for(parsed, [Task.DETECT]) as endpoint:
         with Connection(endpoint.url) as connection:
             model = chosen_model(Traffic(name="benchmark"), parsed.model, served_models(connection))
         plan = Plan(
