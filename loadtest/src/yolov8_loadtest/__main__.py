@@ -14,6 +14,7 @@ from yolov8_loadtest.errors import LoadTestError
 from yolov8_loadtest.progress import say
 from yolov8_loadtest.scenario import shipped
 from yolov8_loadtest.table import plain_table
+from yolov8_loadtest.tune.command import add_tune_arguments, tune
 
 EXIT_NOT_RUN = 2
 
@@ -43,6 +44,9 @@ def _parser() -> argparse.ArgumentParser:
     add = commands.add_parser("compare", help="hold the load generator against perf_analyzer")
     add_compare_arguments(add)
     add.set_defaults(command=compare)
+    add = commands.add_parser("tune", help="try settings of a deployment, and say which suit this machine")
+    add_tune_arguments(add)
+    add.set_defaults(command=tune)
     add = commands.add_parser("scenarios", help="list the scenarios that come with the package")
     add.set_defaults(command=_scenarios)
     return parser

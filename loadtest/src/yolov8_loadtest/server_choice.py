@@ -39,9 +39,16 @@ def add_server_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("server")
     group.add_argument("--url", default=None, help="gRPC port of a server that is there, such as localhost:8001")
     group.add_argument("--repository", type=Path, default=None, help="serve this model repository")
-    group.add_argument("--weights", action="append", default=[], help="export these weights and serve them; repeatable")
-    group.add_argument("--work", type=Path, default=Path("build/loadtest"), help="where exports and logs go")
-    group.add_argument(
+    add_weights_arguments(group)
+
+
+def add_weights_arguments(parser: argparse._ActionsContainer) -> None:
+    """Say which weights are exported."""
+    parser.add_argument(
+        "--weights", action="append", default=[], help="export these weights and serve them; repeatable"
+    )
+    parser.add_argument("--work", type=Path, default=Path("build/loadtest"), help="where exports and logs go")
+    parser.add_argument(
         "--spare",
         type=Path,
         default=None,
@@ -79,8 +86,8 @@ def started(source: Source, work: Path) -> Iterator[Endpoint]:
 
 def source_for(parsed: argparse.Namespace, tasks: Sequence[Task]) -> Source:
     """Return the model repository that was named, or export one. Errors as for `server_for`."""
-    if parsed.repository is not None:
-        return Source(repository=parsed.repository)
+    if (given := getattr(parsed, "repository", None)) is not None:
+        return Source(repository=given)
     repository: Path = parsed.work / "repository"
     shutil.rmtree(repository, ignore_errors=True)  # a model of an earlier run would be one too many
     try:

@@ -9,23 +9,25 @@ import os
 from pathlib import Path
 
 from yolov8_contract.task import Task
-from yolov8_loadtest.benchmark.contenders import available_cores, contenders
+from yolov8_loadtest.benchmark.contenders import Setting, available_cores, contenders
 from yolov8_loadtest.benchmark.measurement import Plan, measure
 from yolov8_loadtest.benchmark.results import Results
-from yolov8_loadtest.benchmark.tables import main_table, promise_table, stage_table
+from yolov8_loadtest.benchmark.tables import latency_table, promise_table, stage_table, throughput_table
+from yolov8_loadtest.benchmark.variants import SUFFIXES, export_variants
 from yolov8_loadtest.connection import Connection
 from yolov8_loadtest.document import plain
 from yolov8_loadtest.images import image_files, image_folder
-from yolov8_loadtest.local_server import default_weights
+from yolov8_loadtest.local_server import Endpoint
 from yolov8_loadtest.machine import machine
 from yolov8_loadtest.payloads import chosen_model, served_models
 from yolov8_loadtest.progress import say
-from yolov8_loadtest.server_choice import add_server_arguments, server_for
+from yolov8_loadtest.server_choice import Source, add_server_arguments, server_for, source_for, started
 from yolov8_loadtest.table import plain_table
 from yolov8_loadtest.traffic import Traffic
 
 IN_FLIGHT = (1, 2, 4, 8)
 EXIT_MISSED = 1
+SHORT = {"rounds": 2, "seconds": 1.5, "in_flight": [1, 4]}
 
 
 def add_benchmark_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,75 +37,95 @@ def add_benchmark_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--images", default=None, help="folder with images to send")
     parser.add_argument("--image-count", type=int, default=8, help="how many of them (%(default)s)")
     parser.add_argument("--rivals", type=Path, default=None, help="program with Ultralytics' ways")
+    parser.add_argument("--skip-variants", action="store_true", help="leave other exports of the weights out")
     parser.add_argument("--in-flight", type=int, nargs="+", default=list(IN_FLIGHT), help="requests at once")
-    parser.add_argument("--rounds", type=int, default=5, help="rounds of each (%(default)s)")
-    parser.add_argument("--seconds", type=float, default=4.0, help="length of a round (%(default)g)")
-    parser.add_argument("--over-other", type=float, default=1.15, help="promised ratio to Ultralytics' client")
+    parser.add_argument("--rounds", type=int, default=4, help="rounds of each (%(default)s)")
+    parser.add_argument("--seconds", type=float, default=2.5, help="length of a round (%(default)g)")
+    parser.add_argument("--short", action="store_true", help="2 rounds of 1.5 s at 1 and 4 in flight")
     parser.add_argument("--strict", action="store_true", help="exit with 1 if a promise is missed")
     parser.add_argument("--output", type=Path, default=Path("build/benchmark"), help="folder for the tables")
 
 
 def benchmark(parsed: argparse.Namespace) -> int:
     """Run the command; return its exit code."""
-    images = image_files(image_folder(parsed.images), parsed.image_count)
-    parsed.weights = parsed.weights or default_weights([Task.DETECT])
-    with server_for(parsed, [Task.DETECT]) as endpoint:
-        with Connection(endpoint.url) as connection:
-            model = chosen_model(Traffic(name="benchmark"), parsed.model, served_models(connection))
-        plan = Plan(
-            contenders=contenders(
-                url=endpoint.url,
-                model=model,
-                repository=None
-                if parsed.url and not parsed.repository
-                else parsed.repository or parsed.work / "repository",
-                rivals=parsed.rivals,
-                weights=_checkpoint(parsed.weights[0]),
-                cores=available_cores(),
-            ),
-            in_flight=sorted({1, *parsed.in_flight}),  # one at a time is what latency is compared at
-            rounds=parsed.rounds,
-            seconds=parsed.seconds,
-        )
-        say(f"{len(plan.contenders)} contenders, {len(images)} images, about {plan.duration_s / 60:.0f} minutes ...")
-        results = Results(measure(plan, images, url=endpoint.url, server_pid=endpoint.pid, tell=say), model=model)
-    return _report(results, plan, images, parsed)
+    if parsed.short:
+        vars(parsed).update(SHORT)
+    if parsed.url:
+        with server_for(parsed, [Task.DETECT]) as endpoint:
+            return _benchmark(endpoint, [], parsed)
+    source = source_for(parsed, [Task.DETECT])
+    left_out = _variants(source, parsed)
+    with started(source, parsed.work) as endpoint:
+        return _benchmark(endpoint, left_out, parsed)
 
 
-def _report(results: Results, plan: Plan, images: list[Path], parsed: argparse.Namespace) -> int:
-    promises = results.promises(over_other=parsed.over_other)
+def _variants(source: Source, parsed: argparse.Namespace) -> list[str]:
+    """Export what the repository was not named for: one that is there is served as it is."""
+    if parsed.skip_variants or not source.weights:
+        return []
+    calibration = image_folder(parsed.images or (str(source.images) if source.images else None))
+    return export_variants(source.weights[0], source.repository, calibration=calibration, cores=available_cores())
+
+
+def _benchmark(endpoint: Endpoint, left_out: list[str], parsed: argparse.Namespace) -> int:
+    images = image_files(endpoint.image_folder(parsed.images), parsed.image_count)
+    with Connection(endpoint.url) as connection:
+        served = served_models(connection)
+    plain_ones = {name: one for name, one in served.items() if not name.endswith(SUFFIXES)}
+    model = chosen_model(Traffic(name="benchmark"), parsed.model, plain_ones)
+    setting = Setting(
+        url=endpoint.url,
+        model=model,
+        served=served,
+        repository=endpoint.repository,
+        rivals=parsed.rivals,
+        weights=_checkpoint(endpoint.weights[0]) if endpoint.weights else None,
+        cores=available_cores(),
+    )
+    plan = Plan(
+        contenders=contenders(setting),
+        in_flight=sorted({1, *parsed.in_flight}),  # one at a time is what latency is compared at
+        rounds=parsed.rounds,
+        seconds=parsed.seconds,
+    )
+    say(f"{len(plan.contenders)} contenders, {len(images)} images, about {plan.duration_s / 60:.0f} minutes ...")
+    results = Results(measure(plan, images, url=endpoint.url, server_pid=endpoint.pid, tell=say))
+    return _report(results, plan, images, left_out, parsed)
+
+
+def _report(results: Results, plan: Plan, images: list[Path], left_out: list[str], parsed: argparse.Namespace) -> int:
+    promises = results.promises()
     here = machine()
     text = "\n\n".join(
         [
-            f"{results.model}, {len(images)} images in turn, {plan.rounds} interleaved rounds of {plan.seconds:g} s "
-            f"at each number in flight; {here['processor']}, {here['cores']} cores.",
-            main_table(results),
+            f"{len(images)} images in turn, {plan.rounds} interleaved rounds of {plan.seconds:g} s at each number in "
+            f"flight; {here['processor']}, {here['cores']} cores.",
+            throughput_table(results),
+            latency_table(results),
             promise_table(promises),
             stage_table(results),
             *(f"Not the same work: {one}." for one in results.disagreements()),
+            *left_out,
         ]
     )
     say(f"\n{text}\n")
     say(plain_table(("", ""), list(here.items())))
-    parsed.output.mkdir(parents=True, exist_ok=True)
     document = {
-        "model": results.model,
         "machine": here,
         "images": [path.name for path in images],
         "rounds": plan.rounds,
         "seconds": plan.seconds,
         "contenders": {one.key: one.label for one in plan.contenders},
+        "left_out": left_out,
         "promises": [
             {"what": one.what, "measured": one.measured, "limit": one.limit, "kept": one.kept} for one in promises
         ],
         "cells": results.to_json(),
     }
-    for name, content in (
-        ("benchmark.md", text + "\n"),
-        ("benchmark.json", json.dumps(plain(document), indent=1) + "\n"),
-    ):
-        (parsed.output / name).write_text(content, encoding="utf-8")
-        say(f"written: {parsed.output / name}")
+    parsed.output.mkdir(parents=True, exist_ok=True)
+    (parsed.output / "benchmark.md").write_text(text + "\n", encoding="utf-8")
+    (parsed.output / "benchmark.json").write_text(json.dumps(plain(document), indent=1) + "\n", encoding="utf-8")
+    say(f"written: {parsed.output / 'benchmark.md'} and .json")
     return EXIT_MISSED if parsed.strict and not all(promise.kept for promise in promises) else 0
 
 

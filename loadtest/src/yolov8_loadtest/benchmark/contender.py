@@ -6,6 +6,8 @@ standard output; so it may be written by anybody, under any licence, and what it
 
     {"images": ["1.jpg", "2.jpg"]}                      first, once
     {"ready": true}                                     answer
+    {"in_flight": 4}                                    warm up: one image in each thread
+    {"ready": true}                                     answer
     {"in_flight": 4, "seconds": 5.0}                    a round
     {"latencies_ms": [...], "seconds": 5.1, ...}        answer, the fields of `Round`
 """
@@ -18,6 +20,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
@@ -33,7 +36,6 @@ class Round:
     Attributes:
         latencies_ms: Of each image that was begun within the round.
         seconds: From the beginning to the last answer.
-        images: All images, those apart from the round included that warmed it up.
         objects: How many objects were found in each image of the set, by its number.
         cpu_s: Processor time of the contender's own process.
         stages_ms: Mean time of each part, where the contender knows it.
@@ -41,7 +43,6 @@ class Round:
 
     latencies_ms: list[float]
     seconds: float
-    images: int
     objects: dict[int, int]
     cpu_s: float
     stages_ms: dict[str, float] = field(default_factory=dict)
@@ -74,7 +75,7 @@ def serve(make_ask: Callable[[int], Ask], *, stages: StageClock | None = None) -
     """Be a contender until standard input ends.
 
     Args:
-        make_ask: Returns what asks in the thread of a number; called once for each, in that thread.
+        make_ask: Returns what asks for the caller of a number; called once for each.
         stages: Where `Ask` adds up its parts.
     """
     replies = _take_over_stdout()
@@ -83,57 +84,44 @@ def serve(make_ask: Callable[[int], Ask], *, stages: StageClock | None = None) -
     _reply(replies, {"ready": True})
     for line in sys.stdin:
         order = json.loads(line)
-        done = _round(make_ask, asks, images, order["in_flight"], order["seconds"], stages)
-        _reply(replies, asdict(done))
+        callers = range(order["in_flight"])
+        if "seconds" not in order:
+            _in_threads(callers, lambda number: _warm_up(make_ask, asks, images, number))
+            _reply(replies, {"ready": True})
+            continue
+        if stages is not None:
+            stages.take_ms()
+        _reply(replies, asdict(_round(asks, images, callers, order["seconds"], stages)))
     return 0
 
 
+def _warm_up(make_ask: Callable[[int], Ask], asks: dict[int, Ask], images: Sequence[bytes], number: int) -> None:
+    if number not in asks:
+        asks[number] = make_ask(number)
+    asks[number](images[number % len(images)])
+
+
 def _round(
-    make_ask: Callable[[int], Ask],
-    asks: dict[int, Ask],
-    images: Sequence[bytes],
-    in_flight: int,
-    seconds: float,
-    stages: StageClock | None,
+    asks: Mapping[int, Ask], images: Sequence[bytes], callers: range, seconds: float, stages: StageClock | None
 ) -> Round:
-    cpu_s = time.process_time()
-    results: list[list[tuple[int, int, float]]] = [[] for _ in range(in_flight)]
-    failures: list[BaseException] = []
-    warm = threading.Barrier(in_flight)
-    began_s, ended_s = [0.0] * in_flight, [0.0] * in_flight
-
-    def work(number: int) -> None:
-        try:
-            if number not in asks:
-                asks[number] = make_ask(number)
-            ask = asks[number]
-            ask(images[number % len(images)])
-            warm.wait()
-            if stages is not None and number == 0:
-                stages.take_ms()
-            began_s[number] = time.perf_counter()
-            _loop(ask, images, number, in_flight, began_s[number] + seconds, results[number])
-            ended_s[number] = time.perf_counter()
-        except BaseException as exc:  # noqa: BLE001  (it belongs to the whole round; the main thread raises it)
-            failures.append(exc)
-            warm.abort()
-
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(in_flight)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if failures:
-        raise next((one for one in failures if not isinstance(one, threading.BrokenBarrierError)), failures[0])
+    cpu_s, began_s = time.process_time(), time.perf_counter()
+    results: list[list[tuple[int, int, float]]] = [[] for _ in callers]
+    _in_threads(callers, lambda n: _loop(asks[n], images, n, len(callers), began_s + seconds, results[n]))
     done = [result for part in results for result in part]
     return Round(
         latencies_ms=[1000 * latency for _, _, latency in done],
-        seconds=max(ended_s) - min(began_s),
-        images=len(done) + in_flight,
+        seconds=time.perf_counter() - began_s,
         objects={image: count for image, count, _ in done},
         cpu_s=time.process_time() - cpu_s,
         stages_ms=stages.take_ms() if stages is not None else {},
     )
+
+
+def _in_threads(callers: range, work: Callable[[int], None]) -> None:
+    """Call ``work`` in a thread for each; raise the first error of any."""
+    with ThreadPoolExecutor(len(callers)) as threads:
+        for done in [threads.submit(work, number) for number in callers]:
+            done.result()
 
 
 def _loop(

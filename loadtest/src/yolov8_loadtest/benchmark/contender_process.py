@@ -32,11 +32,13 @@ class Contender:
         key: A letter, and a setting where there are several.
         label: What it is, for tables.
         command: The program.
+        model: The ensemble that it asks, or whose network; None where it uses no server.
     """
 
     key: str
     label: str
     command: tuple[str, ...]
+    model: str | None = None
 
     @property
     def letter(self) -> str:
@@ -70,8 +72,12 @@ class ContenderProcess:
     ) -> None:
         self.close()
 
+    def warm_up(self, in_flight: int) -> None:
+        """Let it work on one image for each request that will be in flight."""
+        self._order({"in_flight": in_flight})
+
     def round(self, in_flight: int, seconds: float) -> Round:
-        """Let it work for some time with so many requests in flight."""
+        """Let it work for some time with so many requests in flight, once it is warm."""
         answer = self._order({"in_flight": in_flight, "seconds": seconds})
         objects = {int(image): count for image, count in answer.pop("objects").items()}
         return Round(objects=objects, **answer)

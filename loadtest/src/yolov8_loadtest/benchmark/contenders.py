@@ -5,51 +5,69 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
 
 from yolov8_loadtest.benchmark.contender_process import Contender
+from yolov8_loadtest.benchmark.variants import INT8, LATENCY, UINT8
 
 IN_PROCESS, OVER_GRPC, SHARED_MEMORY, OTHER_CLIENT, OTHER_PROCESS = "abcde"
+OVER_GRPC_UINT8, OVER_GRPC_INT8, OTHER_CLIENT_INT8, OVER_GRPC_LATENCY = "fghi"
+
+_SERVED = "yolov8_loadtest.benchmark.served"
 
 
-def contenders(
-    *, url: str, model: str, repository: Path | None, rivals: Path | None, weights: Path | None, cores: int
-) -> list[Contender]:
-    """Return all that can be measured: without a repository on this machine, or without rivals, those are left out.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """What there is to measure.
 
-    Args:
+    Attributes:
         url: Address of the server's gRPC port.
         model: The ensemble.
-        repository: The model repository that the server serves.
-        rivals: The program with Ultralytics' ways; it is under another licence, and no part of this package.
-        weights: The checkpoint that the model was exported from.
+        served: All ensembles of the server.
+        repository: The model repository that the server serves, None if it isn't on this machine.
+        rivals: The program with Ultralytics' ways, None to leave them out; it is under another licence, and no part
+            of this package.
+        weights: The checkpoint that the model was exported from, if it is there.
         cores: How many there are; the in-process pipelines are tried with all ways to share them out.
     """
-    ours = [sys.executable, "-m"]
-    found = []
-    if repository is not None:
-        found += [_in_process(repository, model, workers, threads) for workers, threads in settings(cores)]
-    for key, label, transport in (
-        (OVER_GRPC, "our ensemble, gRPC", "grpc"),
-        (SHARED_MEMORY, "our ensemble, shared memory", "shared-memory"),
+
+    url: str
+    model: str
+    served: Collection[str]
+    repository: Path | None
+    rivals: Path | None
+    weights: Path | None
+    cores: int
+
+
+def contenders(setting: Setting) -> list[Contender]:
+    """Return all that can be measured: without a repository on this machine, or without rivals, those are left out."""
+    found: list[Contender] = []
+    if setting.repository is not None:
+        found += [
+            _in_process(setting.repository, setting.model, workers, threads)
+            for workers, threads in shares(setting.cores)
+        ]
+    found.append(_ours(OVER_GRPC, "our ensemble, gRPC", setting.url, setting.model, "grpc"))
+    found.append(_ours(SHARED_MEMORY, "our ensemble, shared memory", setting.url, setting.model, "shared-memory"))
+    found += _others(setting)
+    for key, suffix, label in (
+        (OVER_GRPC_UINT8, UINT8, "our ensemble with UINT8 between its members, gRPC"),
+        (OVER_GRPC_INT8, INT8, "our ensemble with an INT8 network, gRPC"),
+        (OVER_GRPC_LATENCY, LATENCY, f"our ensemble, one copy of the network on {setting.cores} threads, gRPC"),
     ):
-        command = (*ours, "yolov8_loadtest.benchmark.served", url, model, transport)
-        found.append(Contender(key=key, label=label, command=command))
-    if rivals is not None:
-        network = f"grpc://{url}/{model}_network"
-        label = "Ultralytics' client, gRPC, our network"
-        found.append(Contender(key=OTHER_CLIENT, label=label, command=(sys.executable, str(rivals), "client", network)))
-    if rivals is not None and weights is not None:
-        found += [_other_process(rivals, weights, threads) for threads in sorted({1, cores})]
-    return found
+        if (model := f"{setting.model}{suffix}") in setting.served:
+            found.append(_ours(key, label, setting.url, model, "grpc"))
+    return sorted(found, key=lambda one: one.key)
 
 
-def settings(cores: int) -> list[tuple[int, int]]:
+def shares(cores: int) -> list[tuple[int, int]]:
     """Return pairs of workers and threads that together use one core, or all of them."""
-    shares = {(1, 1), (1, cores), (cores, 1)}
-    shares |= {(cores // threads, threads) for threads in (2, 4) if threads < cores}
-    return sorted(shares)
+    found = {(1, 1), (1, cores), (cores, 1)}
+    found |= {(cores // threads, threads) for threads in (2, 4) if threads < cores}
+    return sorted(found)
 
 
 def available_cores() -> int:
@@ -57,8 +75,12 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
+def _ours(key: str, label: str, url: str, model: str, transport: str) -> Contender:
+    return Contender(key=key, label=label, model=model, command=(sys.executable, "-m", _SERVED, url, model, transport))
+
+
 def _in_process(repository: Path, model: str, workers: int, threads: int) -> Contender:
-    options: Sequence[str] = (str(repository), model, str(workers), str(threads))
+    options = (str(repository), model, str(workers), str(threads))
     return Contender(
         key=f"{IN_PROCESS}{workers}x{threads}",
         label=f"in one process, {workers} x {threads} threads",
@@ -66,9 +88,28 @@ def _in_process(repository: Path, model: str, workers: int, threads: int) -> Con
     )
 
 
-def _other_process(rivals: Path, weights: Path, threads: int) -> Contender:
-    return Contender(
-        key=f"{OTHER_PROCESS}{threads}",
-        label=f"Ultralytics in one process, {threads} threads",
-        command=(sys.executable, str(rivals), "predict", str(weights), str(threads)),
-    )
+def _others(setting: Setting) -> list[Contender]:
+    if setting.rivals is None:
+        return []
+    program = (sys.executable, str(setting.rivals))
+    clients = ((OTHER_CLIENT, "", "our network"), (OTHER_CLIENT_INT8, INT8, "our INT8 network"))
+    found = [
+        Contender(
+            key=key,
+            label=f"Ultralytics' client, gRPC, {network}",
+            model=model,
+            command=(*program, "client", f"grpc://{setting.url}/{model}_network"),
+        )
+        for key, suffix, network in clients
+        if (model := f"{setting.model}{suffix}") in setting.served
+    ]
+    if setting.weights is not None:
+        found += [
+            Contender(
+                key=f"{OTHER_PROCESS}{threads}",
+                label=f"Ultralytics in one process, {threads} threads",
+                command=(*program, "predict", str(setting.weights), str(threads)),
+            )
+            for threads in sorted({1, setting.cores})
+        ]
+    return found

@@ -7,10 +7,11 @@ python -m yolov8_loadtest.benchmark.in_process REPOSITORY MODEL WORKERS THREADS
 from __future__ import annotations
 
 import importlib
-import queue
 import sys
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -103,20 +104,16 @@ def main() -> int:
     """Be the contender."""
     repository, model, workers, threads = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
     clock = StageClock()
-    idle: queue.SimpleQueue[Pipeline] = queue.SimpleQueue()
-    for _ in range(workers):
-        idle.put(Pipeline(repository, model, threads, clock))
+    own = threading.local()
 
-    def ask(image: bytes) -> int:
-        """More callers than workers wait here, as they would in a server's queue."""
-        pipeline = idle.get()
-        try:
-            return pipeline.run(image)
-        finally:
-            idle.put(pipeline)
+    def make_pipeline() -> None:
+        own.pipeline = Pipeline(repository, model, threads, clock)
+
+    # More callers than workers wait in a queue, first come first served, as they would in a server.
+    pool = ThreadPoolExecutor(workers, initializer=make_pipeline)
 
     def make_ask(_: int) -> Ask:
-        return ask
+        return lambda image: pool.submit(lambda: own.pipeline.run(image)).result()
 
     return serve(make_ask, stages=clock)
 

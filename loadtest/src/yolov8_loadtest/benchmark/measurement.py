@@ -106,6 +106,7 @@ def _rotated(processes: Sequence[ContenderProcess], by: int) -> Iterator[Contend
 def _sample(
     process: ContenderProcess, in_flight: int, seconds: float, connection: Connection, server_pid: int | None
 ) -> Sample:
+    process.warm_up(in_flight)
     before, cpu_s, wire = _statistics(connection), _server_cpu(server_pid), loopback_bytes()
     done = process.round(in_flight, seconds)
     return Sample(
@@ -168,8 +169,8 @@ def cell(samples: Sequence[Sample]) -> Cell:
     for sample in samples:
         for value_ms in sample.round.latencies_ms:
             latency.record_s(value_ms / 1000)
-    images = sum(sample.round.images for sample in samples)
-    stages = {name for sample in samples for name in sample.round.stages_ms}
+    images = len(latency)
+    stages = dict.fromkeys(name for sample in samples for name in sample.round.stages_ms)
     return Cell(
         throughput=len(latency) / sum(sample.round.seconds for sample in samples),
         by_round=[sample.throughput for sample in samples],
@@ -178,7 +179,7 @@ def cell(samples: Sequence[Sample]) -> Cell:
         p99_ms=latency.percentile_ms(99),
         cpu_s=sum(sample.server_cpu_s + sample.round.cpu_s for sample in samples) / images,
         wire_mb=sum(sample.wire_bytes for sample in samples) / images / 1e6,
-        stages_ms={name: statistics.median(one.round.stages_ms[name] for one in samples) for name in sorted(stages)},
+        stages_ms={name: statistics.median(one.round.stages_ms[name] for one in samples) for name in stages},
         models=_added(samples),
     )
 

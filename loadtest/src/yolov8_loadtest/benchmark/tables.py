@@ -5,37 +5,35 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from yolov8_loadtest.benchmark.contenders import IN_PROCESS, OTHER_CLIENT, OVER_GRPC, SHARED_MEMORY
+from yolov8_loadtest.benchmark.contender_process import Contender
+from yolov8_loadtest.benchmark.contenders import IN_PROCESS, OTHER_CLIENT, OTHER_CLIENT_INT8
 from yolov8_loadtest.benchmark.results import PARTS, Promise, Results
 from yolov8_loadtest.table import Cell, markdown_table
 
 
-def main_table(results: Results) -> str:
-    """Return throughput at each number in flight, latency at one, and what an image costs."""
-    busiest = results.in_flight[-1]
+def throughput_table(results: Results) -> str:
+    """Return throughput at each number in flight, and what an image costs at the highest."""
     header = [
         "",
         *(f"img/s, {in_flight} in flight" for in_flight in results.in_flight),
-        "p50 ms, 1 in flight",
-        "p99 ms, 1 in flight",
-        f"p50 ms, {busiest} in flight",
         "CPU s / image",
         "MB / image on the wire",
     ]
     rows: list[list[Cell]] = []
     for one in results.contenders:
         cells = [results.cell(one.key, in_flight) for in_flight in results.in_flight]
-        rows.append(
-            [
-                f"({one.letter}) {one.label}",
-                *(figures.throughput for figures in cells),
-                cells[0].p50_ms,
-                cells[0].p99_ms,
-                cells[-1].p50_ms,
-                f"{cells[-1].cpu_s:.3f}",
-                f"{cells[-1].wire_mb:.2f}",
-            ]
-        )
+        cost = [f"{cells[-1].cpu_s:.3f}", f"{cells[-1].wire_mb:.2f}"]
+        rows.append([_name(one), *(figures.throughput for figures in cells), *cost])
+    return markdown_table(header, rows)
+
+
+def latency_table(results: Results) -> str:
+    """Return p50 and p99 at each number in flight, in milliseconds."""
+    header = ["ms", *(f"{part}, {in_flight} in flight" for in_flight in results.in_flight for part in ("p50", "p99"))]
+    rows: list[list[Cell]] = []
+    for one in results.contenders:
+        cells = [results.cell(one.key, in_flight) for in_flight in results.in_flight]
+        rows.append([_name(one), *(value for figures in cells for value in (figures.p50_ms, figures.p99_ms))])
     return markdown_table(header, rows)
 
 
@@ -46,9 +44,8 @@ def stage_table(results: Results) -> str:
     if quickest is not None:
         stages = results.cell(quickest, 1).stages_ms
         rows += [[f"({IN_PROCESS}) {name}", None, None, ms, None, ms] for name, ms in stages.items()]
-    for letter in (OVER_GRPC, SHARED_MEMORY, OTHER_CLIENT):
-        if results.best(letter) is not None:
-            rows += _served_rows(results, letter)
+    for one in results.contenders:
+        rows += _served_rows(results, one)
     return markdown_table(("one in flight, means in ms", "queue", "input", "run", "output", "all"), rows)
 
 
@@ -66,20 +63,27 @@ def promise_table(promises: Sequence[Promise]) -> str:
     return markdown_table(("ratio, in this run", "measured", "promised", ""), rows)
 
 
-def _served_rows(results: Results, letter: str) -> list[list[Cell]]:
-    figures = results.cell(letter, 1)
+def _served_rows(results: Results, contender: Contender) -> list[list[Cell]]:
+    """Return a row for each member that a contender made work; none for one that uses no server."""
+    if contender.model is None:
+        return []
+    figures = results.cell(contender.key, 1)
     rows: list[list[Cell]] = []
     inside = 0.0
     for name, counters in sorted(figures.models.items(), key=lambda item: _order(item[0])):
-        if name == results.model:
+        if name == contender.model:
             continue
         parts = [counters.mean_ms(part) for part in PARTS]
         inside += sum(parts)
-        member = name.removeprefix(f"{results.model}_")
-        rows.append([f"({letter}) {member}", *parts, sum(parts)])
+        rows.append([f"({contender.letter}) {name.removeprefix(f'{contender.model}_')}", *parts, sum(parts)])
+    others = contender.letter in (OTHER_CLIENT, OTHER_CLIENT_INT8)
+    what = "the client's own work, transport" if others else "scheduling, transport, client"
     rest = figures.mean_ms - inside
-    what = "scheduling, transport, client" if letter != OTHER_CLIENT else "the client's own work, transport"
-    return [*rows, [f"({letter}) mean less the above: {what}", None, None, None, None, rest]]
+    return [*rows, [f"({contender.letter}) mean less the above: {what}", None, None, None, None, rest]]
+
+
+def _name(contender: Contender) -> str:
+    return f"({contender.letter}) {contender.label}"
 
 
 def _order(name: str) -> int:
