@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 import torch
 from ultralytics import YOLO
+
 from yolov8_loadtest.benchmark.contender import Ask, serve
 
 

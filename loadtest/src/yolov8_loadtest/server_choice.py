@@ -96,8 +96,8 @@ def source_for(parsed: argparse.Namespace, tasks: Sequence[Task]) -> Source:
         if parsed.weights or parsed.spare is None:
             raise
         say(f"{exc}; taking those of {parsed.spare}")
-    spare = _run_spare(parsed.spare, parsed.work / "spare", tasks)
-    return replace(_exported(repository, spare["weights"]), images=Path(spare["images"]))
+    weights, images = _run_spare(parsed.spare, parsed.work / "spare", tasks)
+    return replace(_exported(repository, weights), images=images)
 
 
 def _exported(repository: Path, weights: Sequence[str]) -> Source:
@@ -107,10 +107,10 @@ def _exported(repository: Path, weights: Sequence[str]) -> Source:
     return Source(repository=repository, weights=tuple(weights))
 
 
-def _run_spare(program: Path, folder: Path, tasks: Sequence[Task]) -> dict[str, list[str] | str]:
+def _run_spare(program: Path, folder: Path, tasks: Sequence[Task]) -> tuple[list[str], Path]:
     command = [sys.executable, str(program), str(folder), *(task.value for task in tasks)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise PreparationError(f"{program} ended with code {done.returncode}: {done.stderr.strip()[-300:]}")
-    answer: dict[str, list[str] | str] = json.loads(done.stdout)
-    return answer
+    answer = json.loads(done.stdout)
+    return answer["weights"], Path(answer["images"])

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+
 from yolov8_loadtest.histogram import LatencyHistogram
 
 RNG = np.random.default_rng(0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 import json
 
 import pytest
+
 from yolov8_loadtest.figures import Figures, figures
 from yolov8_loadtest.load import Kind, Load, Stage
 from yolov8_loadtest.recorder import Outcome, Recorder

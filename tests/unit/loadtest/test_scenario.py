@@ -4,13 +4,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
+from yolov8_contract.task import Task
 from yolov8_loadtest.errors import ScenarioError
 from yolov8_loadtest.load import Kind
 from yolov8_loadtest.scenario import scaled, shipped, with_limits
 from yolov8_loadtest.scenario_file import load, parse
 from yolov8_loadtest.traffic import Damage
-
-from yolov8_contract.task import Task
 
 GOOD = """
 about = "a test"

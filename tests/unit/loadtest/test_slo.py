@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import pytest
+
 from yolov8_loadtest.slo import Measured, Slo, violations
 
 GOOD = {

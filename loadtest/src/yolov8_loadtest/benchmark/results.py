@@ -90,9 +90,7 @@ class Results:
         return figures.mean_ms - counters.mean_ms("total") if counters else math.nan
 
     def latency_ratio(self) -> float:
-        """Return p50 of one request through the quickest of our ensembles, without transport, by that of the quickest
-        pipeline: both may use all cores for it.
-        """
+        """Return p50 of one request: our quickest ensemble, without transport, by the quickest pipeline."""
         quickest = self.quickest(IN_PROCESS)
         if quickest is None:
             return math.nan
@@ -131,9 +129,7 @@ class Results:
         return [promise for promise in found if not math.isnan(promise.measured)]
 
     def disagreements(self) -> list[str]:
-        """Name contenders that find another number of objects than the first one of the same network: they do not do
-        the same work.
-        """
+        """Name contenders that don't do the same work: they find another number of objects in the same images."""
         found = []
         for one in self.contenders:
             first = next(other for other in self.contenders if _reduced(other) == _reduced(one))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 from yolov8_loadtest.compare.locust_round import run_locust_round
 from yolov8_loadtest.compare.perf_analyzer import run_perf_analyzer, write_input
@@ -69,7 +70,7 @@ def _pair(
     plan: Plan, url: str, model: str, processes: int, in_flight: int, *, ours_first: bool
 ) -> tuple[Reading, Reading]:
     """Measure both at one setting; nobody always comes second."""
-    common = {"url": url, "model": model, "in_flight": in_flight, "seconds": plan.seconds}
+    common: dict[str, Any] = {"url": url, "model": model, "in_flight": in_flight, "seconds": plan.seconds}
     ours = partial(run_locust_round, **common, processes=processes, images=plan.images, work=plan.work)
     table = plan.work / "perf_analyzer.csv"
     theirs = partial(run_perf_analyzer, plan.program, **common, requests=_requests(plan), table=table)

@@ -27,9 +27,7 @@ def to_json(rows: Sequence[Row]) -> list[dict[str, Any]]:
 
 
 def capacity(rows: Sequence[Row]) -> str:
-    """Say what one process of the generator can drive, and how far its figures are off, from a model that costs
-    next to nothing.
-    """
+    """Say what one process of the generator can drive, and how far off it is, by a model that costs next to nothing."""
     alone = [row for row in rows if row.processes == 1]
     best = max(alone, key=lambda row: middle(row.ours).per_s)
     first = min(alone, key=lambda row: row.in_flight)
