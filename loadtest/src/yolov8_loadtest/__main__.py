@@ -23,7 +23,12 @@ Command = Callable[[argparse.Namespace], int]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit code: 0 passed, 1 failed, 2 could not be run."""
-    parsed = _parser().parse_args(arguments)
+    own, passed_on = _split(sys.argv[1:] if arguments is None else arguments)
+    parser = _parser()
+    parsed = parser.parse_args(own)
+    if passed_on and not parsed.passes_on:
+        parser.error(f"nothing can stand after --, got {' '.join(passed_on)}")
+    parsed.passed_on = passed_on
     command: Command = parsed.command
     try:
         return command(parsed)
@@ -32,21 +37,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_NOT_RUN
 
 
+def _split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the arguments before and after the first ``--``; argparse would take those after it for its own."""
+    end = list(arguments).index("--") if "--" in arguments else len(arguments)
+    return list(arguments[:end]), list(arguments[end + 1 :])
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="yolov8-loadtest", description="Load tests of YOLOv8 models on Triton.")
+    parser.set_defaults(passes_on=False)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    add = commands.add_parser("run", help="run a scenario and tell whether it passed")
+    add = commands.add_parser(
+        "run", help="run a scenario and tell whether it passed", epilog="after --: options for Locust"
+    )
     run_command.add_run_arguments(add)
-    add.set_defaults(command=run_command.run)
+    add.set_defaults(command=run_command.run, passes_on=True)
     add = commands.add_parser("benchmark", help="our ensemble against in-process pipelines and Ultralytics' own ways")
     add_benchmark_arguments(add)
     add.set_defaults(command=benchmark)
     add = commands.add_parser("compare", help="hold the load generator against perf_analyzer")
     add_compare_arguments(add)
     add.set_defaults(command=compare)
-    add = commands.add_parser("tune", help="try settings of a deployment, and say which suit this machine")
+    add = commands.add_parser(
+        "tune", help="try settings of a deployment on this machine", epilog="after --: options for export"
+    )
     add_tune_arguments(add)
-    add.set_defaults(command=tune)
+    add.set_defaults(command=tune, passes_on=True)
     add = commands.add_parser("scenarios", help="list the scenarios that come with the package")
     add.set_defaults(command=_scenarios)
     return parser

@@ -18,7 +18,6 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     add_server_arguments(parser)
     parser.add_argument("--processes", type=int, default=1, help="send the load from so many processes (1)")
     parser.add_argument("--web", action="store_true", help="start Locust's web page instead of running once")
-    parser.add_argument("locust", nargs="*", metavar="-- OPTION", help="more options for Locust, after --")
     add_arguments(parser)
 
 
@@ -30,7 +29,7 @@ def run(parsed: argparse.Namespace) -> int:
     with server_for(parsed, scenario.tasks) as endpoint:
         say(f"{scenario.name}: {scenario.about}")
         say(f"{scenario.load.duration_s} s against {endpoint.url}")
-        arguments = ["--loglevel", "WARNING", *_arguments(parsed, endpoint), *parsed.locust]
+        arguments = ["--loglevel", "WARNING", *_arguments(parsed, endpoint), *parsed.passed_on]
         return run_locust(locust_command(arguments, processes=parsed.processes, web=parsed.web))
 
 

@@ -75,7 +75,7 @@ class _Links(HTMLParser):
         self.found += [value for name, value in attrs if name in wanted and value and not value.startswith("#")]
 
 
-def test_a_run_passes_and_shows_both_sides(server: TritonServer, run: Run) -> None:
+def test_a_run_passes_and_shows_both_sides(server: TritonServer, run: Run, report_folder: Path) -> None:
     done = run(CLOSED, "--url", server.grpc_url, "--model", "shapes-detect", "--metrics-url", server.metrics_url)
 
     assert done.code == 0, done.output + done.errors
@@ -88,20 +88,20 @@ def test_a_run_passes_and_shows_both_sides(server: TritonServer, run: Run) -> No
     network = models["shapes-detect_network"]
     assert network["total_ms"] >= network["infer_ms"] > 0
     assert network["total_ms"] < models["shapes-detect"]["total_ms"] < total["max_ms"]
+    check_report(report_folder)
 
 
-def test_the_report_is_one_page_that_needs_nothing_else(server: TritonServer, run: Run, report_folder: Path) -> None:
-    run(CLOSED, "--url", server.grpc_url, "--model", "shapes-detect")
-
-    page = (report_folder / "scenario.html").read_text()
+def check_report(folder: Path) -> None:
+    """One page that needs nothing else, and tables."""
+    page = (folder / "scenario.html").read_text()
     links = _Links()
     links.feed(page)
     assert links.found == []
     assert page.count("<svg") >= 5
-    seconds = (report_folder / "scenario-seconds.csv").read_text().splitlines()
+    seconds = (folder / "scenario-seconds.csv").read_text().splitlines()
     assert seconds[0].startswith("at_s,due,answered")
     assert len(seconds) >= 4
-    assert (report_folder / "scenario.csv").read_text().startswith("name,requests,right")
+    assert (folder / "scenario.csv").read_text().startswith("name,requests,right")
 
 
 def test_a_limit_that_is_broken_fails_the_run(server: TritonServer, run: Run) -> None:

@@ -42,7 +42,6 @@ def add_tune_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rounds", type=int, default=2, help="rounds of each (%(default)s)")
     parser.add_argument("--seconds", type=float, default=3.0, help="length of a round (%(default)g)")
     parser.add_argument("--output", type=Path, default=Path("build/tune"), help="folder for the tables")
-    parser.add_argument("export", nargs="*", metavar="-- OPTION", help="more options for export, after --")
 
 
 def tune(parsed: argparse.Namespace) -> int:
@@ -63,7 +62,7 @@ def tune(parsed: argparse.Namespace) -> int:
     with TemporaryDirectory() as work:
         plan = Sweep(
             weights=source.weights[0],
-            export_options=parsed.export,
+            export_options=parsed.passed_on,
             images=image_files(folder, parsed.image_count),
             in_flight=parsed.in_flight,
             rounds=parsed.rounds,
