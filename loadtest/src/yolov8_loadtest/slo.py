@@ -33,6 +33,8 @@ class Slo:
     descriptor_growth: float | None = None
 
 
+_LARGE = 1000
+
 AT_LEAST = frozenset({"throughput_per_s"})
 """Limits that are kept from above."""
 
@@ -81,7 +83,12 @@ def describe(check: Check) -> str:
     if math.isnan(check.measured):
         return f"{check.name} was not measured, and its limit is {check.limit:g}"
     floor = " at least" if check.name in AT_LEAST else ""
-    return f"{check.name} is {check.measured:.4g}, the limit is{floor} {check.limit:g}"
+    return f"{check.name} is {figure(check.measured)}, the limit is{floor} {check.limit:g}"
+
+
+def figure(value: float) -> str:
+    """Return four digits of a figure, and all of a large one's: never an exponent where milliseconds are meant."""
+    return f"{value:.0f}" if value >= _LARGE else f"{value:.4g}"
 
 
 def _check(name: str, limit: float, measured: float) -> Check:

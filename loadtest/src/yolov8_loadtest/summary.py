@@ -9,7 +9,7 @@ from yolov8_loadtest.figures import Summary
 from yolov8_loadtest.load import Kind
 from yolov8_loadtest.run import Run
 from yolov8_loadtest.server_figures import ModelFigures
-from yolov8_loadtest.slo import AT_LEAST
+from yolov8_loadtest.slo import AT_LEAST, figure
 from yolov8_loadtest.table import Cell, plain_table
 
 LATE_MS = 10.0
@@ -76,7 +76,7 @@ def limit_rows(run: Run) -> Rows:
         [
             check.name,
             f"{'>=' if check.name in AT_LEAST else '<='} {check.limit:g}",
-            f"{check.measured:.4g}",
+            figure(check.measured),
             "kept" if check.kept else "BROKEN",
         ]
         for check in run.checks

@@ -54,3 +54,9 @@ def test_a_run_without_requests_fails_whatever_the_limits() -> None:
 
 def test_any_failure_breaks_the_default() -> None:
     assert violations(Slo(), Measured(requests=10, error_ratio=0.1))
+
+
+def test_large_figures_have_no_exponent() -> None:
+    (said,) = violations(Slo(p50_ms=250, error_ratio=None), Measured(requests=1, p50_ms=10_007.4))
+
+    assert said == "p50_ms is 10007, the limit is 250"
