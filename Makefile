@@ -10,6 +10,8 @@ PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3,$(shell command 
 WEIGHTS ?=
 TASK ?= detect
 REPOSITORY ?= build/repository
+SCENARIO ?= steady
+URL ?=
 ARGS ?=
 
 # Ultralytics must never install packages by itself.
@@ -23,7 +25,7 @@ help: ## List the verbs
 setup: $(VENV)/ready ## Make .venv with everything in it, at the locked versions
 
 # Without --no-deps pip would put Ultralytics' GUI build of OpenCV over the headless one; the lock is complete.
-$(VENV)/ready: requirements.lock client/pyproject.toml export/pyproject.toml server/pyproject.toml
+$(VENV)/ready: requirements.lock client/pyproject.toml export/pyproject.toml server/pyproject.toml loadtest/pyproject.toml
 	@test "$$(uname -sm)" = "Linux x86_64" || { echo "setup needs Linux on x86-64, this is $$(uname -sm)" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 12) else \
 	    f"setup needs Python 3.11 or 3.12, $(PYTHON) is {v[0]}.{v[1]}: make setup PYTHON=/path/to/python3.11")'
@@ -32,7 +34,7 @@ $(VENV)/ready: requirements.lock client/pyproject.toml export/pyproject.toml ser
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --no-deps --require-hashes \
 	    -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
-	    -e client -e export -e server
+	    -e client -e export -e server -e loadtest
 	@touch $@
 
 .PHONY: demo
@@ -43,7 +45,7 @@ demo: setup ## Detect in two photographs with a real Triton (WEIGHTS=file-or-nam
 check: setup ## Lint, types, formatting
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy -p yolov8_contract -p yolov8_triton -p yolov8_export -p yolov8_server
+	$(BIN)/mypy -p yolov8_contract -p yolov8_triton -p yolov8_export -p yolov8_server -p yolov8_loadtest
 	$(BIN)/mypy demo.py
 
 .PHONY: test
@@ -65,16 +67,35 @@ export: setup ## Export WEIGHTS into REPOSITORY (ARGS="--imgsz 320 ...")
 serve: setup ## Serve REPOSITORY with the embedded tritonserver (ARGS="--grpc-port 9001 ...")
 	$(BIN)/python -m yolov8_server $(REPOSITORY) $(ARGS)
 
+# What a load test asks: URL, or WEIGHTS, or what `make export` left in REPOSITORY, or YOLOv8's smallest; where that
+# can't be had, this project's own weights.
+SERVER = $(if $(URL),--url $(URL),$(if $(WEIGHTS),--weights $(WEIGHTS),$(if $(wildcard $(REPOSITORY)/*/config.pbtxt),\
+    --repository $(REPOSITORY)))) --spare tests/benchmarks/spare.py
+
+.PHONY: loadtest
+loadtest: setup ## Run a load test (SCENARIO=steady, or another name or file; URL=host:port)
+	@$(BIN)/python -m yolov8_loadtest run $(SCENARIO) $(SERVER) $(ARGS)
+
+.PHONY: benchmark
+benchmark: setup ## Our ensemble against in-process pipelines and Ultralytics' own ways (ARGS=--short)
+	@$(BIN)/python -m yolov8_loadtest benchmark $(if $(URL),--url $(URL),$(if $(WEIGHTS),--weights $(WEIGHTS))) \
+	    --spare tests/benchmarks/spare.py --rivals tests/benchmarks/ultralytics_rival.py $(ARGS)
+
+.PHONY: tune
+tune: setup ## Which instances, threads, delay and batch suit this machine (WEIGHTS=file-or-name)
+	@$(BIN)/python -m yolov8_loadtest tune $(if $(WEIGHTS),--weights $(WEIGHTS)) --spare tests/benchmarks/spare.py $(ARGS)
+
 .PHONY: reference
 reference: setup ## Write the reference deployment's configurations anew
 	$(BIN)/python -m yolov8_export reference
 
 .PHONY: lock
 lock: setup ## Resolve requirements.lock anew
-	$(BIN)/uv pip compile client/pyproject.toml export/pyproject.toml server/pyproject.toml --extra all --extra ultralytics \
-	    --extra embedded --group dev \
+	$(BIN)/uv pip compile client/pyproject.toml export/pyproject.toml server/pyproject.toml loadtest/pyproject.toml \
+	    --extra all --extra ultralytics --extra embedded --extra benchmark --group dev \
 	    --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url \
-	    --no-emit-package yolov8-triton-client --quiet $(ARGS) -o requirements.lock
+	    --no-emit-package yolov8-triton-client --no-emit-package yolov8-triton-server \
+	    --no-emit-package yolov8-triton-loadtest --quiet $(ARGS) -o requirements.lock
 
 .PHONY: clean
 clean: ## Remove what make made, but the environment

@@ -26,6 +26,13 @@ ALLOWED = {
         "yolov8_contract", "yolov8_export", "numpy", "tritonclient", "google",
         "torch", "ultralytics", "onnx", "onnxruntime", "onnxslim", "nncf", "openvino", "typer", "rich",
     },
+    "loadtest/src/yolov8_loadtest": {
+        "yolov8_contract", "yolov8_triton", "yolov8_loadtest", "yolov8_server", "numpy", "tritonclient", "grpc",
+        "google", "PIL", "locust", "gevent", "jinja2", "matplotlib", "psutil",
+    },
+    "loadtest/src/yolov8_loadtest/benchmark": {
+        "yolov8_contract", "yolov8_loadtest", "numpy", "tritonclient", "google", "onnxruntime", "openvino",
+    },
     "model_repository/yolov8n_preprocess": {"yolov8_contract", "numpy", "cv2", "PIL", "triton_python_backend_utils"},
     "model_repository_gpu/yolov8n_check": {"yolov8_contract", "numpy", "triton_python_backend_utils"},
     "model_repository_gpu/yolov8n_preprocess": {"numpy", "nvidia"},

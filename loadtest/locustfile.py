@@ -1,0 +1,6 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What Locust runs."""
+
+import locust  # noqa: F401  (first: importing it patches the sockets)
+
+from yolov8_loadtest.users import ScenarioShape, ScenarioUser  # noqa: F401  (Locust finds them by their names here)

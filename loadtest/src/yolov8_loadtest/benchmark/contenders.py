@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who is measured against whom."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from yolov8_loadtest.benchmark.contender_process import Contender
+from yolov8_loadtest.benchmark.variants import INT8, LATENCY, UINT8
+
+IN_PROCESS, OVER_GRPC, SHARED_MEMORY, OTHER_CLIENT, OTHER_PROCESS = "abcde"
+OVER_GRPC_UINT8, OVER_GRPC_INT8, OTHER_CLIENT_INT8, OVER_GRPC_LATENCY = "fghi"
+
+_SERVED = "yolov8_loadtest.benchmark.served"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """What there is to measure.
+
+    Attributes:
+        url: Address of the server's gRPC port.
+        model: The ensemble.
+        served: All ensembles of the server.
+        repository: The model repository that the server serves, None if it isn't on this machine.
+        rivals: The program with Ultralytics' ways, None to leave them out; it is under another licence, and no part
+            of this package.
+        weights: The checkpoint that the model was exported from, if it is there.
+        cores: How many there are; the in-process pipelines are tried with all ways to share them out.
+    """
+
+    url: str
+    model: str
+    served: Collection[str]
+    repository: Path | None
+    rivals: Path | None
+    weights: Path | None
+    cores: int
+
+
+def contenders(setting: Setting) -> list[Contender]:
+    """Return all that can be measured: without a repository on this machine, or without rivals, those are left out."""
+    found: list[Contender] = []
+    if setting.repository is not None:
+        found += [
+            _in_process(setting.repository, setting.model, workers, threads)
+            for workers, threads in shares(setting.cores)
+        ]
+    found.append(_ours(OVER_GRPC, "our ensemble, gRPC", setting.url, setting.model, "grpc"))
+    found.append(_ours(SHARED_MEMORY, "our ensemble, shared memory", setting.url, setting.model, "shared-memory"))
+    found += _others(setting)
+    for key, suffix, label in (
+        (OVER_GRPC_UINT8, UINT8, "our ensemble with UINT8 between its members, gRPC"),
+        (OVER_GRPC_INT8, INT8, "our ensemble with an INT8 network, gRPC"),
+        (OVER_GRPC_LATENCY, LATENCY, f"our ensemble, one copy of the network on {setting.cores} threads, gRPC"),
+    ):
+        if (model := f"{setting.model}{suffix}") in setting.served:
+            found.append(_ours(key, label, setting.url, model, "grpc"))
+    return sorted(found, key=lambda one: one.key)
+
+
+def shares(cores: int) -> list[tuple[int, int]]:
+    """Return pairs of workers and threads that together use one core, or all of them."""
+    found = {(1, 1), (1, cores), (cores, 1)}
+    found |= {(cores // threads, threads) for threads in (2, 4) if threads < cores}
+    return sorted(found)
+
+
+def available_cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def _ours(key: str, label: str, url: str, model: str, transport: str) -> Contender:
+    return Contender(key=key, label=label, model=model, command=(sys.executable, "-m", _SERVED, url, model, transport))
+
+
+def _in_process(repository: Path, model: str, workers: int, threads: int) -> Contender:
+    options = (str(repository), model, str(workers), str(threads))
+    return Contender(
+        key=f"{IN_PROCESS}{workers}x{threads}",
+        label=f"in one process, {workers} x {threads} threads",
+        command=(sys.executable, "-m", "yolov8_loadtest.benchmark.in_process", *options),
+    )
+
+
+def _others(setting: Setting) -> list[Contender]:
+    if setting.rivals is None:
+        return []
+    program = (sys.executable, str(setting.rivals))
+    clients = ((OTHER_CLIENT, "", "our network"), (OTHER_CLIENT_INT8, INT8, "our INT8 network"))
+    found = [
+        Contender(
+            key=key,
+            label=f"Ultralytics' client, gRPC, {network}",
+            model=model,
+            command=(*program, "client", f"grpc://{setting.url}/{model}_network"),
+        )
+        for key, suffix, network in clients
+        if (model := f"{setting.model}{suffix}") in setting.served
+    ]
+    if setting.weights is not None:
+        found += [
+            Contender(
+                key=f"{OTHER_PROCESS}{threads}",
+                label=f"Ultralytics in one process, {threads} threads",
+                command=(*program, "predict", str(setting.weights), str(threads)),
+            )
+            for threads in sorted({1, setting.cores})
+        ]
+    return found

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The limit: a served model's own code and network, called one after the other in one process, without a server.
+
+python -m yolov8_loadtest.benchmark.in_process REPOSITORY MODEL WORKERS THREADS
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from google.protobuf import text_format
+from google.protobuf.json_format import MessageToDict
+from tritonclient.grpc import model_config_pb2
+
+from yolov8_loadtest.benchmark.contender import Ask, StageClock, serve
+
+VERSION = "1"
+Network = Callable[[Any], list[Any]]
+
+
+class Pipeline:
+    """Decoding, letterbox, network and postprocessing of one model, from the files that a server would run.
+
+    Args:
+        repository: The model repository.
+        model: The ensemble's name.
+        threads: Of the network.
+    """
+
+    def __init__(self, repository: Path, model: str, threads: int, clock: StageClock) -> None:
+        preprocess = repository / f"{model}_preprocess"
+        # The code that travelled with the model is the one that is measured.
+        sys.path.insert(0, str(preprocess / VERSION))
+        preparation = importlib.import_module("preparation")
+        importlib.import_module("pixels").configure_opencv()
+        config = _config(preprocess)
+        served = importlib.import_module("yolov8_contract.served_model").ServedModel.from_config(config)
+        policy = importlib.import_module("yolov8_contract.parameters").ParameterPolicy.from_config(config, served)
+        limits = importlib.import_module("yolov8_contract.image_header").ImageLimits.from_config(config)
+        self._prepare = preparation.Preparation(served, policy, limits)
+        self._raw = preparation.Raw
+        self._postprocess = importlib.import_module("yolov8_contract.postprocess").postprocess
+        self._served = served
+        self._parameters = policy.parse({})
+        self._network = _network(repository / f"{model}_network", threads)
+        self._clock = clock
+
+    def run(self, image: bytes) -> int:
+        """Return how many objects there are."""
+        marks = [time.perf_counter()]
+        inputs = self._prepare.run(self._raw("{}", np.frombuffer(image, np.uint8)[np.newaxis]))
+        marks.append(time.perf_counter())
+        head = self._network(inputs["images"])
+        marks.append(time.perf_counter())
+        height, width = inputs["orig_shape"][0].tolist()
+        found = self._postprocess(self._served, [output[0] for output in head], (height, width), self._parameters)
+        marks.append(time.perf_counter())
+        names = ("preprocess", "network", "postprocess")
+        self._clock.add({name: marks[i + 1] - marks[i] for i, name in enumerate(names)})
+        return int(found["num_detections"][0])
+
+
+def _network(folder: Path, threads: int) -> Network:
+    """Return what runs a network as its backend would."""
+    backend = _config(folder).get("backend")
+    path = folder / VERSION / "model.onnx"
+    return _openvino(path, threads) if backend == "openvino" else _onnxruntime(path, threads)
+
+
+def _onnxruntime(path: Path, threads: int) -> Network:
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    (name,) = (tensor.name for tensor in session.get_inputs())
+    return lambda images: list(session.run(None, {name: images}))
+
+
+def _openvino(path: Path, threads: int) -> Network:
+    import openvino  # type: ignore[import-not-found]  # an extra of other distributions
+
+    options = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32"}
+    request = openvino.Core().compile_model(path, "CPU", options).create_infer_request()
+    return lambda images: list(request.infer([images]).to_tuple())
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    message = text_format.Parse((folder / "config.pbtxt").read_text(encoding="utf-8"), model_config_pb2.ModelConfig())
+    plain: dict[str, Any] = MessageToDict(message, preserving_proto_field_name=True)
+    return plain
+
+
+def main() -> int:
+    """Be the contender."""
+    repository, model, workers, threads = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+    clock = StageClock()
+    own = threading.local()
+
+    def make_pipeline() -> None:
+        own.pipeline = Pipeline(repository, model, threads, clock)
+
+    # More callers than workers wait in a queue, first come first served, as they would in a server.
+    pool = ThreadPoolExecutor(workers, initializer=make_pipeline)
+
+    def make_ask(_: int) -> Ask:
+        return lambda image: pool.submit(lambda: own.pipeline.run(image)).result()
+
+    return serve(make_ask, stages=clock)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the rounds of a benchmark come to: tables, ratios, and which promises were kept."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from yolov8_loadtest.benchmark.contender_process import Contender
+from yolov8_loadtest.benchmark.contenders import (
+    IN_PROCESS,
+    OTHER_CLIENT,
+    OTHER_CLIENT_INT8,
+    OVER_GRPC,
+    OVER_GRPC_INT8,
+    OVER_GRPC_LATENCY,
+)
+from yolov8_loadtest.benchmark.measurement import Cell, Sample, cell
+
+PARTS = ("queue", "input", "infer", "output")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Promise:
+    """A ratio that this project promises.
+
+    Attributes:
+        what: The ratio in words.
+        measured: What it was.
+        limit: What it has to be.
+        at_least: Whether the limit is the least or the most.
+    """
+
+    what: str
+    measured: float
+    limit: float
+    at_least: bool = True
+
+    @property
+    def kept(self) -> bool:
+        """Whether it was kept."""
+        return self.measured >= self.limit if self.at_least else self.measured <= self.limit
+
+
+class Results:
+    """All samples of a benchmark, by contender and number in flight."""
+
+    def __init__(self, samples: Sequence[Sample]) -> None:
+        self.samples = list(samples)
+        self.contenders: list[Contender] = _in_order(sample.contender for sample in samples)
+        self.in_flight = sorted({sample.in_flight for sample in samples})
+        self._cells = {
+            (one.key, in_flight): cell(
+                [sample for sample in samples if sample.contender.key == one.key and sample.in_flight == in_flight]
+            )
+            for one in self.contenders
+            for in_flight in self.in_flight
+        }
+
+    def cell(self, key: str, in_flight: int) -> Cell:
+        """Return the figures of one contender at one number in flight."""
+        return self._cells[key, in_flight]
+
+    def best(self, letter: str) -> tuple[str, int] | None:
+        """Return the setting and the number in flight at which a way has its highest throughput; None without it."""
+        candidates = [(key, in_flight) for key, in_flight in self._cells if key[0] == letter]
+        return max(candidates, key=lambda at: self._cells[at].throughput, default=None)
+
+    def quickest(self, letter: str, in_flight: int = 1) -> str | None:
+        """Return the setting with which a way answers soonest at a number in flight; None without it."""
+        keys = [key for key, number in self._cells if key[0] == letter and number == in_flight]
+        return min(keys, key=lambda key: self._cells[key, in_flight].p50_ms, default=None)
+
+    def throughput_ratio(self, letter: str, other: str) -> float:
+        """Return how the highest throughputs of two ways compare: the median over the rounds."""
+        first, second = self.best(letter), self.best(other)
+        if first is None or second is None:
+            return math.nan
+        pairs = zip(self._cells[first].by_round, self._cells[second].by_round, strict=True)
+        return statistics.median(a / b for a, b in pairs)
+
+    def outside_ms(self, key: str, in_flight: int = 1) -> float:
+        """Return what a request takes beyond its time within the server, on average; NaN for who uses none."""
+        figures = self._cells[key, in_flight]
+        model = next(one.model for one in self.contenders if one.key == key)
+        counters = figures.models.get(model) if model else None
+        return figures.mean_ms - counters.mean_ms("total") if counters else math.nan
+
+    def latency_ratio(self) -> float:
+        """Return p50 of one request: our quickest ensemble, without transport, by the quickest pipeline."""
+        quickest = self.quickest(IN_PROCESS)
+        if quickest is None:
+            return math.nan
+        served = min(
+            self.cell(key, 1).p50_ms - self.outside_ms(key)
+            for key in (OVER_GRPC, OVER_GRPC_LATENCY)
+            if (key, 1) in self._cells
+        )
+        return served / self.cell(quickest, 1).p50_ms
+
+    def promises(self) -> list[Promise]:
+        """Return what is promised, as far as it was measured. The quicker the network, the more the rest weighs."""
+        found = [
+            Promise(
+                what="highest throughput: our ensemble over gRPC / the best in-process pipeline",
+                measured=self.throughput_ratio(OVER_GRPC, IN_PROCESS),
+                limit=0.95,
+            ),
+            Promise(
+                what="p50, one in flight: our quickest ensemble less transport / the quickest in-process pipeline",
+                measured=self.latency_ratio(),
+                limit=1.10,
+                at_least=False,
+            ),
+            Promise(
+                what="highest throughput: our ensemble over gRPC / Ultralytics' client on the same network",
+                measured=self.throughput_ratio(OVER_GRPC, OTHER_CLIENT),
+                limit=1.15,
+            ),
+            Promise(
+                what="the same with the INT8 network",
+                measured=self.throughput_ratio(OVER_GRPC_INT8, OTHER_CLIENT_INT8),
+                limit=1.3,
+            ),
+        ]
+        return [promise for promise in found if not math.isnan(promise.measured)]
+
+    def disagreements(self) -> list[str]:
+        """Name contenders that don't do the same work: they find another number of objects in the same images."""
+        found = []
+        for one in self.contenders:
+            first = next(other for other in self.contenders if _reduced(other) == _reduced(one))
+            expected, counts = _objects(self.samples, first.key), _objects(self.samples, one.key)
+            if counts != expected:
+                totals = sum(counts.values()), sum(expected.values())
+                found.append(f"{one.label} finds {totals[0]} objects, {first.label} {totals[1]}")
+        return found
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """Return the figures as plain values."""
+        return [
+            {"contender": key, "in_flight": in_flight, **asdict(figures)}
+            for (key, in_flight), figures in self._cells.items()
+        ]
+
+
+def _objects(samples: Sequence[Sample], key: str) -> dict[int, int]:
+    """Return the number of objects in each image that all contenders had the time for."""
+    seen = [set(sample.round.objects) for sample in samples]
+    common = set.intersection(*seen) if seen else set()
+    one = next(sample for sample in samples if sample.contender.key == key)
+    return {image: one.round.objects[image] for image in sorted(common)}
+
+
+def _reduced(contender: Contender) -> bool:
+    """Return whether a contender's network is the INT8 one."""
+    return contender.letter in (OVER_GRPC_INT8, OTHER_CLIENT_INT8)
+
+
+def _in_order(contenders: Iterable[Contender]) -> list[Contender]:
+    unique = {one.key: one for one in contenders}
+    return [unique[key] for key in sorted(unique)]

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Our ensemble, asked over gRPC: the image within the request, or in system shared memory.
+
+python -m yolov8_loadtest.benchmark.served URL MODEL grpc|shared-memory
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+from typing import Any
+
+import numpy as np
+from tritonclient.grpc import service_pb2 as pb
+from tritonclient.utils import shared_memory
+
+from yolov8_contract import signature
+from yolov8_contract.served_model import ServedModel
+from yolov8_loadtest.benchmark.contender import Ask, serve
+from yolov8_loadtest.connection import Connection, request_for, result_of
+
+TIMEOUT_S = 60.0
+LARGEST_IMAGE = 16 * 2**20
+"""Bytes of shared memory for each thread's image."""
+
+
+class Caller:
+    """One connection, shared by all threads."""
+
+    def __init__(self, url: str, model: str) -> None:
+        self._connection = Connection(url)
+        self._model = model
+        self._served: ServedModel = self._connection.served_models(TIMEOUT_S)[model]
+        self._requests: dict[bytes, Any] = {}
+
+    def over_grpc(self, _: int) -> Ask:
+        """Return what sends the image itself."""
+
+        def ask(image: bytes) -> int:
+            if image not in self._requests:
+                self._requests[image] = request_for(self._model, image, {})
+            return self._count(self._requests[image])
+
+        return ask
+
+    def over_shared_memory(self, number: int) -> Ask:
+        """Return what writes the image to memory that the server reads; the answer is small, and comes by gRPC."""
+        name = f"yolov8_benchmark_{os.getpid()}_{number}"
+        region = shared_memory.create_shared_memory_region(name, f"/{name}", LARGEST_IMAGE)
+        atexit.register(shared_memory.destroy_shared_memory_region, region)
+        self._connection.register_memory(name, f"/{name}", LARGEST_IMAGE, TIMEOUT_S)
+        atexit.register(self._connection.unregister_memory, name, TIMEOUT_S)
+
+        def ask(image: bytes) -> int:
+            shared_memory.set_shared_memory_region(region, [np.frombuffer(image, np.uint8)])
+            return self._count(_request_in(name, self._model, len(image)))
+
+        return ask
+
+    def _count(self, request: Any) -> int:
+        return len(result_of(self._connection.infer(request, TIMEOUT_S), self._served, self._model))
+
+
+def _request_in(region: str, model: str, size: int) -> Any:
+    request = pb.ModelInferRequest(model_name=model)
+    spec = signature.IMAGE
+    tensor = request.inputs.add(name=spec.name, datatype=spec.dtype.value, shape=[1, size])
+    tensor.parameters["shared_memory_region"].string_param = region
+    tensor.parameters["shared_memory_byte_size"].int64_param = size
+    return request
+
+
+def main() -> int:
+    """Be the contender."""
+    url, model, transport = sys.argv[1:4]
+    caller = Caller(url, model)
+    return serve(caller.over_grpc if transport == "grpc" else caller.over_shared_memory)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

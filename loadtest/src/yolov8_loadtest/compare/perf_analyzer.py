@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Run NVIDIA's perf_analyzer for one round and read its figures."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+from yolov8_contract import signature
+from yolov8_loadtest.compare.reading import Reading
+from yolov8_loadtest.errors import LoadTestError, PreparationError
+
+WINDOWS = 3
+"""perf_analyzer averages so many windows; a round is divided into them."""
+PATIENCE_S = 60.0
+_TAIL = 3
+
+
+def find_perf_analyzer(given: str | None, environment: Mapping[str, str] = os.environ) -> Path:
+    """Return the program that was named, that ``$PERF_ANALYZER`` names, or that is on ``PATH``.
+
+    Raises:
+        PreparationError: There is none.
+    """
+    wanted = given or environment.get("PERF_ANALYZER") or "perf_analyzer"
+    found = shutil.which(wanted)
+    if found is None:
+        raise PreparationError(
+            f"no program {wanted!r}: name perf_analyzer with --perf-analyzer or PERF_ANALYZER; "
+            "loadtest/README.md says where to get it"
+        )
+    return Path(found)
+
+
+def write_input(image: bytes, path: Path) -> None:
+    """Write the file that perf_analyzer takes its requests from: one image, as the bytes of a UINT8 tensor."""
+    tensor = {"b64": base64.b64encode(image).decode(), "shape": [len(image)]}
+    path.write_text(json.dumps({"data": [{signature.IMAGE.name: tensor}]}), encoding="utf-8")
+
+
+def run_perf_analyzer(
+    program: Path, *, url: str, model: str, requests: Path, in_flight: int, seconds: float, table: Path
+) -> Reading:
+    """Measure for about ``seconds`` with so many requests in flight.
+
+    Args:
+        program: perf_analyzer.
+        url: Address of the server's gRPC port.
+        model: The model to ask.
+        requests: What `write_input` wrote.
+        in_flight: Requests at once.
+        seconds: Length of the round.
+        table: A file for its figures.
+
+    Raises:
+        LoadTestError: It failed; the message has its last words.
+    """
+    table.unlink(missing_ok=True)
+    command = [str(program), "-m", model, "-i", "grpc", "-u", url, "--input-data", str(requests)]
+    command += ["--concurrency-range", str(in_flight), "--measurement-interval", str(round(1000 * seconds / WINDOWS))]
+    # It gives up, and writes nothing, where its windows differ; here rounds are repeated and compared instead.
+    command += ["-s", "999", "--max-trials", str(WINDOWS), "-f", str(table), "--verbose-csv"]
+    try:
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=3 * seconds + PATIENCE_S,
+            env=environment_for(program),
+        )
+    except subprocess.TimeoutExpired as exc:
+        raise LoadTestError(f"{program} did not end within {exc.timeout:g} s") from exc
+    if done.returncode or not table.is_file():
+        said = [line for line in (done.stderr + done.stdout).splitlines() if line.strip()]
+        raise LoadTestError(f"{program} ended with code {done.returncode}: {' / '.join(said[-_TAIL:])}")
+    return read_table(table.read_text(encoding="utf-8"))
+
+
+def read_table(text: str) -> Reading:
+    """Read the one row of perf_analyzer's CSV file, whose times are microseconds.
+
+    Raises:
+        LoadTestError: It is another table.
+    """
+    try:
+        (row,) = csv.DictReader(text.splitlines())
+        return Reading(
+            per_s=float(row["Inferences/Second"]),
+            p50_ms=float(row["p50 latency"]) / 1000,
+            p99_ms=float(row["p99 latency"]) / 1000,
+        )
+    except (KeyError, ValueError) as exc:
+        raise LoadTestError(f"perf_analyzer's table is not as expected ({exc!r}): {text[:200]!r}") from exc
+
+
+def environment_for(program: Path) -> dict[str, str]:
+    """Return the environment to run it in: the CUDA runtime that pip put beside it has to be found."""
+    beside = program.parent.parent.glob("lib/python*/site-packages/nvidia/cuda_runtime/lib")
+    folders = [*map(str, beside), *filter(None, [os.environ.get("LD_LIBRARY_PATH")])]
+    return os.environ | ({"LD_LIBRARY_PATH": os.pathsep.join(folders)} if folders else {})

@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One gRPC channel to a server, with the SDK's protocol and errors, for a process that may run on gevent.
+
+The SDK's own clients stand on tritonclient's, whose ``__del__`` closes the channel a second time. Under gevent that
+upsets gRPC's count of channels and, when it comes at the interpreter's exit, waits for ever. So this is the channel
+alone. Requests are whole messages, made before any clock starts.
+
+Within this workspace versions move together, so the load test may use modules that are private to others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Any
+
+import grpc
+import tritonclient.grpc as triton
+from google.protobuf.json_format import MessageToDict
+from tritonclient.grpc import service_pb2 as pb
+from tritonclient.grpc import service_pb2_grpc
+from tritonclient.utils import InferenceServerException
+
+from yolov8_contract import signature
+from yolov8_contract.served_model import ServedModel
+from yolov8_triton import Result, _protocol
+from yolov8_triton._channel import channel_arguments, target
+from yolov8_triton._errors import translated
+
+Call = Callable[[Any, Any, float], Any]
+"""How to call a method of a stub: method, request, seconds that it may take."""
+
+
+def blocking(method: Any, request: Any, timeout_s: float) -> Any:
+    """Call a method and hold this thread until it has answered."""
+    return method(request, timeout=timeout_s)
+
+
+class Connection:
+    """A channel to one server.
+
+    Every call raises a `YoloTritonError` if it gets no answer; its subclasses say why.
+
+    Args:
+        url: Address of the server's gRPC port.
+        call: How to wait for an answer.
+        shared: Let all channels of this process that may do so use one TCP connection.
+    """
+
+    def __init__(self, url: str, *, call: Call = blocking, shared: bool = True) -> None:
+        self.url = target(url)
+        extra = [] if shared else [("grpc.use_local_subchannel_pool", 1)]
+        self._channel = grpc.insecure_channel(self.url, options=channel_arguments(extra))
+        self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
+        self._call = call
+
+    def __enter__(self) -> Connection:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the channel."""
+        self._channel.close()
+
+    def infer(self, request: Any, timeout_s: float) -> Any:
+        """Send a request made by `request_for`; return Triton's response message."""
+        return self._ask(self._stub.ModelInfer, request, timeout_s, f"model {request.model_name!r} at {self.url}")
+
+    def served_models(self, timeout_s: float) -> dict[str, ServedModel]:
+        """Return the models on the server that we could ask, by name."""
+        index = self._ask(self._stub.RepositoryIndex, pb.RepositoryIndexRequest(), timeout_s)
+        names = _protocol.ready_models(_json(index))
+        return _protocol.served_models([_json(self._config(name, timeout_s)) for name in names])
+
+    def members(self, model: str, timeout_s: float) -> list[str]:
+        """Return the names of an ensemble's members, in their order."""
+        return [step.model_name for step in self._config(model, timeout_s).ensemble_scheduling.step]
+
+    def statistics(self, timeout_s: float) -> Any:
+        """Return Triton's statistics of all models, as its message."""
+        return self._ask(self._stub.ModelStatistics, pb.ModelStatisticsRequest(), timeout_s)
+
+    def version(self, timeout_s: float) -> str:
+        """Return Triton's version."""
+        return str(self._ask(self._stub.ServerMetadata, pb.ServerMetadataRequest(), timeout_s).version)
+
+    def register_memory(self, region: str, key: str, byte_size: int, timeout_s: float) -> None:
+        """Tell the server of a region of system shared memory."""
+        request = pb.SystemSharedMemoryRegisterRequest(name=region, key=key, byte_size=byte_size)
+        self._ask(self._stub.SystemSharedMemoryRegister, request, timeout_s)
+
+    def unregister_memory(self, region: str, timeout_s: float) -> None:
+        """Tell the server that a region of system shared memory goes."""
+        request = pb.SystemSharedMemoryUnregisterRequest(name=region)
+        self._ask(self._stub.SystemSharedMemoryUnregister, request, timeout_s)
+
+    def _config(self, model: str, timeout_s: float) -> Any:
+        return self._ask(self._stub.ModelConfig, pb.ModelConfigRequest(name=model), timeout_s).config
+
+    def _ask(self, method: Any, request: Any, timeout_s: float, where: str | None = None) -> Any:
+        with translated(where or f"the server at {self.url}", timeout_s):
+            try:
+                return self._call(method, request, timeout_s)
+            except grpc.RpcError as exc:
+                raise InferenceServerException(msg=exc.details(), status=str(exc.code())) from exc
+
+
+def request_for(model: str, image: bytes, parameters: Mapping[str, bool | int | float | str]) -> Any:
+    """Return the request for one encoded image, as the SDK would send it."""
+    request = pb.ModelInferRequest(model_name=model)
+    spec = signature.IMAGE
+    request.inputs.add(name=spec.name, datatype=spec.dtype.value, shape=[1, len(image)])
+    request.raw_input_contents.append(image)
+    for name, value in parameters.items():
+        kind = next(field for kind, field in _PARAMETER_FIELDS if isinstance(value, kind))
+        setattr(request.parameters[name], kind, value)
+    return request
+
+
+def response_of(content: bytes) -> Any:
+    """Return the response message that was serialised."""
+    return pb.ModelInferResponse.FromString(content)
+
+
+def result_of(response: Any, model: ServedModel, where: str) -> Result:
+    """Unwrap a response message.
+
+    Raises:
+        ContractMismatchError: It is not what the contract says.
+    """
+    with translated(where, 0):
+        return _protocol.response(triton.InferResult(response), model)
+
+
+# The first that fits: a truth value is an int, too.
+_PARAMETER_FIELDS = ((bool, "bool_param"), (int, "int64_param"), (float, "double_param"), (str, "string_param"))
+
+
+def _json(message: Any) -> dict[str, Any]:
+    plain: dict[str, Any] = MessageToDict(message, preserving_proto_field_name=True)
+    return plain

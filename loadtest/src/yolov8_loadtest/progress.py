@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A line now and then, while a run is under way."""
+
+from __future__ import annotations
+
+from yolov8_loadtest.histogram import LatencyHistogram
+from yolov8_loadtest.recorder import Recorder
+
+WINDOW_S = 5
+
+
+def progress_line(recorder: Recorder, at_s: int, users: int) -> str:
+    """Return what the last seconds showed, as far as it is known."""
+    recent = [cell for second, _, cell in recorder.cells() if at_s - WINDOW_S <= second < at_s]
+    latency = LatencyHistogram.merged(cell.latency for cell in recent)
+    failed = sum(cell.failures.total() for cell in recent)
+    dropped = sum(cell.dropped for cell in recent)
+    parts = [
+        f"{at_s // 60:02d}:{at_s % 60:02d}",
+        f"{users} users",
+        f"{sum(cell.answered for cell in recent) / WINDOW_S:.1f}/s",
+        f"p50 {latency.percentile_ms(50):.0f} ms",
+        f"p95 {latency.percentile_ms(95):.0f} ms",
+        f"{failed} failed",
+    ]
+    return "   ".join([*parts, f"{dropped} frames dropped"] if dropped else parts)
+
+
+def say(text: str) -> None:
+    """Tell the user something on the terminal, at once."""
+    print(text, flush=True)  # noqa: T201  (it is what the command line is for)

@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What happened to each request, kept by second and stream so that it stays small however long a run is.
+
+A stream is one kind of traffic. Requests are filed under the second at which they were due; right answers are
+counted under the second at which they came, too, since that is what throughput means.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from yolov8_loadtest.histogram import LatencyHistogram
+
+TOO_LATE = "DeadlineExceededError"
+"""The failure whose time is a latency, too: at least so long. Without it the slowest requests would not count."""
+
+
+@dataclass(slots=True)
+class Cell:
+    """The requests of one stream that were due within one second.
+
+    Attributes:
+        latency: From the moment that a request was due to its answer; of right answers and of those that came too late.
+        lag: From the moment that it was due to the moment that it was sent: the generator's own lateness.
+        right: Requests that were answered as expected.
+        failures: The others, by the error's class name.
+        dropped: Frames that a camera never sent.
+        answered: Right answers that came within this second, whenever they were due.
+    """
+
+    latency: LatencyHistogram = field(default_factory=LatencyHistogram)
+    lag: LatencyHistogram = field(default_factory=LatencyHistogram)
+    right: int = 0
+    failures: Counter[str] = field(default_factory=Counter)
+    dropped: int = 0
+    answered: int = 0
+
+    @property
+    def requests(self) -> int:
+        """All requests, right or not."""
+        return self.right + self.failures.total()
+
+    def merge(self, other: Cell) -> None:
+        """Add another cell's requests."""
+        self.latency.merge(other.latency)
+        self.lag.merge(other.lag)
+        self.right += other.right
+        self.failures.update(other.failures)
+        self.dropped += other.dropped
+        self.answered += other.answered
+
+    def to_wire(self) -> list[Any]:
+        """Return plain values that msgpack carries."""
+        counts = [self.right, self.dropped, self.answered]
+        return [self.latency.to_wire(), self.lag.to_wire(), counts, dict(self.failures)]
+
+    @classmethod
+    def from_wire(cls, wire: list[Any]) -> Cell:
+        """Return what `to_wire` was called on."""
+        latency, lag, (right, dropped, answered), failures = wire
+        return cls(
+            latency=LatencyHistogram.from_wire(latency),
+            lag=LatencyHistogram.from_wire(lag),
+            right=right,
+            failures=Counter(failures),
+            dropped=dropped,
+            answered=answered,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of one request; times are seconds from the run's start.
+
+    Attributes:
+        stream: The kind of traffic.
+        due_s: When it was due: the intended time of an open load, a frame's capture, else when it was sent.
+        sent_s: When it was sent.
+        finished_s: When its answer was there.
+        failure: The error's class name, None for a right answer.
+        message: The error's text.
+    """
+
+    stream: str
+    due_s: float
+    sent_s: float
+    finished_s: float
+    failure: str | None = None
+    message: str = ""
+
+
+class Recorder:
+    """Outcomes of one process, or of all."""
+
+    def __init__(self) -> None:
+        self._cells: dict[tuple[int, str], Cell] = {}
+        self._messages: dict[str, str] = {}
+
+    def record(self, outcome: Outcome) -> None:
+        """Add one request."""
+        cell = self._cell(outcome.due_s, outcome.stream)
+        cell.lag.record_s(outcome.sent_s - outcome.due_s)
+        if outcome.failure is None:
+            cell.right += 1
+            self._cell(outcome.finished_s, outcome.stream).answered += 1
+        else:
+            cell.failures[outcome.failure] += 1
+            self._messages.setdefault(outcome.failure, outcome.message)
+        if outcome.failure in (None, TOO_LATE):
+            cell.latency.record_s(outcome.finished_s - outcome.due_s)
+
+    def drop(self, stream: str, captured_s: float, frames: int) -> None:
+        """Add frames that were never sent."""
+        if frames:
+            self._cell(captured_s, stream).dropped += frames
+
+    def take(self) -> dict[str, Any]:
+        """Return what was recorded since the last call, as plain values, and forget it."""
+        cells = [[second, stream, cell.to_wire()] for (second, stream), cell in self._cells.items()]
+        delta = {"cells": cells, "messages": self._messages}
+        self._cells, self._messages = {}, {}
+        return delta
+
+    def merge(self, delta: dict[str, Any]) -> None:
+        """Add what another recorder's `take` returned."""
+        for second, stream, wire in delta["cells"]:
+            self._cell(second, stream).merge(Cell.from_wire(wire))
+        for failure, message in delta["messages"].items():
+            self._messages.setdefault(failure, message)
+
+    def cells(self) -> Iterator[tuple[int, str, Cell]]:
+        """Yield second, stream and cell, in order of time."""
+        return ((second, stream, self._cells[second, stream]) for second, stream in sorted(self._cells))
+
+    @property
+    def messages(self) -> dict[str, str]:
+        """The first message of each failure, by class name."""
+        return dict(self._messages)
+
+    def _cell(self, second: float, stream: str) -> Cell:
+        return self._cells.setdefault((math.floor(second), stream), Cell())
