@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 import yolov8_triton
+from tests.clips import clip, numbered, read
 from tests.fakes.answers import HEIGHT, WIDTH
 from tests.unit.client.conftest import Serve
 
@@ -27,6 +28,7 @@ def blocks(language: str) -> list[str]:
 def test_its_python_runs(serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Image.new("RGB", (WIDTH, HEIGHT)).save("bus.jpg")
+    clip(Path("street.mp4"), numbered(5, (HEIGHT, WIDTH)))
     fake = serve()
     names: dict[str, Any] = {name: getattr(yolov8_triton, name) for name in yolov8_triton.__all__}
     names |= {"asyncio": asyncio, "paths": [Path("bus.jpg")] * 3}
@@ -37,7 +39,8 @@ def test_its_python_runs(serve: Serve, tmp_path: Path, monkeypatch: pytest.Monke
         if (pending := eval(code, names)) is not None:
             asyncio.run(pending)
 
-    assert len(fake.requests) == 1 + 3 * 3
+    assert len(fake.requests) == 1 + 3 * 3 + 5
+    assert len(read(Path("followed.mp4"))) == 5
     assert Path("bus-found.jpg").exists()
 
 
