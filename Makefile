@@ -45,6 +45,7 @@ check: setup ## Lint, types, formatting
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy -p yolov8_contract -p yolov8_triton -p yolov8_export -p yolov8_server
 	$(BIN)/mypy demo.py
+	$(BIN)/mypy examples
 
 .PHONY: test
 test: setup ## Unit, repository and integration tests, with a real tritonserver
