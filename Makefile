@@ -47,6 +47,7 @@ check: setup ## Lint, types, formatting
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy -p yolov8_contract -p yolov8_triton -p yolov8_export -p yolov8_server -p yolov8_loadtest
 	$(BIN)/mypy demo.py
+	$(BIN)/mypy examples
 
 .PHONY: test
 test: setup ## Unit, repository and integration tests, with a real tritonserver
@@ -92,7 +93,7 @@ reference: setup ## Write the reference deployment's configurations anew
 .PHONY: lock
 lock: setup ## Resolve requirements.lock anew
 	$(BIN)/uv pip compile client/pyproject.toml export/pyproject.toml server/pyproject.toml loadtest/pyproject.toml \
-	    --extra all --extra ultralytics --extra embedded --extra benchmark --group dev \
+	    --extra all --extra track --extra ultralytics --extra embedded --extra benchmark --group dev \
 	    --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url \
 	    --no-emit-package yolov8-triton-client --no-emit-package yolov8-triton-server \
 	    --no-emit-package yolov8-triton-loadtest --quiet $(ARGS) -o requirements.lock

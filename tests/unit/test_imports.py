@@ -18,7 +18,7 @@ ALLOWED = {
     "client/src/yolov8_triton": {
         "httpx", "opentelemetry",
         "yolov8_contract", "yolov8_triton", "numpy", "tritonclient", "grpc", "google", "PIL",
-        "supervision", "typer", "rich", "typing_extensions",
+        "supervision", "trackers", "cv2", "typer", "rich", "typing_extensions",
     },
     "server/src/yolov8_server": {"yolov8_server"},
     "server/src/yolov8_server/backends": {"numpy", "onnxruntime", "openvino", "triton_python_backend_utils"},

@@ -10,7 +10,7 @@ from types import ModuleType
 
 import yolov8_triton
 
-HEAVY = ("PIL", "cv2", "httpx", "opentelemetry", "rich", "supervision", "torch", "typer", "ultralytics")
+HEAVY = ("PIL", "cv2", "httpx", "opentelemetry", "rich", "supervision", "torch", "trackers", "typer", "ultralytics")
 
 
 def test_all_names_what_is_public_and_nothing_else() -> None:

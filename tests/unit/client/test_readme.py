@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 import yolov8_triton
+from tests.clips import clip, numbered, read
 from tests.fakes.answers import HEIGHT, WIDTH
 from tests.fakes.certificates import Authority
 from tests.unit.client.conftest import Serve
@@ -32,6 +33,7 @@ def test_its_python_runs(serve: Serve, tmp_path: Path, monkeypatch: pytest.Monke
     mine = Authority(tmp_path / "ca").issue("me")
     for file, name in ((tmp_path / "ca" / "ca.pem", "ca.pem"), (mine.certificate, "me.pem"), (mine.key, "me.key")):
         file.rename(name)
+    clip(Path("street.mp4"), numbered(5, (HEIGHT, WIDTH)))
     fake = serve()
     names: dict[str, Any] = {name: getattr(yolov8_triton, name) for name in yolov8_triton.__all__}
     names |= {"asyncio": asyncio, "paths": [Path("bus.jpg")] * 3}
@@ -42,7 +44,8 @@ def test_its_python_runs(serve: Serve, tmp_path: Path, monkeypatch: pytest.Monke
         if (pending := eval(code, names)) is not None:
             asyncio.run(pending)
 
-    assert len(fake.requests) == 1 + 3 * 3
+    assert len(fake.requests) == 1 + 3 * 3 + 5
+    assert len(read(Path("followed.mp4"))) == 5
     assert Path("bus-found.jpg").exists()
 
 
