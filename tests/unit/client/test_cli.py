@@ -224,7 +224,7 @@ def test_a_failure_that_every_image_would_share_ends_the_run(
         pytest.param(["detect", "x.jpg", "--treshold", "1"], 2, "No such option: --treshold", id="unknown-option"),
         pytest.param(["detect", "x.jpg", "--conf", "2"], 2, "Invalid value for '--conf'", id="conf-too-large"),
         pytest.param(["detect", "x.jpg", "--timeout", "soon"], 2, "Invalid value for '--timeout'", id="no-number"),
-        pytest.param(["detect", "x.jpg", "--url", "http://a:8000"], 2, "Invalid value for --url", id="http-address"),
+        pytest.param(["detect", "x.jpg", "--url", "http://"], 2, "Invalid value for --url", id="no-address"),
         pytest.param(["classify", "x.jpg", "--conf", "0.5"], 2, "No such option: --conf", id="not-of-this-verb"),
         pytest.param(["fly"], 2, "No such command 'fly'", id="unknown-verb"),
         pytest.param(["detect", "x.jpg", "--url", NOBODY], 3, "is the server up", id="nobody-there"),
