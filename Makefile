@@ -19,7 +19,7 @@ export YOLO_AUTOINSTALL := false
 
 .PHONY: help
 help: ## List the verbs
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
 
 .PHONY: setup
 setup: $(VENV)/ready ## Make .venv with everything in it, at the locked versions
@@ -58,6 +58,29 @@ parity: setup ## The served models against Ultralytics (needs YOLOV8_WEIGHTS_DIR
 	@test -n "$$YOLOV8_WEIGHTS_DIR" -a -n "$$YOLOV8_COCO_DIR" || { echo "parity needs YOLOV8_WEIGHTS_DIR (yolov8n.pt, \
 	yolov8n-seg.pt, yolov8n-pose.pt, yolov8n-cls.pt) and YOLOV8_COCO_DIR (images/, instances.json)" >&2; exit 2; }
 	YOLO_OFFLINE=true $(BIN)/pytest tests/parity -s --timeout 1200 $(ARGS)
+
+.PHONY: docker-test
+docker-test: setup ## Images, composition, proxy, Prometheus, dashboard: as root on Debian or Ubuntu (tests/docker/README.md)
+	tests/docker/run.sh $(ARGS)
+
+# The DALI that Triton's image had when this was written; 2.4.0 was the newest.
+DALI ?= 2.1.1
+
+.PHONY: test-dali
+test-dali: ## The twin of the gpu profile's graph on the CPU, with DALI=2.1.1 or another (1.3 GB in build/)
+	@test -e build/dali-$(DALI)/ready || { $(PYTHON) -m venv --clear build/dali-$(DALI) && \
+	    build/dali-$(DALI)/bin/python -m pip install --quiet --disable-pip-version-check --no-cache-dir \
+	    nvidia-dali-cuda120==$(DALI) opencv-python-headless pillow pytest pytest-timeout numpy && touch build/dali-$(DALI)/ready; }
+	PYTHONPATH=client/src:. build/dali-$(DALI)/bin/python -m pytest tests/dali -W default $(ARGS)
+
+.PHONY: test-int8
+test-int8: setup ## INT8 by OpenVINO and NNCF, exported and served (1 GB in build/)
+	@test -e build/int8/ready || { $(BIN)/python -m venv --clear build/int8 && \
+	    $(BIN)/python -c 'import sysconfig; print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' \
+	    > "$$(build/int8/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/project.pth" && \
+	    build/int8/bin/python -m pip install --quiet --disable-pip-version-check --no-cache-dir \
+	    openvino==2026.4.1 nncf==3.4.0 && touch build/int8/ready; }
+	YOLO_OFFLINE=true build/int8/bin/python -m pytest tests/int8 --timeout 1200 $(ARGS)
 
 .PHONY: export
 export: setup ## Export WEIGHTS into REPOSITORY (ARGS="--imgsz 320 ...")
