@@ -24,7 +24,8 @@ from tritonclient.utils import InferenceServerException
 from yolov8_contract import signature
 from yolov8_contract.served_model import ServedModel
 from yolov8_triton import Result, _protocol
-from yolov8_triton._channel import channel_arguments, target
+from yolov8_triton._addresses import addresses
+from yolov8_triton._channel import channel_arguments
 from yolov8_triton._errors import translated
 
 Call = Callable[[Any, Any, float], Any]
@@ -48,7 +49,7 @@ class Connection:
     """
 
     def __init__(self, url: str, *, call: Call = blocking, shared: bool = True) -> None:
-        self.url = target(url)
+        (self.url,) = addresses(url)
         extra = [] if shared else [("grpc.use_local_subchannel_pool", 1)]
         self._channel = grpc.insecure_channel(self.url, options=channel_arguments(extra))
         self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
