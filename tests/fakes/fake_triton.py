@@ -60,7 +60,8 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
         configs: The configuration of each model, by name; change it before a client asks.
         ready: Whether models say that they are ready.
         refusal: If set, every call other than inference is refused with it.
-        requests: The inference requests so far.
+        requests: The inference requests so far, without what Triton keeps to itself.
+        timeouts_us: How long each of them may wait in a queue, None where it didn't say.
         headers: The metadata of each of them.
         config_calls: How often a configuration was asked.
         memory: What it says of regions of shared memory: it can open none.
@@ -73,6 +74,7 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
         self.ready = True
         self.refusal: Refusal | None = None
         self.requests: list[service_pb2.ModelInferRequest] = []
+        self.timeouts_us: list[int | None] = []
         self.headers: list[dict[str, str | bytes]] = []
         self.config_calls = 0
         self.memory = "Unable to open shared memory region"
@@ -80,6 +82,8 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
         self._answer = answer
 
     def ModelInfer(self, request, context):  # noqa: N802  (the protocol's names, here and below)
+        timeout = request.parameters.pop("timeout", None)  # Triton's own; models don't get it
+        self.timeouts_us.append(None if timeout is None else timeout.int64_param)
         self.requests.append(request)
         self.headers.append(dict(context.invocation_metadata()))
         self._find(request.model_name, context)

@@ -7,7 +7,7 @@
     + InvalidParameterError    one of its parameters is unknown, mistyped or out of range
   - ServerUnavailableError     nobody answers at the address
     + ServerDrainingError      the server answers that it takes no more: it is going, or still coming
-  - ServerOverloadedError      its queue is full; the server is well, the request was not tried
+  - ServerOverloadedError      its queue is full, or too slow for the deadline; the server is well
   - DeadlineExceededError      no answer in time; the work may still be running
   - ModelNotFoundError         the server has no model of that name
   - AccessRefusedError         the server wants a credential that the request didn't bring
@@ -58,7 +58,7 @@ class ServerDrainingError(ServerUnavailableError):
 
 
 class ServerOverloadedError(YoloTritonError):
-    """The server's queue is full; the request was not tried."""
+    """The server's queue is full, or the request would have waited too long in it; it was not answered."""
 
 
 class DeadlineExceededError(YoloTritonError):

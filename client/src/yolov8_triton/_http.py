@@ -52,7 +52,8 @@ def request(method: str, arguments: Mapping[str, Any], compression: Compression 
         return Request("GET", f"{model}/config", headers, b"")
     if method == "is_model_ready":
         return Request("GET", f"{model}/ready", headers, b"")
-    return _infer(f"{model}/infer", headers, arguments["image"], arguments["parameters"], compression)
+    parameters = {**arguments["parameters"], "timeout": arguments["timeout"]}
+    return _infer(f"{model}/infer", headers, arguments["image"], parameters, compression)
 
 
 def answer(method: str, status: int, headers: Mapping[str, str], content: bytes) -> Any:

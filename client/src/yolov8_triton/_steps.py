@@ -39,6 +39,11 @@ class Credential(NamedTuple):
 Call = Generator[Rpc | Pause | Credential, Any, T]
 
 
+QUEUED_SHARE = 0.75
+"""Of the time that is left, how much a request may wait in the server's queues: what is answered late is work for
+nothing, and in overload would be all that the server does."""
+
+
 class Attempt(NamedTuple):
     """One attempt at one server."""
 
@@ -49,6 +54,9 @@ class Attempt(NamedTuple):
 
     def answer(self, method: str, arguments: Mapping[str, Any]) -> Call[Any]:
         """Make a request of it."""
-        extra = {"client_timeout": self.deadline.left_s(), "headers": self.headers}
+        left_s = self.deadline.left_s()
+        extra: dict[str, Any] = {"client_timeout": left_s, "headers": self.headers}
+        if method == "infer":
+            extra["timeout"] = round(left_s * QUEUED_SHARE * 1e6)
         with translated(self.where, self.deadline.timeout_s):
             return (yield Rpc(self.number, method, {**arguments, **extra}))

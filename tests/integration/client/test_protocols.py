@@ -14,7 +14,14 @@ import pytest
 
 from tests.data import shapes
 from yolov8_server import TritonServer
-from yolov8_triton import AsyncClient, Client, InvalidImageError, InvalidParameterError, ModelNotFoundError
+from yolov8_triton import (
+    AsyncClient,
+    Client,
+    InvalidImageError,
+    InvalidParameterError,
+    ModelNotFoundError,
+    ServerOverloadedError,
+)
 
 Way = Callable[..., Any]
 
@@ -73,6 +80,16 @@ def test_the_server_says_the_same_of_itself(server: TritonServer, method: str, w
     expected = blocking(server.grpc_url, method, model="shapes-pose")
 
     assert other_way(server, way, method, model="shapes-pose") == expected
+
+
+@pytest.mark.parametrize("way", ["grpc-asyncio", "http", "http-asyncio"])
+def test_a_request_that_may_hardly_wait_is_refused_as_overload(
+    server: TritonServer, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("yolov8_triton._steps.QUEUED_SHARE", 1e-7)  # a microsecond
+
+    with pytest.raises(ServerOverloadedError, match="Request timeout expired"):
+        other_way(server, way, "detect", picture("detect"), model="shapes-detect")
 
 
 @pytest.mark.parametrize("way", [way for way in WAYS if way.startswith("http")])

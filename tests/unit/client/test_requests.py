@@ -31,6 +31,16 @@ def test_parameters_that_were_not_given_are_left_to_the_deployment(serve: Serve,
     assert not fake.requests[0].parameters
 
 
+def test_a_request_waits_no_longer_in_a_queue_than_its_answer_is_of_use(serve: Serve, connect: Connect) -> None:
+    fake = serve()
+
+    connect(fake).detect(b"", timeout_s=8)
+
+    (timeout_us,) = fake.timeouts_us
+    assert timeout_us is not None
+    assert 5_000_000 < timeout_us <= 6_000_000
+
+
 @pytest.mark.parametrize(
     ("thresholds", "field", "value"),
     [
