@@ -19,6 +19,7 @@ from yolov8_contract.task import Task
 from yolov8_triton import _batch
 from yolov8_triton._ahead import DEFAULT_IN_FLIGHT
 from yolov8_triton._calls import DEFAULT_MODEL, DEFAULT_TIMEOUT_S, DEFAULT_URL
+from yolov8_triton._cli_access import access
 from yolov8_triton._cli_options import (
     Agnostic,
     Classes,
@@ -65,10 +66,12 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+app.callback()(access)
 
 
 def _finder(task: Task, default_model: str) -> Callable[..., None]:
     def find(
+        ctx: typer.Context,
         images: Images = None,
         files_from: FilesFrom = None,
         url: Url = [DEFAULT_URL],  # noqa: B006  (typer copies it)
@@ -89,7 +92,7 @@ def _finder(task: Task, default_model: str) -> Callable[..., None]:
         if coco_truth is not None and coco is None:
             raise typer.BadParameter("it goes with --coco", param_hint="--coco-truth")
         options = thresholds(conf, iou, max_det, classes, agnostic)
-        client = connected(url, model, timeout, header)
+        client = connected(ctx, url, model, timeout, header)
         _ask(task, images, files_from, client, options | {"in_flight": in_flight}, output, as_json, coco, coco_truth)
 
     return find
@@ -97,6 +100,7 @@ def _finder(task: Task, default_model: str) -> Callable[..., None]:
 
 def _classifier(default_model: str) -> Callable[..., None]:
     def classify(
+        ctx: typer.Context,
         images: Images = None,
         files_from: FilesFrom = None,
         url: Url = [DEFAULT_URL],  # noqa: B006  (typer copies it)
@@ -107,7 +111,7 @@ def _classifier(default_model: str) -> Callable[..., None]:
         in_flight: InFlight = DEFAULT_IN_FLIGHT,
         timeout: Timeout = DEFAULT_TIMEOUT_S,
     ) -> None:
-        client = connected(url, model, timeout, header)
+        client = connected(ctx, url, model, timeout, header)
         _ask(Task.CLASSIFY, images, files_from, client, {"in_flight": in_flight}, output, as_json)
 
     return classify
@@ -121,13 +125,14 @@ app.command()(video)
 
 @app.command()
 def models(
+    ctx: typer.Context,
     url: Url = [DEFAULT_URL],  # noqa: B006  (typer copies it)
     header: Header = None,
     as_json: Json = False,
     timeout: Timeout = DEFAULT_TIMEOUT_S,
 ) -> None:
     """List the models that a server has for this client."""
-    with exiting(), connected(url, DEFAULT_MODEL, timeout, header) as client:
+    with exiting(), connected(ctx, url, DEFAULT_MODEL, timeout, header) as client:
         found = client.models()
         if as_json:
             for name, model in found.items():
@@ -139,13 +144,14 @@ def models(
 
 @app.command()
 def check(
+    ctx: typer.Context,
     url: Url = [DEFAULT_URL],  # noqa: B006  (typer copies it)
     model: Model = DEFAULT_MODEL,
     header: Header = None,
     timeout: Timeout = DEFAULT_TIMEOUT_S,
 ) -> None:
     """Tell whether a model is ready, and one that this client can talk to."""
-    with exiting(), connected(url, model, timeout, header) as client:
+    with exiting(), connected(ctx, url, model, timeout, header) as client:
         client.check()
         info = client.info()
         typer.echo(f"model {model!r} at {', '.join(url)} is ready: {info.task.value}, {len(info.labels)} classes")

@@ -45,6 +45,7 @@ from yolov8_triton._video_writer import CODECS, VideoWriter
 
 
 def video(
+    ctx: typer.Context,
     source: Source,
     url: Url = [DEFAULT_URL],  # noqa: B006  (typer copies it)
     model: Model = DEFAULT_MODEL,
@@ -67,7 +68,7 @@ def video(
         raise typer.BadParameter(f"expected a name that ends in {', '.join(CODECS)}", param_hint="--output")
     options = thresholds(conf, iou, max_det, classes, agnostic)
     options |= {"tracker": "bytetrack" if track else None, "frames": frames, "in_flight": in_flight, "stall_s": stall}
-    client = connected(url, model, timeout, header)
+    client = connected(ctx, url, model, timeout, header)
     with exiting(), client, ExitStack() as stack:
         if track and client.task is Task.CLASSIFY:
             raise typer.BadParameter(f"{model!r} classifies: it finds no objects to follow", param_hint="--track")

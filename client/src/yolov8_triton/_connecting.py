@@ -10,15 +10,24 @@ import typer
 from yolov8_triton._client import Client
 
 
-def connected(urls: Sequence[str], model: str, timeout_s: float, headers: Sequence[str] | None = None) -> Client:
+def connected(
+    ctx: typer.Context, urls: Sequence[str], model: str, timeout_s: float, headers: Sequence[str] | None = None
+) -> Client:
     """Return a client; nothing is sent yet.
+
+    Args:
+        ctx: What stood before the verb.
+        urls: Addresses of servers of the same model.
+        model: Its name.
+        timeout_s: How long a call may take.
+        headers: ``NAME=VALUE`` each.
 
     Raises:
         typer.BadParameter: An address or a header can't be right.
     """
     named = dict(_header(text) for text in headers or ())
     try:
-        return Client(urls, model=model, timeout_s=timeout_s, headers=named)
+        return Client(urls, model=model, timeout_s=timeout_s, headers=named, **ctx.obj)
     except ValueError as exc:
         raise typer.BadParameter(str(exc), param_hint="--url") from exc
 

@@ -13,6 +13,7 @@ import pytest
 
 from tests.fakes import tiny_model
 from tests.fakes.certificates import Authority
+from tests.unit.client.test_cli import run
 from yolov8_server import TritonServer
 from yolov8_triton import (
     AccessRefusedError,
@@ -95,6 +96,17 @@ def restricted_url(repository: Path) -> Iterator[str]:
 
 def test_a_trusted_server_is_asked(secure_url: str, ours: Authority, ask: Ask) -> None:
     assert len(ask(secure_url, tls=Tls(ca=ours.ca))) == 2
+
+
+def test_the_command_line_shows_its_certificate(mutual_url: str, ours: Authority) -> None:
+    mine = ours.issue("me")
+    asked = ["check", "--url", mutual_url, "--model", "yolov8n"]
+    shown = ["--tls-ca", ours.ca, "--tls-cert", mine.certificate, "--tls-key", mine.key]
+
+    assert run(*shown, *asked).exit_code == 0
+    refused = run("--tls", *asked)
+    assert refused.exit_code == 3
+    assert "CERTIFICATE_VERIFY_FAILED" in refused.stderr
 
 
 def test_a_server_of_an_unknown_authority_is_not_trusted(secure_url: str, other: Authority, ask: Ask) -> None:
