@@ -27,6 +27,7 @@ from yolov8_triton import Result, _protocol
 from yolov8_triton._addresses import addresses
 from yolov8_triton._channel import channel_arguments
 from yolov8_triton._errors import translated
+from yolov8_triton._steps import QUEUED_SHARE
 
 Call = Callable[[Any, Any, float], Any]
 """How to call a method of a stub: method, request, seconds that it may take."""
@@ -69,6 +70,7 @@ class Connection:
 
     def infer(self, request: Any, timeout_s: float) -> Any:
         """Send a request made by `request_for`; return Triton's response message."""
+        request.parameters["timeout"].int64_param = round(timeout_s * QUEUED_SHARE * 1e6)  # as the SDK does
         return self._ask(self._stub.ModelInfer, request, timeout_s, f"model {request.model_name!r} at {self.url}")
 
     def served_models(self, timeout_s: float) -> dict[str, ServedModel]:
@@ -134,7 +136,7 @@ def result_of(response: Any, model: ServedModel, where: str) -> Result:
         ContractMismatchError: It is not what the contract says.
     """
     with translated(where, 0):
-        return _protocol.response(triton.InferResult(response), model)
+        return _protocol.response(_protocol.tensors(triton.InferResult(response)), model)
 
 
 # The first that fits: a truth value is an int, too.
