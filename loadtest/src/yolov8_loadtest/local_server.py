@@ -66,7 +66,8 @@ def export(weights: str, repository: Path, options: Sequence[str] = ()) -> None:
     if done.returncode:
         said = (done.stderr or done.stdout).strip().splitlines()
         kind = WeightsUnavailableError if done.returncode == NO_WEIGHTS else PreparationError
-        raise kind(f"{weights} could not be exported: {said[-1] if said else 'the exporter said nothing'}")
+        reason = said[-1].removeprefix("error: ") if said else "the exporter said nothing"
+        raise kind(f"{weights} could not be exported: {reason}")
 
 
 @contextmanager

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import math
+
 from yolov8_loadtest.histogram import LatencyHistogram
 from yolov8_loadtest.recorder import Recorder
 
@@ -19,11 +21,16 @@ def progress_line(recorder: Recorder, at_s: int, users: int) -> str:
         f"{at_s // 60:02d}:{at_s % 60:02d}",
         f"{users} users",
         f"{sum(cell.answered for cell in recent) / WINDOW_S:.1f}/s",
-        f"p50 {latency.percentile_ms(50):.0f} ms",
-        f"p95 {latency.percentile_ms(95):.0f} ms",
+        f"p50 {_whole(latency.percentile_ms(50))} ms",
+        f"p95 {_whole(latency.percentile_ms(95))} ms",
         f"{failed} failed",
     ]
     return "   ".join([*parts, f"{dropped} frames dropped"] if dropped else parts)
+
+
+def _whole(value_ms: float) -> str:
+    """None of the requests of these seconds may have its answer yet."""
+    return "-" if math.isnan(value_ms) else f"{value_ms:.0f}"
 
 
 def say(text: str) -> None:
