@@ -123,14 +123,25 @@ class _Output(NamedTuple):
     datatype: str
     dtype: npt.DTypeLike
     has_rows: bool
+    ends_with: tuple[int, ...]
+
+    def fits(self, shape: tuple[int, ...]) -> bool:
+        """Tell whether a shape is the expected one behind a batch axis of one; of rows there may be any number."""
+        if not self.has_rows:
+            return shape == self.ends_with
+        return len(shape) == len(self.ends_with) + 2 and shape[0] == 1 and shape[2:] == self.ends_with
 
 
 @lru_cache
 def _outputs(model: ServedModel) -> tuple[_Output, ...]:
-    return tuple(
-        _Output(spec, spec.dtype.value, spec.dtype.numpy, spec.shape[0] == DYNAMIC)
-        for spec in signature.ensemble(model).outputs
-    )
+    return tuple(map(_output, signature.ensemble(model).outputs))
+
+
+def _output(spec: TensorSpec) -> _Output:
+    has_rows = spec.shape[0] == DYNAMIC
+    ends_with = spec.shape[1:] if has_rows else (1, *spec.shape)
+    assert DYNAMIC not in ends_with  # the contract's outputs have objects along their first axis, if anything varies
+    return _Output(spec, spec.dtype.value, spec.dtype.numpy, has_rows, ends_with)
 
 
 def _unwrapped(answer: Tensors, output: _Output) -> Array:
@@ -139,7 +150,7 @@ def _unwrapped(answer: Tensors, output: _Output) -> Array:
     if spec.name not in answer:
         raise _unexpected(spec, "none")
     datatype, shape, content = answer[spec.name]
-    if datatype != output.datatype or not _fits(shape, spec.shape):
+    if datatype != output.datatype or not output.fits(shape):
         raise _unexpected(spec, f"{datatype} {list(shape)}")
     try:
         flat = deserialize_bytes_tensor(content) if dtype is np.object_ else np.frombuffer(content, dtype)
@@ -147,15 +158,6 @@ def _unwrapped(answer: Tensors, output: _Output) -> Array:
     except (ValueError, struct.error, InferenceServerException) as exc:
         raise _unexpected(spec, f"bytes that don't fill the shape they came with: {exc}") from exc
     return array
-
-
-def _fits(shape: tuple[int, ...], expected: tuple[int, ...]) -> bool:
-    """Tell whether a shape is the expected one behind a batch axis of one."""
-    return (
-        len(shape) == len(expected) + 1
-        and shape[0] == 1
-        and all(want in (DYNAMIC, got) for want, got in zip(expected, shape[1:], strict=True))
-    )
 
 
 def _unexpected(spec: TensorSpec, got: str) -> ContractError:
