@@ -10,11 +10,10 @@ from collections.abc import Awaitable
 from contextlib import suppress
 from typing import Any, Protocol
 
-from tritonclient.grpc import aio as triton
 from tritonclient.utils import InferenceServerException
 
 from yolov8_triton._connection import Connection
-from yolov8_triton._grpc_servers import GrpcServers
+from yolov8_triton._grpc_servers import AsyncGrpcServers
 from yolov8_triton._process import check_process
 from yolov8_triton._steps import Call, Credential, Pause, Rpc, T
 
@@ -118,7 +117,7 @@ class AsyncDriver:
             from yolov8_triton._http_servers import AsyncHttpServers  # an extra
 
             return AsyncHttpServers(self._connection)
-        return GrpcServers(triton, self._connection)
+        return AsyncGrpcServers(self._connection)
 
 
 def _is_cancelled() -> bool:

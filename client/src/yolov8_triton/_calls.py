@@ -135,16 +135,14 @@ class Calls:
             content = self.encoded(image, options)
         answer = yield from self._answer(deadline, "infer", model_name=self.model, image=content, parameters=parameters)
         with translated(self.where, deadline.timeout_s):
-            # Over HTTP they are that already.
-            tensors = answer if isinstance(answer, dict) else _protocol.tensors(answer)
-            result = _protocol.response(tensors, model)
+            result = _protocol.response(answer, model)
         assert isinstance(result, kind)  # the task was held against the model's
         return result
 
     def models(self, deadline: Deadline) -> Call[dict[str, ServedModel]]:
         """Ask which models a client could ask, by name."""
         configs = []
-        index = yield from self._answer(deadline, "get_model_repository_index", as_json=True)
+        index = yield from self._answer(deadline, "get_model_repository_index")
         for name in _protocol.ready_models(index):
             config = yield from self._config(name, deadline)
             configs.append(config)
@@ -181,7 +179,7 @@ class Calls:
             yield from self.shared_memory.unregister(attempts)
 
     def _config(self, name: str, deadline: Deadline) -> Call[dict[str, Any]]:
-        answer = yield from self._answer(deadline, "get_model_config", model_name=name, as_json=True)
+        answer = yield from self._answer(deadline, "get_model_config", model_name=name)
         config: dict[str, Any] = answer["config"]
         return config
 

@@ -7,7 +7,6 @@ import os
 import threading
 from typing import Any, Protocol
 
-import tritonclient.grpc as triton
 from tritonclient.utils import InferenceServerException
 
 from yolov8_triton._connection import Connection
@@ -109,4 +108,4 @@ class Driver:
             from yolov8_triton._http_servers import HttpServers  # an extra
 
             return HttpServers(self._connection)
-        return GrpcServers(triton, self._connection)
+        return GrpcServers(self._connection)

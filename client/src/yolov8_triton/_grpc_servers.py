@@ -1,45 +1,88 @@
 # SPDX-License-Identifier: Apache-2.0
-"""tritonclient's gRPC clients, blocking or for asyncio: one a server."""
+"""Servers that are asked over gRPC, from threads or from asyncio: a channel each."""
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from types import ModuleType
 from typing import Any
 
 import grpc
+from tritonclient.grpc import service_pb2_grpc
 
-from yolov8_triton import _protocol
+from yolov8_triton import _grpc
 from yolov8_triton._connection import Connection
 from yolov8_triton._steps import Rpc
 
+_COMPRESSIONS = {None: None, "gzip": grpc.Compression.Gzip, "deflate": grpc.Compression.Deflate}
+
 
 class GrpcServers:
-    """The servers of a connection.
+    """Thread-safe."""
 
-    Args:
-        triton: ``tritonclient.grpc`` or ``tritonclient.grpc.aio``, which have the same methods; those of the second
-            one return what must be awaited, and their channels want the loop that they will run in.
-        connection: How they are reached.
-    """
-
-    def __init__(self, triton: ModuleType, connection: Connection) -> None:
-        credentials = None
-        if (secrets := connection.secrets) is not None:
-            credentials = grpc.ssl_channel_credentials(secrets.ca, secrets.key, secrets.certificate)
-        self._infer = {"compression_algorithm": connection.compression}
-        self._clients = [
-            triton.InferenceServerClient(url, creds=credentials, channel_args=connection.channel_args)
-            for url in connection.urls
-        ]
+    def __init__(self, connection: Connection) -> None:
+        self._channels = _Channels(grpc, connection)
 
     def ask(self, rpc: Rpc) -> Any:
-        """Make one request; return its answer, or what gives it when it is awaited."""
-        arguments = rpc.arguments
-        if rpc.method == "infer":
-            arguments = {**arguments, **self._infer, "inputs": _protocol.request(arguments["image"])}
-            del arguments["image"]
-        return getattr(self._clients[rpc.endpoint], rpc.method)(**arguments)
+        """Make one request."""
+        try:
+            message = self._channels.call(rpc)
+        except grpc.RpcError as exc:
+            raise _grpc.failure(exc) from exc
+        return _grpc.METHODS[rpc.method].answer(message)
+
+    def close(self) -> None:
+        """Close the connections; requests under way fail."""
+        self._channels.close()
+
+
+class AsyncGrpcServers:
+    """For the event loop that it is made in."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._channels = _Channels(grpc.aio, connection)
+
+    async def ask(self, rpc: Rpc) -> Any:
+        """Make one request."""
+        try:
+            message = await self._channels.call(rpc)
+        except grpc.RpcError as exc:
+            raise _grpc.failure(exc) from exc
+        return _grpc.METHODS[rpc.method].answer(message)
+
+    def close(self) -> list[Awaitable[None]]:
+        """Close the connections, on which requests under way fail; return what there is to await."""
+        return self._channels.close()
+
+
+class _Channels:
+    """A channel to each server.
+
+    Args:
+        flavour: ``grpc`` or ``grpc.aio``, which have the same functions; calls of the second one's are to be awaited.
+        connection: How the servers are reached.
+    """
+
+    def __init__(self, flavour: ModuleType, connection: Connection) -> None:
+        self._compression = _COMPRESSIONS[connection.compression]
+        self._channels = [_channel(flavour, url, connection) for url in connection.urls]
+        self._stubs = [service_pb2_grpc.GRPCInferenceServiceStub(channel) for channel in self._channels]
+
+    def call(self, rpc: Rpc) -> Any:
+        method, given = _grpc.METHODS[rpc.method], rpc.arguments
+        return getattr(self._stubs[rpc.endpoint], method.rpc)(
+            method.request(given),
+            timeout=given["client_timeout"],
+            metadata=tuple(given["headers"].items()),
+            compression=self._compression if rpc.method == "infer" else None,
+        )
 
     def close(self) -> list[Any]:
-        """Close the connections; return what there is to await."""
-        return [client.close() for client in self._clients]
+        return [channel.close() for channel in self._channels]
+
+
+def _channel(flavour: ModuleType, url: str, connection: Connection) -> Any:
+    if (secrets := connection.secrets) is None:
+        return flavour.insecure_channel(url, options=connection.channel_args)
+    credentials = grpc.ssl_channel_credentials(secrets.ca, secrets.key, secrets.certificate)
+    return flavour.secure_channel(url, credentials, options=connection.channel_args)

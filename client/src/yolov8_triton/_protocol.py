@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Build requests and read responses. No I/O, so a client of either kind adds that alone."""
+"""Read what a server says. No I/O, so a client of any kind adds that alone."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import tritonclient.grpc as triton
 from tritonclient.utils import InferenceServerException, deserialize_bytes_tensor
 
 from yolov8_contract import signature
@@ -24,7 +23,6 @@ from yolov8_triton._detections import Detections
 from yolov8_triton._oriented_boxes import OrientedBoxes
 from yolov8_triton._poses import Poses
 from yolov8_triton._segmentations import Segmentations
-from yolov8_triton._shared_memory import Part
 
 Result = Detections | Segmentations | Poses | OrientedBoxes | ClassProbabilities
 Array = npt.NDArray[Any]
@@ -56,35 +54,6 @@ def served_models(configs: Iterable[Mapping[str, Any]]) -> dict[str, ServedModel
             with suppress(ContractError):
                 served[str(config["name"])] = ServedModel.from_config(config)
     return served
-
-
-def request(image: bytes | Part) -> list[triton.InferInput]:
-    """Wrap one encoded image as the model's input."""
-    if isinstance(image, Part):
-        tensor = triton.InferInput(signature.IMAGE.name, [1, image.size], signature.IMAGE.dtype.value)
-        tensor.set_shared_memory(image.region, image.size)
-        return [tensor]
-    content = np.frombuffer(image, np.uint8)[np.newaxis]
-    tensor = triton.InferInput(signature.IMAGE.name, content.shape, signature.IMAGE.dtype.value)
-    tensor.set_data_from_numpy(content)
-    return [tensor]
-
-
-def tensors(answer: triton.InferResult) -> Tensors:
-    """Return the outputs of a response, each found once: tritonclient looks through all of them for each name.
-
-    Raises:
-        ContractError: There are fewer contents than outputs.
-    """
-    message = answer.get_response()
-    if len(message.outputs) != len(message.raw_output_contents):
-        raise ContractError(
-            f"expected the bytes of {len(message.outputs)} outputs, got {len(message.raw_output_contents)}"
-        )
-    return {
-        output.name: (output.datatype, tuple(output.shape), content)
-        for output, content in zip(message.outputs, message.raw_output_contents, strict=True)
-    }
 
 
 def response(answer: Tensors, model: ServedModel) -> Result:

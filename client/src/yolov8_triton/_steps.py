@@ -13,10 +13,7 @@ T = TypeVar("T")
 
 
 class Rpc(NamedTuple):
-    """One request: the server's number, a method of tritonclient's gRPC clients, and its arguments.
-
-    Of ``infer`` alone, the inputs are not tritonclient's: ``image`` is what `_protocol.request` makes them of.
-    """
+    """One request: the server's number, a method as tritonclient names it, and what `_grpc` and `_http` make it of."""
 
     endpoint: int
     method: str

@@ -1,29 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
 """One gRPC channel to a server, with the SDK's protocol and errors, for a process that may run on gevent.
 
-The SDK's own clients stand on tritonclient's, whose ``__del__`` closes the channel a second time. Under gevent that
-upsets gRPC's count of channels and, when it comes at the interpreter's exit, waits for ever. So this is the channel
-alone. Requests are whole messages, made before any clock starts.
+Unlike the SDK's clients it lets the caller say how to wait, and takes requests as whole messages, made before any
+clock starts.
 
 Within this workspace versions move together, so the load test may use modules that are private to others.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
 import grpc
-import tritonclient.grpc as triton
-from google.protobuf.json_format import MessageToDict
 from tritonclient.grpc import service_pb2 as pb
 from tritonclient.grpc import service_pb2_grpc
-from tritonclient.utils import InferenceServerException
 
-from yolov8_contract import signature
 from yolov8_contract.served_model import ServedModel
-from yolov8_triton import Result, _protocol
+from yolov8_triton import Result, _grpc, _protocol
 from yolov8_triton._addresses import addresses
 from yolov8_triton._channel import channel_arguments
 from yolov8_triton._errors import translated
@@ -69,15 +64,15 @@ class Connection:
         self._channel.close()
 
     def infer(self, request: Any, timeout_s: float) -> Any:
-        """Send a request made by `request_for`; return Triton's response message."""
+        """Send a request made by the SDK's `infer_request`; return Triton's response message."""
         request.parameters["timeout"].int64_param = round(timeout_s * QUEUED_SHARE * 1e6)  # as the SDK does
         return self._ask(self._stub.ModelInfer, request, timeout_s, f"model {request.model_name!r} at {self.url}")
 
     def served_models(self, timeout_s: float) -> dict[str, ServedModel]:
         """Return the models on the server that we could ask, by name."""
         index = self._ask(self._stub.RepositoryIndex, pb.RepositoryIndexRequest(), timeout_s)
-        names = _protocol.ready_models(_json(index))
-        return _protocol.served_models([_json(self._config(name, timeout_s)) for name in names])
+        names = _protocol.ready_models(_grpc.document(index))
+        return _protocol.served_models([_grpc.document(self._config(name, timeout_s)) for name in names])
 
     def members(self, model: str, timeout_s: float) -> list[str]:
         """Return the names of an ensemble's members, in their order."""
@@ -109,19 +104,7 @@ class Connection:
             try:
                 return self._call(method, request, timeout_s)
             except grpc.RpcError as exc:
-                raise InferenceServerException(msg=exc.details(), status=str(exc.code())) from exc
-
-
-def request_for(model: str, image: bytes, parameters: Mapping[str, bool | int | float | str]) -> Any:
-    """Return the request for one encoded image, as the SDK would send it."""
-    request = pb.ModelInferRequest(model_name=model)
-    spec = signature.IMAGE
-    request.inputs.add(name=spec.name, datatype=spec.dtype.value, shape=[1, len(image)])
-    request.raw_input_contents.append(image)
-    for name, value in parameters.items():
-        kind = next(field for kind, field in _PARAMETER_FIELDS if isinstance(value, kind))
-        setattr(request.parameters[name], kind, value)
-    return request
+                raise _grpc.failure(exc) from exc
 
 
 def response_of(content: bytes) -> Any:
@@ -136,13 +119,4 @@ def result_of(response: Any, model: ServedModel, where: str) -> Result:
         ContractMismatchError: It is not what the contract says.
     """
     with translated(where, 0):
-        return _protocol.response(_protocol.tensors(triton.InferResult(response)), model)
-
-
-# The first that fits: a truth value is an int, too.
-_PARAMETER_FIELDS = ((bool, "bool_param"), (int, "int64_param"), (float, "double_param"), (str, "string_param"))
-
-
-def _json(message: Any) -> dict[str, Any]:
-    plain: dict[str, Any] = MessageToDict(message, preserving_proto_field_name=True)
-    return plain
+        return _protocol.response(_grpc.tensors(response), model)

@@ -10,12 +10,13 @@ from typing import Any
 
 from yolov8_contract.served_model import ServedModel
 from yolov8_contract.task import Task
-from yolov8_loadtest.connection import Connection, request_for, response_of, result_of
+from yolov8_loadtest.connection import Connection, response_of, result_of
 from yolov8_loadtest.errors import PreparationError
 from yolov8_loadtest.images import contents
 from yolov8_loadtest.scenario import Scenario
 from yolov8_loadtest.traffic import Parameter, Traffic
 from yolov8_triton import YoloTritonError
+from yolov8_triton._grpc import infer_request
 
 INDEX_TIMEOUT_S = 10.0
 FIRST_ANSWER_TIMEOUT_S = 60.0
@@ -126,7 +127,7 @@ def _payloads(traffic: Traffic, model: str, images: Path, connection: Connection
 
 def _answer(traffic: Traffic, model: str, image: bytes, connection: Connection, served: ServedModel) -> bytes:
     try:
-        response = connection.infer(request_for(model, image, traffic.parameters), FIRST_ANSWER_TIMEOUT_S)
+        response = connection.infer(infer_request(model, image, traffic.parameters), FIRST_ANSWER_TIMEOUT_S)
         result_of(response, served, model)
     except YoloTritonError as exc:
         raise PreparationError(f"traffic {traffic.name!r}: a first request failed: {exc}") from exc

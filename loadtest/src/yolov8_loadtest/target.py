@@ -10,11 +10,12 @@ from typing import Any
 
 from yolov8_contract.served_model import ServedModel
 from yolov8_loadtest.answer_check import DEFAULT_CONF, difference
-from yolov8_loadtest.connection import request_for, response_of, result_of
+from yolov8_loadtest.connection import response_of, result_of
 from yolov8_loadtest.errors import WrongAnswerError
 from yolov8_loadtest.payloads import Payload
 from yolov8_loadtest.traffic import Tolerance
 from yolov8_triton import YoloTritonError
+from yolov8_triton._grpc import infer_request
 
 
 class Target:
@@ -22,7 +23,7 @@ class Target:
 
     def __init__(self, payload: Payload, served: ServedModel, tolerance: Tolerance) -> None:
         self.stream = payload.stream
-        self.request = request_for(payload.model, payload.image, payload.parameters)
+        self.request = infer_request(payload.model, payload.image, payload.parameters)
         self._model = payload.model
         self._served = served
         self._tolerance = tolerance

@@ -18,7 +18,8 @@ from tritonclient.utils import shared_memory
 from yolov8_contract import signature
 from yolov8_contract.served_model import ServedModel
 from yolov8_loadtest.benchmark.contender import Ask, serve
-from yolov8_loadtest.connection import Connection, request_for, result_of
+from yolov8_loadtest.connection import Connection, result_of
+from yolov8_triton._grpc import infer_request
 
 TIMEOUT_S = 60.0
 LARGEST_IMAGE = 16 * 2**20
@@ -39,7 +40,7 @@ class Caller:
 
         def ask(image: bytes) -> int:
             if image not in self._requests:
-                self._requests[image] = request_for(self._model, image, {})
+                self._requests[image] = infer_request(self._model, image, {})
             return self._count(self._requests[image])
 
         return ask
