@@ -15,6 +15,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))  # the contract that travelled with the model is the one that runs
 
 import cropped
+import memory
 import pixels
 import triton_python_backend_utils as pb_utils
 from preparation import Outputs, Preparation, Raw
@@ -43,6 +44,7 @@ class TritonPythonModel:
         policy = ParameterPolicy.from_config(config, model)
         self._preparation = Preparation(model, policy, ImageLimits.from_config(config))
         self._refusals = Refusals(pb_utils.MetricFamily, args["model_name"])
+        memory.keep_freed()
         pixels.configure_opencv()
         if model.task is Task.CLASSIFY and not cropped.has_pillow():
             pb_utils.Logger.log_warn(cropped.PILLOW_MISSING)
@@ -52,7 +54,8 @@ class TritonPythonModel:
     def execute(self, requests: Sequence[Any]) -> list[Any]:
         """Answer each request of a batch on its own; images are worked on in parallel."""
         raws = [_read(request) for request in requests]  # Triton's objects stay in this thread
-        outcomes = self._pool.map(self._outcome, raws)
+        # One image alone stays in this thread, which has its bytes at hand.
+        outcomes = map(self._outcome, raws) if len(raws) == 1 else self._pool.map(self._outcome, raws)
         return [self._respond(request, outcome) for request, outcome in zip(requests, outcomes, strict=True)]
 
     def finalize(self) -> None:

@@ -40,6 +40,7 @@ class Pipeline:
         # The code that travelled with the model is the one that is measured.
         sys.path.insert(0, str(preprocess / VERSION))
         preparation = importlib.import_module("preparation")
+        importlib.import_module("memory").keep_freed()
         importlib.import_module("pixels").configure_opencv()
         config = _config(preprocess)
         served = importlib.import_module("yolov8_contract.served_model").ServedModel.from_config(config)
