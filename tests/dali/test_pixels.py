@@ -13,6 +13,7 @@ from PIL import Image
 
 from tests import corpus
 from tests.dali.conftest import Array, Twin
+from tests.data.warmup import PICTURE
 from yolov8_contract.center_crop import CenterCrop
 from yolov8_contract.letterbox import PAD_VALUE, Letterbox
 
@@ -92,6 +93,16 @@ def test_each_kind_of_jpeg_is_decoded_as_opencv_does(twin: Callable[..., Twin], 
     expected, padding = letterboxed(decoded(content), (640, 640))
     # Four colours become three in another rounding than OpenCV's.
     difference(images, expected, padding, "kind", allowed=2 if b"Adobe" in content else 1)
+
+
+def test_a_batch_of_the_picture_to_warm_up_with_is_decoded(twin: Callable[..., Twin]) -> None:
+    content = PICTURE.read_bytes()
+
+    answers = twin().run([content] * 8)
+
+    for images, orig_shape in answers:
+        assert orig_shape == (1080, 1920)
+        difference(images, *letterboxed(decoded(content), (640, 640)), "warm-up")
 
 
 def difference(images: Array, expected: Array, padding: Array, what: Any, allowed: int = 1) -> float:

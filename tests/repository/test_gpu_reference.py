@@ -8,9 +8,12 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 from tritonclient.grpc import model_config_pb2 as pb
 
+from tests.data import warmup as warmup_picture
 from yolov8_contract import signature
 from yolov8_contract.served_model import ServedModel
 from yolov8_export.pbtxt import CONFIG, as_json, read_config, render
@@ -107,6 +110,22 @@ def test_the_network_warms_up_each_batch_size_before_it_is_ready() -> None:
     warmups = committed("yolov8n_network").model_warmup
 
     assert [warmup.batch_size for warmup in warmups] == [1, 2, 4, 8]
+
+
+def test_dali_warms_up_with_one_picture_and_a_full_batch_of_it() -> None:
+    warmups = committed("yolov8n_preprocess").model_warmup
+
+    assert [warmup.batch_size for warmup in warmups] == [1, 8]
+    assert [list(warmup.inputs["checked_image"].dims) for warmup in warmups] == [
+        [warmup_picture.PICTURE.stat().st_size]
+    ] * 2
+
+
+def test_the_picture_is_this_projects_own() -> None:
+    decoded = cv2.imread(str(warmup_picture.PICTURE), cv2.IMREAD_COLOR)
+
+    difference = np.abs(decoded.astype(int) - warmup_picture.drawn())
+    assert difference.mean() < 8, "run `python tests/data/warmup.py` and commit what changed"
 
 
 @pytest.mark.parametrize("model", MODELS)

@@ -19,6 +19,7 @@ from yolov8_contract.signature import Head
 from yolov8_contract.task import Task
 from yolov8_contract.tensors import DYNAMIC, Signature
 from yolov8_export.check_files import version_findings
+from yolov8_export.check_warmup import warmup_findings
 from yolov8_export.config import ensemble_steps
 from yolov8_export.findings import EXPORT_AGAIN, Finding
 from yolov8_export.metadata import read_literal, stable_metadata
@@ -108,6 +109,8 @@ def check_served(repository: Path, name: str, configs: Mapping[str, pb.ModelConf
     yield from _contract_findings(served)
     yield from _parameter_findings(served)
     yield from _queue_findings(served)
+    for config in served.members:
+        yield from warmup_findings(repository / config.name / CONFIG, config, repository / config.name)
 
 
 def _contract_findings(served: _Served) -> Iterator[Finding]:

@@ -16,10 +16,12 @@ from yolov8_contract.parameters import ParameterPolicy
 from yolov8_contract.served_model import ServedModel
 from yolov8_contract.signature import Head
 from yolov8_contract.task import Task
+from yolov8_export import warmup
 from yolov8_export.config_network import network_config
 from yolov8_export.config_parts import CONTRACT_VERSION as CONTRACT_VERSION
 from yolov8_export.config_parts import inputs, member, newest, outputs, put_on_gpus, set_parameters
 from yolov8_export.deployment import Deployment
+from yolov8_export.model_code import warmup_picture
 from yolov8_export.queues import bound_first
 
 LATEST = -1
@@ -62,6 +64,9 @@ def _dali(name: str, model: ServedModel, deployment: Deployment) -> pb.ModelConf
     config = member(f"{name}_preprocess", "dali", signature.checked_preprocess(model), deployment)
     config.default_model_filename = DALI_FILE
     put_on_gpus(config, deployment.gpus)
+    # One image sets the decoder up, a full batch its buffers; the sizes between have nothing of their own.
+    sizes = sorted({1, deployment.max_batch_size})
+    config.model_warmup.extend(warmup.file(sizes, signature.CHECKED_IMAGE, warmup_picture()))
     parameters = {
         "num_threads": str(deployment.threads),
         CONTRACT_VERSION: model.to_parameters()[CONTRACT_VERSION],

@@ -9,6 +9,7 @@ from yolov8_contract import signature
 from yolov8_contract.served_model import ServedModel
 from yolov8_contract.signature import Head
 from yolov8_contract.tensors import Signature
+from yolov8_export import warmup
 from yolov8_export.config_parts import CONTRACT_VERSION, member, put_on_gpus, set_parameters
 from yolov8_export.deployment import Deployment
 from yolov8_export.metadata import ultralytics_metadata
@@ -42,7 +43,8 @@ def network_config(name: str, model: ServedModel, head: Head, *, stride: int, de
     set_parameters(config, {"metadata": ultralytics_metadata(model, stride)})
     if deployment.device == "gpu":
         put_on_gpus(config, deployment.gpus)
-        config.model_warmup.extend(_warmup(size, tensors) for size in deployment.batch_sizes)
+        # The first run of each batch size sets things up.
+        config.model_warmup.extend(warmup.zeros(deployment.batch_sizes, tensors))
     if deployment.engine == "onnxruntime":
         _set_onnxruntime(config, tensors, deployment)
     elif deployment.engine == "openvino":
@@ -67,16 +69,6 @@ def loaded_file(deployment: Deployment) -> str:
     if deployment.engine == "tensorrt":
         return PLAN_FILE
     return IR_FILE if (deployment.engine, deployment.precision) == ("openvino", "int8") else ONNX_FILE
-
-
-def _warmup(size: int, tensors: Signature) -> pb.ModelWarmup:
-    """The first run of each batch size sets things up; a model is ready when that is done."""
-    warmup = pb.ModelWarmup(name=f"batch_{size}", batch_size=size)
-    for spec in tensors.inputs:
-        warmup.inputs[spec.name].CopyFrom(
-            pb.ModelWarmup.Input(data_type=pb.DataType.Value(spec.dtype.config_name), dims=spec.shape, zero_data=True)
-        )
-    return warmup
 
 
 def _set_onnxruntime(config: pb.ModelConfig, tensors: Signature, deployment: Deployment) -> None:

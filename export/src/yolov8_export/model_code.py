@@ -12,12 +12,15 @@ from tritonclient.grpc import model_config_pb2 as pb
 import yolov8_contract
 from yolov8_contract.image_header import ImageLimits
 from yolov8_contract.served_model import ServedModel
+from yolov8_export import warmup
 from yolov8_export.errors import RepositoryError
 
 PYTHON = "python"
 DALI = "dali"
 SETTINGS_FILE = "settings.json"
 """What the DALI graph is made for: the backend gives it no parameters."""
+
+WARMUP_PICTURE = "picture.jpg"
 
 CONTRACT = "yolov8_contract"
 
@@ -52,6 +55,22 @@ def member_files(role: str, backend: str = PYTHON) -> list[Path]:
     raise RepositoryError(f"the {role} member's {entry} is missing in {folders[0]} and {folders[1]}: reinstall")
 
 
+def warmup_picture() -> Path:
+    """Return the JPEG that the DALI member decodes before it is ready.
+
+    Raises:
+        RepositoryError: It is neither in the installed package nor in a checkout around it.
+    """
+    places = (
+        _IN_WHEEL / f"preprocess-{DALI}" / WARMUP_PICTURE,
+        _CHECKOUT / _SOURCES["preprocess", DALI].parent / warmup.FOLDER / WARMUP_PICTURE,
+    )
+    for place in places:
+        if place.is_file():
+            return place
+    raise RepositoryError(f"the picture to warm up with is missing: neither {places[0]} nor {places[1]}; reinstall")
+
+
 def contract_files() -> list[Path]:
     """Return the files of the contract package."""
     assert yolov8_contract.__file__ is not None  # a package with an __init__
@@ -60,7 +79,7 @@ def contract_files() -> list[Path]:
 
 
 def write_code(role: str, config: pb.ModelConfig, model: ServedModel, limits: ImageLimits, folder: Path) -> None:
-    """Make and fill the version folder of a member that is code.
+    """Make and fill the version folder of a member that is code, and what it is warmed up with beside it.
 
     Args:
         role: Of the member.
@@ -74,6 +93,8 @@ def write_code(role: str, config: pb.ModelConfig, model: ServedModel, limits: Im
         shutil.copyfile(path, folder / path.name)
     if config.backend == DALI:
         (folder / SETTINGS_FILE).write_text(dali_settings(model, limits, config.max_batch_size), encoding="utf-8")
+        (folder.parent / warmup.FOLDER).mkdir()
+        shutil.copyfile(warmup_picture(), folder.parent / warmup.FOLDER / WARMUP_PICTURE)
         return
     (folder / CONTRACT).mkdir()
     for path in contract_files():

@@ -24,7 +24,7 @@ from yolov8_export.config import CONTRACT_VERSION
 from yolov8_export.config_network import ONNX_FILE
 from yolov8_export.errors import RepositoryError
 from yolov8_export.manifest import MANIFEST, build_manifest
-from yolov8_export.model_code import SETTINGS_FILE, has_code, write_code
+from yolov8_export.model_code import SETTINGS_FILE, WARMUP_PICTURE, has_code, write_code
 from yolov8_export.network import Network
 from yolov8_export.pbtxt import CONFIG, read_config, render
 from yolov8_export.source import sha256_of
@@ -160,8 +160,8 @@ def _stage_network(
     hashes = {
         str(path.relative_to(stage)): sha256_of(path)
         for name in configs
-        for path in sorted((stage / name / version).rglob("*"))
-        if path.suffix == ".py" or path.name == SETTINGS_FILE
+        for path in sorted((stage / name).rglob("*"))
+        if path.suffix == ".py" or path.name in (SETTINGS_FILE, WARMUP_PICTURE)
     } | {f"{target.name}_network/{version}/{path.name}": sha256_of(path) for path in network.engine_files}
     manifest = build_manifest(network, verification, hashes, accuracy)
     shutil.move(network.path, folder / MODEL_FILE)

@@ -9,6 +9,7 @@ import sys
 import zipfile
 from pathlib import Path
 
+from tests.data.warmup import PICTURE
 from tests.unit.export.tiny_networks import write_onnx
 
 EXPORT = Path(__file__).parents[3] / "export"
@@ -31,3 +32,5 @@ def test_an_installed_wheel_carries_the_model_code(tmp_path: Path) -> None:
         exported = tmp_path / "repository" / f"tiny_{role}" / "1" / "model.py"
         assert exported.read_bytes() == (MODEL_REPOSITORY / f"yolov8n_{role}" / "1" / "model.py").read_bytes()
         assert (exported.parent / "yolov8_contract" / "nms.py").is_file()
+    carried = tmp_path / "installed" / "yolov8_export" / "model_code" / "preprocess-dali" / PICTURE.name
+    assert carried.read_bytes() == PICTURE.read_bytes()

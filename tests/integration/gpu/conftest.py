@@ -62,6 +62,11 @@ def _change(model: Path, **fields: str) -> None:
 
 
 @pytest.fixture(scope="session")
-def gpu_server(runnable: Path) -> Iterator[TritonServer]:
-    with TritonServer(runnable) as running:
+def server_log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("log") / "server.log"
+
+
+@pytest.fixture(scope="session")
+def gpu_server(runnable: Path, server_log: Path) -> Iterator[TritonServer]:
+    with TritonServer(runnable, log_file=server_log, arguments=["--log-verbose=1"]) as running:
         yield running

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What takes the place of the DALI member on a machine without a GPU: the same contract, with OpenCV.
 
-It becomes ``NAME_preprocess/1/model.py``. One image that can't be decoded fails its whole batch, as with DALI.
+It becomes ``NAME_preprocess/1/model.py``. As with DALI, one image that can't be decoded fails its whole batch, and so
+does a request that does not ask for every output.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ class TritonPythonModel:
         self._imgsz = height, width
 
     def execute(self, requests: list[Any]) -> list[Any]:
+        if any(set(request.requested_output_names()) != {"images", "orig_shape"} for request in requests):
+            raise ValueError("a request does not ask for every output")
         contents = [pb_utils.get_input_tensor_by_name(request, "checked_image").as_numpy() for request in requests]
         pictures = [cv2.imdecode(content.ravel(), cv2.IMREAD_COLOR) for content in contents]
         if any(picture is None for picture in pictures):

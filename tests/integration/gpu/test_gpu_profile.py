@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -58,6 +59,23 @@ def found(client: Client, image: bytes, **parameters: Any) -> str:
 
 def test_an_exported_repository_passes_its_own_check(exported: Path) -> None:
     assert check_repository(exported).findings == ()
+
+
+@pytest.mark.parametrize(
+    ("member", "sizes"),
+    [pytest.param("preprocess", [1, 8], id="dali"), pytest.param("network", [1, 2, 4, 8], id="trt")],
+)
+def test_members_are_warmed_up_before_the_server_is_ready(
+    server_log: Path, raw: Any, member: str, sizes: list[int]
+) -> None:
+    model = f"{GPU}_{member}"
+    (statistics,) = raw.get_inference_statistics(model).model_stats
+
+    text = server_log.read_text()
+
+    samples = re.findall(rf"model '{model}' instance \S+ is running warmup sample '(\w+)'", text)
+    assert samples == [f"batch_{size}" for size in sizes]
+    assert {batch.batch_size for batch in statistics.batch_stats} >= set(sizes)
 
 
 @pytest.mark.parametrize("variant", [GPU, PIXELS])

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 from tests import corpus
+from tests.data.warmup import PICTURE
 from yolov8_contract import signature
 from yolov8_contract.errors import InvalidImageError, InvalidParameterError
 from yolov8_contract.image_header import ImageLimits
@@ -136,3 +138,11 @@ def test_two_images_in_a_request_are_refused(admission: Any) -> None:
 def test_a_bad_parameter_is_refused_before_the_image_is_looked_at(admission: Any) -> None:
     with pytest.raises(InvalidParameterError, match="'conf' must be a number from 0 to 1"):
         admission.run('{"conf": 2}', tensor(b"no image"))
+
+
+def test_the_picture_that_dali_warms_up_with_is_one_that_is_let_pass(admission: Any) -> None:
+    content = PICTURE.read_bytes()
+
+    outputs = replace(admission, limits=ImageLimits()).run("", tensor(content))
+
+    assert outputs["checked_image"].tobytes() == content
