@@ -48,6 +48,11 @@ def parser() -> argparse.ArgumentParser:
         metavar="SECONDS",
         help="how long requests in flight may take at the end (default: %(default)g)",
     )
+    result.add_argument(
+        "--model-config-name",
+        metavar="NAME",
+        help="read MODEL/configs/NAME.pbtxt where a model has it, in place of config.pbtxt",
+    )
     result.add_argument("--log-file", type=Path, metavar="FILE", help="keep the server's log there")
     return result
 
@@ -68,6 +73,7 @@ def main(arguments: list[str] | None = None) -> int:
         ready_timeout_s=options.ready_timeout,
         stop_timeout_s=options.stop_timeout,
         log_file=options.log_file,
+        model_config_name=options.model_config_name,
         arguments=extra,
     )
     try:

@@ -9,6 +9,7 @@ from pathlib import Path
 from ._errors import InvalidArgumentError
 
 CONFIG = "config.pbtxt"
+NAMED_CONFIGS = "configs/*.pbtxt"
 # The python backend starts its stubs with an unquoted shell command: a blank makes them abort, and the server then
 # waits for them for ever.
 _PLAIN = re.compile(r"[\w/.,:=@%+-]+")
@@ -33,10 +34,19 @@ def check_repository(repository: Path) -> None:
             )
 
 
+def check_config_name(repository: Path, name: str) -> None:
+    """Raise `InvalidArgumentError` unless some model has a configuration of a name: Triton would say nothing."""
+    found = {path.stem for path in repository.glob(f"*/{NAMED_CONFIGS}")}
+    if name not in found:
+        known = f"there are {', '.join(sorted(found))}" if found else "there are none"
+        raise InvalidArgumentError(f"no model in {str(repository)!r} has a configuration named {name!r}: {known}")
+
+
 def names_backend(repository: Path, backend: str) -> bool:
-    """Tell whether some model may need a backend: its configuration has the quoted name, or one that begins with it."""
+    """Tell whether some model may need a backend: a configuration has the quoted name, or one that begins with it."""
     name = re.compile(f"[\"']{re.escape(backend)}")
-    return any(name.search(config.read_text(errors="replace")) for config in repository.glob(f"*/{CONFIG}"))
+    configs = [*repository.glob(f"*/{CONFIG}"), *repository.glob(f"*/{NAMED_CONFIGS}")]
+    return any(name.search(config.read_text(errors="replace")) for config in configs)
 
 
 def plain_path(repository: Path, run_folder: Path) -> Path:

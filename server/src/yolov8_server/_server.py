@@ -18,7 +18,7 @@ from ._installation import Installation, find_tritonserver
 from ._log import TAIL_LINES, Log, explain, explain_delay
 from ._ports import Ports, choose_ports, resolve_host
 from ._process import SupervisedProcess
-from ._repository import check_repository, plain_path
+from ._repository import check_config_name, check_repository, plain_path
 from ._run_folder import create_run_folder, lay_out
 
 logger = logging.getLogger(__name__)
@@ -47,6 +47,7 @@ class TritonServer:
         ready_timeout_s: how long all models may take to load.
         stop_timeout_s: how long requests in flight may take at the end; then the server is killed.
         log_file: where the server's log goes; by default it is kept until `stop` and then forgotten.
+        model_config_name: of the configurations to read where a model has them: ``MODEL/configs/NAME.pbtxt``.
         arguments: further options of tritonserver, such as ``--log-verbose=1``.
     """
 
@@ -61,6 +62,7 @@ class TritonServer:
         ready_timeout_s: float = DEFAULT_READY_TIMEOUT_S,
         stop_timeout_s: float = DEFAULT_STOP_TIMEOUT_S,
         log_file: str | os.PathLike[str] | None = None,
+        model_config_name: str | None = None,
         arguments: Sequence[str] = (),
     ) -> None:
         self._repository = Path(repository)
@@ -69,7 +71,9 @@ class TritonServer:
         self._ready_timeout_s = ready_timeout_s
         self._stop_timeout_s = stop_timeout_s
         self._log_file = None if log_file is None else Path(log_file)
-        self._arguments = tuple(arguments)
+        self._model_config_name = model_config_name
+        named = () if model_config_name is None else (f"--model-config-name={model_config_name}",)
+        self._arguments = (*named, *arguments)
         self._process: SupervisedProcess | None = None
 
     def __enter__(self) -> TritonServer:
@@ -94,6 +98,8 @@ class TritonServer:
         if self._process is not None:
             raise InvalidArgumentError("the server runs already")
         check_repository(self._repository)
+        if self._model_config_name is not None:
+            check_config_name(self._repository, self._model_config_name)
         self._address = resolve_host(self._host)
         installation = find_tritonserver()
         check_extra_options(installation, self._arguments)

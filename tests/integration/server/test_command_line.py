@@ -168,6 +168,7 @@ def test_options_after_two_dashes_go_to_the_server(launch: Callable[..., Launche
     [
         pytest.param(["/nowhere"], "no model repository at '/nowhere'", id="no-repository"),
         pytest.param(["{repository}", "--", "--no-such-option=1"], "--no-such-option is no option of", id="option"),
+        pytest.param(["{repository}", "--model-config-name=l4"], "configuration named 'l4': there are none", id="name"),
         pytest.param(["{repository}", "--grpc-port={taken}"], r"gRPC port \d+ on 127.0.0.1 is in use", id="port"),
         pytest.param(["{repository}", "--http-port=99999"], "a port is 0 to 65535, got 99999", id="no-port"),
         pytest.param(["{repository}", "--ready-timeout=0"], "expected more than 0 seconds, got 0", id="no-time"),

@@ -29,7 +29,12 @@ with (root / "calls").open("a") as calls:
 print((root / "log").read_text(), file=sys.stderr)
 sys.exit(1)
 """
-HELP = "Usage: tritonserver [options]\n  --help\n  --model-repository <string>\n  --log-verbose <integer>\n"
+HELP = """Usage: tritonserver [options]
+  --help
+  --model-repository <string>
+  --log-verbose <integer>
+  --model-config-name <string>
+"""
 
 
 @dataclass(frozen=True)

@@ -57,6 +57,24 @@ def test_further_arguments_come_last(stand_in: StandIn, repository: Path) -> Non
     assert call.argv[-1] == "--log-verbose=1"
 
 
+def test_a_configurations_name_is_handed_on(stand_in: StandIn, repository: Path) -> None:
+    (repository / "model" / "configs").mkdir()
+    (repository / "model" / "configs" / "l4.pbtxt").write_text('backend: "python"')
+
+    _, call = stand_in.run(repository, model_config_name="l4")
+
+    assert call.option("--model-config-name") == "l4"
+
+
+def test_a_backend_that_a_named_configuration_alone_needs_is_there(stand_in: StandIn, repository: Path) -> None:
+    (repository / "model" / "configs").mkdir()
+    (repository / "model" / "configs" / "l4.pbtxt").write_text('backend: "onnxruntime"')
+
+    _, call = stand_in.run(repository, model_config_name="l4")
+
+    assert "onnxruntime/model.py" in call.backends
+
+
 def test_each_server_names_its_shared_memory_differently(stand_in: StandIn, repository: Path) -> None:
     prefixes = {stand_in.run(repository)[1].option("--backend-config") for _ in range(2)}
 

@@ -107,6 +107,7 @@ def test_a_port_in_use_is_named(repository: Path, service: str) -> None:
         pytest.param({"host": "no such host"}, "host 'no such host' is no IPv4 address", id="no-address"),
         pytest.param({"host": "::1"}, "host '::1' is no IPv4 address", id="ipv6-address"),
         pytest.param({"log_file": "/nowhere/log"}, "can't write the log file '/nowhere/log'", id="log-file"),
+        pytest.param({"model_config_name": "l4"}, "has a configuration named 'l4': there are none", id="config-name"),
         pytest.param({"arguments": ["--http-port=1"]}, "--http-port is the launcher's to set", id="own-option"),
         pytest.param({"arguments": ["--allow-client-shm=1"]}, "--allow-client-shm is no option of", id="newer-option"),
     ],
