@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,8 @@ from yolov8_export.check_served import check_served
 from yolov8_export.config import CONTRACT_VERSION
 from yolov8_export.errors import RepositoryError
 from yolov8_export.findings import Finding
-from yolov8_export.pbtxt import CONFIG, read_config
+from yolov8_export.named_config import config_path, names_of
+from yolov8_export.pbtxt import read_config
 from yolov8_export.triton_fields import newer_fields
 
 
@@ -47,17 +48,34 @@ def check_repository(repository: Path) -> Checked:
     folders = sorted(path for path in repository.iterdir() if path.is_dir())
     if not folders:
         raise RepositoryError(f"{repository}: no model in it; export one: python -m yolov8_export export yolov8n.pt")
-    read = {folder.name: _read(folder / CONFIG) for folder in folders}
-    findings = [finding for finding in read.values() if isinstance(finding, Finding)]
-    configs = {name: config for name, config in read.items() if isinstance(config, pb.ModelConfig)}
-    for name, config in configs.items():
-        findings += _config_findings(repository / name / CONFIG, name, config)
-        config.name = name  # what else is wrong is looked for in its folder
+    findings, configs = _configured(folders, None)
     served = [name for name, config in configs.items() if _is_ours(config) and config.HasField("ensemble_scheduling")]
     for name in served:
         findings += check_served(repository, name, configs)
+    for config_name in names_of(folders):
+        also, named = _configured(folders, config_name)
+        for name in filter(named.__contains__, served):
+            also += check_served(repository, name, named, config_name)
+        # Of what Triton reads from config.pbtxt, all has been said.
+        findings += [finding for finding in also if finding not in findings]
     findings += _orphans(repository, configs, served)
     return Checked(served=tuple(served), findings=tuple(findings))
+
+
+def _configured(folders: Iterable[Path], config_name: str | None) -> tuple[list[Finding], dict[str, pb.ModelConfig]]:
+    """Read what a server would, started with a configuration name or without."""
+    findings: list[Finding] = []
+    configs = {}
+    for folder in folders:
+        path = config_path(folder, config_name)
+        config = _read(path)
+        if isinstance(config, Finding):
+            findings.append(config)
+            continue
+        findings += _config_findings(path, folder.name, config)
+        config.name = folder.name  # what else is wrong is looked for in its folder
+        configs[folder.name] = config
+    return findings, configs
 
 
 def _read(path: Path) -> pb.ModelConfig | Finding:

@@ -19,11 +19,13 @@ from yolov8_contract.signature import Head
 from yolov8_contract.task import Task
 from yolov8_contract.tensors import DYNAMIC, Signature
 from yolov8_export.check_files import version_findings
+from yolov8_export.check_plan import plan_findings
 from yolov8_export.check_warmup import warmup_findings
 from yolov8_export.config import ensemble_steps
 from yolov8_export.findings import EXPORT_AGAIN, Finding
 from yolov8_export.metadata import read_literal, stable_metadata
-from yolov8_export.pbtxt import CONFIG, as_json
+from yolov8_export.named_config import config_path
+from yolov8_export.pbtxt import as_json
 from yolov8_export.queues import MIN_BOUNDED_INSTANCES, is_bounded
 
 
@@ -33,6 +35,7 @@ class _Served:
 
     repository: Path
     name: str
+    config_name: str | None
     model: ServedModel
     ensemble: pb.ModelConfig
     check: pb.ModelConfig | None
@@ -70,18 +73,24 @@ class _Served:
         return signature.preprocess(self.model) if self.check is None else signature.checked_preprocess(self.model)
 
     def finding(self, config: pb.ModelConfig, problem: str, remedy: str = EXPORT_AGAIN) -> Finding:
-        return Finding(self.repository / config.name / CONFIG, problem, remedy)
+        return Finding(self.path(config), problem, remedy)
+
+    def path(self, config: pb.ModelConfig) -> Path:
+        return config_path(self.repository / config.name, self.config_name)
 
 
-def check_served(repository: Path, name: str, configs: Mapping[str, pb.ModelConfig]) -> Iterator[Finding]:
+def check_served(
+    repository: Path, name: str, configs: Mapping[str, pb.ModelConfig], config_name: str | None = None
+) -> Iterator[Finding]:
     """Check the ensemble ``name`` and its members.
 
     Args:
         repository: The folder that Triton serves.
         name: One that carries the contract's parameters.
         configs: All that parse, by folder.
+        config_name: Of those that are not ``config.pbtxt``.
     """
-    path = repository / name / CONFIG
+    path = config_path(repository / name, config_name)
     try:
         model = ServedModel.from_config(as_json(configs[name]))
     except ConfigError as exc:
@@ -99,6 +108,7 @@ def check_served(repository: Path, name: str, configs: Mapping[str, pb.ModelConf
     served = _Served(
         repository=repository,
         name=name,
+        config_name=config_name,
         model=model,
         ensemble=configs[name],
         check=members.get("check"),
@@ -110,7 +120,8 @@ def check_served(repository: Path, name: str, configs: Mapping[str, pb.ModelConf
     yield from _parameter_findings(served)
     yield from _queue_findings(served)
     for config in served.members:
-        yield from warmup_findings(repository / config.name / CONFIG, config, repository / config.name)
+        yield from warmup_findings(served.path(config), config, repository / config.name)
+    yield from plan_findings(served.path(served.network), served.network, repository / served.network.name)
 
 
 def _contract_findings(served: _Served) -> Iterator[Finding]:

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from yolov8_contract.errors import ConfigError
 from yolov8_export import options
+from yolov8_export.deployment import parse_gpus
 from yolov8_export.errors import ExportError, OptionError, WeightsNotFoundError
 from yolov8_export.export_command import export_command
 
@@ -48,25 +49,62 @@ def _check(repository: options.CheckedRepository, as_json: options.AsJson = Fals
 def _plan(
     name: options.PlannedName,
     repository: options.PlannedRepository = Path("repository"),
+    config_name: options.ConfigName = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Show where an exported model's members run, what they hold, and what a GPU might do."""
     from yolov8_export.plan import make_plan
     from yolov8_export.plan_summary import print_plan
 
-    plan = make_plan(repository, name)
+    plan = make_plan(repository, name, config_name)
     if as_json:
         typer.echo(json.dumps(plan.to_json(), indent=2))
     else:
         print_plan(plan, Console())
 
 
+@app.command("add-config")
+def _add_config(
+    name: options.PlannedName,
+    config_name: options.AddedConfigName,
+    repository: options.PlannedRepository = Path("repository"),
+    as_json: options.AsJson = False,
+    max_batch_size: options.TunedMaxBatchSize = None,
+    instances: options.TunedInstances = None,
+    threads: options.TunedThreads = None,
+    queue_delay_us: options.TunedQueueDelayUs = None,
+    gpus: options.TunedGpus = None,
+    cuda_graphs: options.TunedCudaGraphs = None,
+) -> None:
+    """Give an exported model a configuration for servers with another kind of GPU, in place of one of that name."""
+    from yolov8_export.add_config import add_config
+    from yolov8_export.summary import print_added
+
+    added = add_config(
+        repository,
+        name,
+        config_name,
+        max_batch_size=max_batch_size,
+        instances=instances,
+        threads=threads,
+        queue_delay_us=queue_delay_us,
+        gpus=None if gpus is None else () if gpus == "all" else parse_gpus(gpus),
+        cuda_graphs=cuda_graphs,
+    )
+    if as_json:
+        typer.echo(json.dumps(added.to_json(), indent=2))
+    else:
+        print_added(added, Console())
+
+
 @app.command("compose-env")
-def _compose_env(repository: options.PlannedRepository = Path("repository")) -> None:
+def _compose_env(
+    repository: options.PlannedRepository = Path("repository"), config_name: options.ConfigName = None
+) -> None:
     """Print the file .env that docker/compose.yaml needs for a repository: sizes of its shared memory and pools."""
     from yolov8_export.compose_env import compose_env
 
-    typer.echo(compose_env(repository), nl=False)
+    typer.echo(compose_env(repository, config_name), nl=False)
 
 
 @app.command("reference")

@@ -10,12 +10,17 @@ from tritonclient.grpc import model_config_pb2 as pb
 from yolov8_contract.image_header import ImageLimits
 from yolov8_export.errors import RepositoryError
 from yolov8_export.memory_pools import cuda_pool_mib, is_on_gpu, option_texts, pinned_pool_mib
+from yolov8_export.named_config import check_known, config_path
 from yolov8_export.pbtxt import CONFIG, as_json, read_config
 from yolov8_export.shared_memory import needed_mib
 
 
-def compose_env(repository: Path) -> str:
+def compose_env(repository: Path, config_name: str | None = None) -> str:
     """Return the text of a file ``.env`` for Docker Compose.
+
+    Args:
+        repository: The folder that Triton serves.
+        config_name: Of the configurations to read where a model has them.
 
     Raises:
         RepositoryError: There is no model of ours in it.
@@ -23,17 +28,19 @@ def compose_env(repository: Path) -> str:
     Example:
         >>> Path("docker/.env").write_text(compose_env(Path("build/repository")))
     """
+    check_known(repository, config_name)
     ensembles = [
         config
         for path in sorted(repository.glob(f"*/{CONFIG}"))
-        if (config := read_config(path)).ensemble_scheduling.step
+        if (config := read_config(config_path(path.parent, config_name))).ensemble_scheduling.step
     ]
     if not ensembles:
         raise RepositoryError(f"{repository}: has no model that export wrote")
     shm = cuda = pinned = 0
     gpus: set[int] = set()
     for ensemble in ensembles:
-        members = [read_config(repository / step.model_name / CONFIG) for step in ensemble.ensemble_scheduling.step]
+        names = [step.model_name for step in ensemble.ensemble_scheduling.step]
+        members = [read_config(config_path(repository / name, config_name)) for name in names]
         max_bytes = ImageLimits.from_config(as_json(members[0])).max_bytes
         shm += needed_mib(members, max_bytes=max_bytes)
         if any(is_on_gpu(member) for member in members):
@@ -43,6 +50,8 @@ def compose_env(repository: Path) -> str:
     lines = [f"MODELS={repository.resolve()}", f"TRITON_SHM_SIZE={shm}m"]
     if options := option_texts(cuda, pinned, sorted(gpus)):
         lines.append(f"TRITON_OPTIONS={' '.join(options)}")
+    if config_name is not None:
+        lines.append(f"CONFIG_NAME={config_name}")
     return "".join(f"{line}\n" for line in lines)
 
 

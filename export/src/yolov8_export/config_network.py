@@ -64,6 +64,11 @@ def _set_batching(config: pb.ModelConfig, deployment: Deployment) -> None:
         config.dynamic_batching.preferred_batch_size.append(1)
 
 
+def plan_file(config_name: str) -> str:
+    """Return the name of the plan for one kind of GPU; ``config.pbtxt`` has `PLAN_FILE`."""
+    return f"model-{config_name}.plan"
+
+
 def loaded_file(deployment: Deployment) -> str:
     """Return the name of the file that the engine loads; the ONNX file lies beside it in any case."""
     if deployment.engine == "tensorrt":

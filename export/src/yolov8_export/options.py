@@ -37,6 +37,13 @@ Repository = Annotated[Path, typer.Option(help="Folder that Triton serves; made 
 CheckedRepository = Annotated[Path, typer.Argument(help="Folder that Triton serves.")]
 PlannedName = Annotated[str, typer.Argument(help="The served model's name.")]
 PlannedRepository = Annotated[Path, typer.Option("--repository", help="Folder that Triton serves.")]
+ConfigName = Annotated[
+    str | None,
+    typer.Option(
+        "--config-name", help="Of the configurations to read, as Triton's --model-config-name.", show_default="none"
+    ),
+]
+AddedConfigName = Annotated[str, typer.Argument(metavar="CONFIG_NAME", help="Of the configuration, such as l4.")]
 Version = Annotated[
     int | None,
     typer.Option(help="Add this version to the model that is there.", show_default="replace it by version 1"),
@@ -128,3 +135,28 @@ Classes = Annotated[
 Agnostic = Annotated[bool, _option("--agnostic", help="Default: classes suppress each other.", panel=_REQUESTS)]
 MaxPixels = Annotated[int, _option(help="Larger images are refused.", panel=_REQUESTS)]
 MaxBytes = Annotated[int, _option(help="Larger files are refused.", panel=_REQUESTS)]
+
+_AS_CONFIG = "as in config.pbtxt"
+
+TunedMaxBatchSize = Annotated[
+    int | None, typer.Option(help="Images that a member takes at once.", show_default=_AS_CONFIG)
+]
+TunedInstances = Annotated[
+    int | None, typer.Option(help="Copies of the network, side by side.", show_default=_AS_CONFIG)
+]
+TunedThreads = Annotated[
+    int | None, typer.Option(help="Threads of each copy; on a GPU, of the JPEG decoder.", show_default=_AS_CONFIG)
+]
+TunedQueueDelayUs = Annotated[
+    int | None,
+    typer.Option(help="Microseconds that the network waits for a batch to fill.", show_default=_AS_CONFIG),
+]
+TunedGpus = Annotated[
+    str | None, typer.Option(help="Numbers of the GPUs to use, such as 0,1; or all.", show_default=_AS_CONFIG)
+]
+TunedCudaGraphs = Annotated[
+    bool | None,
+    typer.Option(
+        "--cuda-graphs/--no-cuda-graphs", help="Record and replay kernels (TensorRT).", show_default=_AS_CONFIG
+    ),
+]

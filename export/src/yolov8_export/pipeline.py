@@ -9,7 +9,8 @@ from pathlib import Path
 
 from yolov8_contract.errors import ConfigError
 from yolov8_export import onnx_file
-from yolov8_export.config import served_configs
+from yolov8_export.carried_configs import carry
+from yolov8_export.deployed import Deployed
 from yolov8_export.deployment import Deployment, as_served
 from yolov8_export.errors import OptionError
 from yolov8_export.facts import DEFAULT_OPSET, Facts
@@ -58,13 +59,22 @@ def export(
         network, accuracy = reduce(network, deployment, evidence, progress)
         network = _as_deployed(network, deployment)
         with progress.step("Writing the repository"):
+            deployed = Deployed(
+                name=target.name,
+                model=network.model,
+                head=network.head,
+                stride=network.stride,
+                deployment=deployment,
+            )
             try:
-                configs = served_configs(
-                    target.name, network.model, network.head, stride=network.stride, deployment=deployment
-                )
+                configs = deployed.configs()
             except ConfigError as exc:
                 raise OptionError(str(exc)) from exc
-            written = write_model(target, configs, network, verification, stage, deployment.limits, accuracy)
+            carried = carry(target, deployed)
+            notes += carried.notes
+            written = write_model(
+                target, configs, network, verification, stage, deployment.limits, accuracy, carried.configs
+            )
     return Report(
         target=target,
         configs=configs,

@@ -16,7 +16,8 @@ from yolov8_export.cost import Cost, read_cost
 from yolov8_export.errors import RepositoryError
 from yolov8_export.manifest import MANIFEST
 from yolov8_export.memory_pools import cuda_pool_mib, is_on_gpu, pinned_pool_mib
-from yolov8_export.pbtxt import CONFIG, as_json, read_config
+from yolov8_export.named_config import check_known, config_path
+from yolov8_export.pbtxt import as_json, read_config
 from yolov8_export.shared_memory import needed_mib, tensor_bytes
 
 CONTEXT_MIB = 500
@@ -62,14 +63,21 @@ class Plan:
         return asdict(self)
 
 
-def make_plan(repository: Path, name: str) -> Plan:
+def make_plan(repository: Path, name: str, config_name: str | None = None) -> Plan:
     """Read an exported model's plan.
+
+    Args:
+        repository: The folder that Triton serves.
+        name: The ensemble's.
+        config_name: Of the configurations to read where a model has them.
 
     Raises:
         RepositoryError: It is not there, or is not whole.
     """
-    ensemble = read_config(repository / name / CONFIG)
-    configs = [read_config(repository / step.model_name / CONFIG) for step in ensemble.ensemble_scheduling.step]
+    check_known(repository, config_name)
+    ensemble = read_config(config_path(repository / name, config_name))
+    steps = [step.model_name for step in ensemble.ensemble_scheduling.step]
+    configs = [read_config(config_path(repository / member, config_name)) for member in steps]
     if not configs:
         raise RepositoryError(f"{repository / name}: is no ensemble; say the name that clients use")
     folder = repository / f"{name}_network"

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,18 +11,12 @@ from typing import Any
 from tritonclient.grpc import model_config_pb2 as pb
 
 from yolov8_export.accuracy import Accuracy
+from yolov8_export.commands import serving_commands
 from yolov8_export.deployment import Deployment
-from yolov8_export.memory_pools import pool_options
 from yolov8_export.network import Network
 from yolov8_export.shared_memory import needed_mib
 from yolov8_export.target import Target
 from yolov8_export.verify import Verification
-
-CPU_IMAGE = "yolov8-triton:cpu"
-"""The image that docker/Dockerfile makes: the stock one has no OpenCV."""
-GPU_IMAGE = "nvcr.io/nvidia/tritonserver:26.11-py3"
-"""The stock image: nothing in it but what NVIDIA put there."""
-BUILD_PLANS = "python3 /docker/build_plans.py /models"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,23 +53,7 @@ class Report:
     @property
     def commands(self) -> dict[str, str]:
         """What serves the repository: here, and in a container."""
-        repository, deployment = self.target.repository, self.deployment
-        image = CPU_IMAGE if deployment.preprocess == "opencv" else GPU_IMAGE
-        commands = {}
-        if deployment.device == "cpu":
-            commands["embedded"] = f"python -m yolov8_server {_quoted(repository)}"
-        if image == CPU_IMAGE:
-            commands["image"] = f"docker build -t {image} --target cpu -f docker/Dockerfile ."
-        mounted = f"-v {_quoted(repository.resolve())}:/models"
-        gpus = "--gpus all " if deployment.device == "gpu" else ""
-        if deployment.engine == "tensorrt":
-            commands["plans"] = f"docker run --rm {gpus}{mounted} -v ./docker:/docker:ro {image} {BUILD_PLANS}"
-        commands["container"] = (
-            f"docker run --rm {gpus}-p8000:8000 -p8001:8001 -p8002:8002 --shm-size={self.shm_mib}m {mounted} {image} "
-            "tritonserver --model-repository=/models --disable-auto-complete-config"
-            + "".join(f" {option}" for option in pool_options(self.configs.values(), deployment))
-        )
-        return commands
+        return serving_commands(self.target.repository, self.configs, self.deployment)
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON values, for scripts."""
@@ -101,7 +78,3 @@ class Report:
             "commands": self.commands,
             "notes": list(self.notes),
         }
-
-
-def _quoted(path: Path) -> str:
-    return shlex.quote(str(path))

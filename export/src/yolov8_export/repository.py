@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 from tritonclient.grpc import model_config_pb2 as pb
 
@@ -25,6 +26,7 @@ from yolov8_export.config_network import ONNX_FILE
 from yolov8_export.errors import RepositoryError
 from yolov8_export.manifest import MANIFEST, build_manifest
 from yolov8_export.model_code import SETTINGS_FILE, WARMUP_PICTURE, has_code, write_code
+from yolov8_export.named_config import named_path
 from yolov8_export.network import Network
 from yolov8_export.pbtxt import CONFIG, read_config, render
 from yolov8_export.source import sha256_of
@@ -63,6 +65,7 @@ def write_model(
     stage: Path,
     limits: ImageLimits,
     accuracy: Accuracy | None = None,
+    named: Mapping[str, Mapping[str, pb.ModelConfig]] = MappingProxyType({}),
 ) -> dict[Path, int]:
     """Put a served model into its repository; return the folders that were written and their sizes in bytes.
 
@@ -74,22 +77,29 @@ def write_model(
         stage: From `staging`.
         limits: The largest image that is decoded.
         accuracy: How much a lower precision lost, for the manifest.
+        named: Further configurations, by their name and the model's.
 
     Raises:
         RepositoryError: The repository can't take it; it is as it was.
     """
-    adds_version = target.version is not None and (target.repository / target.name / CONFIG).is_file()
+    beside = adds_version(target)
     try:
         _check_owned(target)
-        if adds_version:
+        if beside:
             _check_unchanged(target, configs)
         _stage_members(target, configs, network.model, limits, stage)
         _stage_network(target, configs, network, verification, accuracy, stage)
-        changes = _version_changes(target, configs, stage) if adds_version else _model_changes(target, configs, stage)
+        _stage_named(named, stage)
+        changes = _version_changes(target, configs, stage) if beside else _model_changes(target, configs, stage)
         swap_all(changes)
     except OSError as exc:
         raise RepositoryError(f"{target.repository}: writing model {target.name!r} failed: {exc}") from exc
     return {place: _bytes_in(place) for _, place in changes if place.exists()}
+
+
+def adds_version(target: Target) -> bool:
+    """Tell whether an export puts a version beside others, and not a whole model in place of another."""
+    return target.version is not None and (target.repository / target.name / CONFIG).is_file()
 
 
 def _check_owned(target: Target) -> None:
@@ -114,7 +124,7 @@ def _check_unchanged(target: Target, configs: Mapping[str, pb.ModelConfig]) -> N
         path = target.repository / name / CONFIG
         served = read_config(path) if path.is_file() else None
         if served != config:
-            changed = _changed_fields(served, config) if served else "it is missing"
+            changed = changed_fields(served, config) if served else "it is missing"
             raise RepositoryError(
                 f"{path}: a version can be added only where the configuration stays as it is ({changed}); "
                 "export with the same options and classes, under another --name, or without --version "
@@ -122,7 +132,8 @@ def _check_unchanged(target: Target, configs: Mapping[str, pb.ModelConfig]) -> N
             )
 
 
-def _changed_fields(served: pb.ModelConfig, wanted: pb.ModelConfig) -> str:
+def changed_fields(served: pb.ModelConfig, wanted: pb.ModelConfig) -> str:
+    """Say in which fields two configurations differ; of parameters, in which of them."""
     fields = {field.name for config in (served, wanted) for field, _ in config.ListFields()}
     changed = sorted(name for name in fields if getattr(served, name) != getattr(wanted, name))
     if changed == ["parameters"]:
@@ -145,6 +156,14 @@ def _stage_members(
             folder.mkdir(parents=True)
         (stage / name / CONFIG).write_text(render(config), encoding="utf-8")
     (stage / target.name / version / KEEP).write_text(KEEP_TEXT)
+
+
+def _stage_named(named: Mapping[str, Mapping[str, pb.ModelConfig]], stage: Path) -> None:
+    for config_name, configs in named.items():
+        for name, config in configs.items():
+            path = named_path(stage / name, config_name)
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(render(config), encoding="utf-8")
 
 
 def _stage_network(

@@ -3,11 +3,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from yolov8_export.add_config import Added
 from yolov8_export.check import Checked
+from yolov8_export.deployed import tuned_text
 from yolov8_export.report import Report
 from yolov8_export.shared_memory import RESERVE, tensor_bytes
 from yolov8_export.verify import LIMITS
@@ -47,7 +51,22 @@ def print_report(report: Report, console: Console) -> None:
     console.print(f"It took {sum(report.seconds.values()):.1f} s", highlight=False)
     for note in report.notes:
         console.print(f"[yellow]Note:[/yellow] {escape(note)}", highlight=False, soft_wrap=True)
-    _print_commands(report, console)
+    console.print()
+    _print_commands(report.commands, console)
+    _print_shm(report, console)
+
+
+def print_added(added: Added, console: Console) -> None:
+    """Print what a configuration is tuned to, its files, and the commands that use it."""
+    console.print(
+        f"\n[bold]{escape(added.config_name)}[/bold] of {escape(added.name)}: {tuned_text(added.tuned)}; in",
+        highlight=False,
+        soft_wrap=True,
+    )
+    for path in added.paths.values():
+        console.print(f"  {path}", highlight=False, markup=False, soft_wrap=True)
+    console.print()
+    _print_commands(added.commands, console)
 
 
 def print_checked(checked: Checked, console: Console) -> None:
@@ -78,12 +97,13 @@ def _written(report: Report) -> Table:
     return table
 
 
-def _print_commands(report: Report, console: Console) -> None:
-    commands = report.commands
-    console.print()
+def _print_commands(commands: Mapping[str, str], console: Console) -> None:
     for name, command in commands.items():
         console.print(_WHAT[name], style="bold")
         console.print(f"  {command}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _print_shm(report: Report, console: Console) -> None:
     limit = report.deployment.limits.max_bytes
     parts = [
         f"{config.instance_group[0].count} x {config.max_batch_size} x {tensor_bytes(config, varying=limit) / _MIB:.1f}"
