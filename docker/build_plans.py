@@ -4,10 +4,15 @@
 
     python3 build_plans.py /models             build what is missing or was built for something else
     python3 build_plans.py /models --check     build nothing; say what does not fit, exit with 1
+    ... --config-name l4                       the plans that a server with --model-config-name=l4 loads
 
 A plan runs with the release of TensorRT and on the kind of GPU that it was built with, and no others. So a note beside
 each, `plan.json`, says which those were and of which network it is. Precision is the network's own: TensorRT 11 takes
 it from the graph.
+
+Servers with different kinds of GPU can share a repository: each kind has its configuration, `configs/l4.pbtxt`, and
+that names a plan of its own, `model-l4.plan` with the note `plan-l4.json`. Where a model has none of the name, Triton
+reads `config.pbtxt`, and so does this.
 
 A `model.plan` that is Ultralytics' `.engine` loses the header in front of the plan; without a `model.onnx` beside it,
 it is served as it is. The standard library alone is used: the stock image needs nothing more.
@@ -28,8 +33,8 @@ from pathlib import Path
 
 ONNX_FILE = "model.onnx"
 PLAN_FILE = "model.plan"
-NOTE_FILE = "plan.json"
-TIMING_CACHE = "timing.cache"
+CONFIG_FILE = "config.pbtxt"
+CONFIGS = "configs"
 TRTEXEC_PLACES = ("/usr/src/tensorrt/bin/trtexec", "/opt/tensorrt/bin/trtexec")
 MAGIC = b"ftrt"
 """The first bytes of each plan."""
@@ -52,9 +57,14 @@ class Machine:
 
 @dataclass(frozen=True)
 class Network:
-    """A network to build: its version folder, and what its configuration says."""
+    """A network to build: its version folder, and what its configuration says.
+
+    One that is named is of one kind of GPU, and others share the folder.
+    """
 
     folder: Path
+    is_named: bool
+    plan_file: str
     max_batch_size: int
     input: str
     dims: tuple[int, ...]
@@ -62,30 +72,40 @@ class Network:
     @property
     def plan(self) -> Path:
         """Where its plan goes."""
-        return self.folder / PLAN_FILE
+        return self.folder / self.plan_file
 
     @property
     def note(self) -> Path:
         """Where the note goes that tells what the plan was built for."""
-        return self.folder / NOTE_FILE
+        return self.folder / f"plan{self.plan.stem.removeprefix('model')}.json"
 
 
-def find_networks(repository: Path) -> list[Network]:
+def find_networks(repository: Path, config_name: str | None = None) -> list[Network]:
     """Return all versions of all networks that TensorRT is to run.
 
     Raises:
-        PlanError: There is none, or one can't be read.
+        PlanError: There is none, or one can't be read, or none has a configuration of the name.
     """
+    if config_name and not any(repository.glob(f"*/{CONFIGS}/{config_name}.pbtxt")):
+        raise PlanError(
+            f"{repository}: no model has a configuration {config_name!r}; write it: "
+            f"python -m yolov8_export add-config NAME {config_name}"
+        )
     networks = []
-    for config in sorted(repository.glob("*/config.pbtxt")):
+    for model in sorted(path.parent for path in repository.glob(f"*/{CONFIG_FILE}")):
+        named = model / CONFIGS / f"{config_name}.pbtxt"
+        is_named = bool(config_name) and named.is_file()
+        config = named if is_named else model / CONFIG_FILE
         text = config.read_text(encoding="utf-8")
         if not re.search(r'^backend:\s*"tensorrt"', text, re.MULTILINE):
             continue
         batch, tensor = re.search(r"^max_batch_size:\s*(\d+)", text, re.MULTILINE), _first_input(text)
         if batch is None or tensor is None:
             raise PlanError(f"{config}: max_batch_size or the input's name and dims can't be read; export it again")
-        folders = sorted(path for path in config.parent.iterdir() if path.name.isdecimal())
-        networks += [Network(folder, int(batch[1]), *tensor) for folder in folders]
+        file = re.search(r'^default_model_filename:\s*"([^"/]+)"', text, re.MULTILINE)
+        folders = sorted(path for path in model.iterdir() if path.name.isdecimal())
+        plan_file = file[1] if file else PLAN_FILE
+        networks += [Network(folder, is_named, plan_file, int(batch[1]), *tensor) for folder in folders]
     if not networks:
         raise PlanError(f"{repository}: no model with backend tensorrt; export one with --network tensorrt")
     return networks
@@ -142,6 +162,23 @@ def problem(network: Network, machine: Machine) -> str | None:
     if onnx.is_file() and sha256_of(onnx) != source:
         return f"{plan}: was built from another {ONNX_FILE}"
     return None
+
+
+def check_not_anothers(network: Network, machine: Machine) -> None:
+    """Refuse to build where a named plan serves another kind of GPU: the servers that have it would lose it.
+
+    Raises:
+        PlanError: It does.
+    """
+    try:
+        gpu = json.loads(network.note.read_text(encoding="utf-8"))["machine"]["gpu"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    if network.is_named and gpu != machine.gpu:
+        raise PlanError(
+            f"{network.plan}: is for {gpu}, and this is {machine.gpu}; give the configuration's name of this kind of "
+            "GPU, or --force, if none of the other kind is left"
+        )
 
 
 def trtexec_command(trtexec: str, network: Network, plan: Path, cache: Path, gpu: int) -> list[str]:
@@ -228,24 +265,36 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Build the TensorRT plans of a model repository.")
     parser.add_argument("repository", type=Path)
     parser.add_argument("--check", action="store_true", help="build nothing, say what does not fit")
-    parser.add_argument("--force", action="store_true", help="build also what fits")
+    parser.add_argument("--force", action="store_true", help="build also what fits, or is for another kind of GPU")
+    parser.add_argument(
+        "--config-name",
+        default=os.environ.get("CONFIG_NAME") or None,
+        help="of the configurations to read, as tritonserver's --model-config-name; $CONFIG_NAME",
+    )
     parser.add_argument("--gpu", type=int, default=0, help="number of the GPU to build on")
     options = parser.parse_args(arguments)
+    again = f"python3 build_plans.py {options.repository}"
+    cache = options.repository / "timing.cache"
+    if options.config_name:
+        again += f" --config-name {options.config_name}"
+        cache = cache.with_stem(f"timing-{options.config_name}")  # timings are of one kind of GPU
     try:
         trtexec = find_trtexec()
         machine = this_machine(trtexec, options.gpu)
         misfits = 0
-        for network in find_networks(options.repository):
+        for network in find_networks(options.repository, options.config_name):
             if not options.check:
                 strip_header(network.plan)
             why = problem(network, machine)
             if options.check:
                 misfits += why is not None
-                sys.stderr.write(f"{why}; build it: python3 build_plans.py {options.repository}\n" if why else "")
+                sys.stderr.write(f"{why}; build it: {again}\n" if why else "")
             elif why or options.force:
+                if not options.force:
+                    check_not_anothers(network, machine)
                 sys.stdout.write(f"{network.plan}: building, which takes minutes ({why or 'forced'})\n")
                 sys.stdout.flush()
-                build(network, machine, trtexec, options.repository / TIMING_CACHE, options.gpu)
+                build(network, machine, trtexec, cache, options.gpu)
     except PlanError as exc:
         sys.stderr.write(f"error: {exc}\n")
         return 1

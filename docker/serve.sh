@@ -8,7 +8,21 @@
 #   TRITON_RESTRICTED       the protocols; "statistics" is one, and load tests like to read it
 #   TRITON_EXIT_TIMEOUT_S   how long requests in flight may take at the end; 30
 #   TRITON_OPTIONS          more options, with blanks between
+#   CONFIG_NAME             of this kind of machine, such as l4: Triton reads MODEL/configs/l4.pbtxt where a model has it
 set -eu
+
+repository="${MODEL_REPOSITORY:-/models}"
+# Where no model has the name, Triton would serve config.pbtxt without a word. A repository in a cloud can't be looked at.
+if [ -n "${CONFIG_NAME:-}" ] && [ -d "$repository" ]; then
+    found=
+    for path in "$repository"/*/configs/"$CONFIG_NAME".pbtxt; do
+        [ -f "$path" ] && found="$path"
+    done
+    if [ -z "$found" ]; then
+        echo "error: CONFIG_NAME is $CONFIG_NAME, and no model in $repository has configs/$CONFIG_NAME.pbtxt" >&2
+        exit 1
+    fi
+fi
 
 key="${TRITON_ADMIN_KEY:-}"
 if [ -z "$key" ] && [ -n "${TRITON_ADMIN_KEY_FILE:-}" ]; then
@@ -22,7 +36,8 @@ restricted="${TRITON_RESTRICTED:-model-repository,shared-memory,statistics,trace
 
 # shellcheck disable=SC2086  # TRITON_OPTIONS are several
 exec tritonserver \
-    --model-repository="${MODEL_REPOSITORY:-/models}" \
+    --model-repository="$repository" \
+    ${CONFIG_NAME:+--model-config-name="$CONFIG_NAME"} \
     --model-control-mode=none \
     --disable-auto-complete-config \
     --grpc-restricted-protocol="$restricted" \

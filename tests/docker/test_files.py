@@ -194,3 +194,33 @@ def test_a_key_options_and_arguments_reach_the_server(tmp_path: Path) -> None:
     assert options[-3:] == ["--a=1", "--b=2", "--log-verbose=1"]
     assert "--grpc-restricted-protocol=trace:triton-admin-key=from a file" in options
     assert {"--model-control-mode=none", "--disable-auto-complete-config"} <= set(options)
+
+
+def test_a_configurations_name_reaches_the_server(tmp_path: Path) -> None:
+    path = tmp_path / "models of mine" / "m_network" / "configs" / "l4.pbtxt"
+    path.parent.mkdir(parents=True)
+    path.write_text("")
+
+    named = serve_options(tmp_path, MODEL_REPOSITORY=str(path.parents[2]), CONFIG_NAME="l4")
+    in_a_cloud = serve_options(tmp_path, MODEL_REPOSITORY="s3://models", CONFIG_NAME="l4")
+
+    assert "--model-config-name=l4" in named
+    assert "--model-config-name=l4" in in_a_cloud  # where nobody can look
+    for name in ("", None):
+        environment = {} if name is None else {"CONFIG_NAME": name}
+        assert not [option for option in serve_options(tmp_path, **environment) if "config-name" in option]
+
+
+def test_a_name_that_no_model_has_does_not_serve_the_others_without_a_word(tmp_path: Path) -> None:
+    (tmp_path / "m_network" / "configs").mkdir(parents=True)
+
+    with pytest.raises(subprocess.CalledProcessError) as caught:
+        serve_options(tmp_path, MODEL_REPOSITORY=str(tmp_path), CONFIG_NAME="l5")
+
+    assert caught.value.stderr == f"error: CONFIG_NAME is l5, and no model in {tmp_path} has configs/l5.pbtxt\n"
+
+
+def test_plans_are_built_for_the_configuration_that_is_served() -> None:
+    found = yaml.safe_load(resolved("gpu", CONFIG_NAME="l4"))["services"]
+
+    assert {found[name]["environment"]["CONFIG_NAME"] for name in ("triton-gpu", "engine-builder")} == {"l4"}

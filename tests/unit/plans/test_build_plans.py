@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from yolov8_export.check_plan import plan_findings
+from yolov8_export.pbtxt import read_config
+
 SCRIPT = Path(__file__).parents[3] / "docker" / "build_plans.py"
 CONFIG = Path(__file__).parents[3] / "model_repository_gpu" / "yolov8n_network" / "config.pbtxt"
 PLAN = b"ftrt and the rest"
@@ -169,3 +172,93 @@ def test_a_repository_without_such_a_network_is_refused(machine: Machine) -> Non
     config.write_text(config.read_text().replace('backend: "tensorrt"', 'backend: "onnxruntime"'))
 
     assert "no model with backend tensorrt" in machine.run().stderr
+
+
+def add_config(machine: Machine, name: str, max_batch_size: int) -> Path:
+    """Add a configuration as export writes it; return its plan's path."""
+    configs = machine.version.parent / "configs"
+    configs.mkdir(exist_ok=True)
+    text = CONFIG.read_text().replace("max_batch_size: 8", f"max_batch_size: {max_batch_size}")
+    (configs / f"{name}.pbtxt").write_text(text.replace('"model.plan"', f'"model-{name}.plan"'))
+    return machine.version / f"model-{name}.plan"
+
+
+@pytest.mark.parametrize("way", ["option", "environment"])
+def test_a_plan_of_a_name_is_built_beside_the_others(built: Machine, way: str) -> None:
+    plan = add_config(built, "l4", 16)
+    before = {path.name: path.read_bytes() for path in built.version.iterdir()}
+    built.log.unlink()
+
+    done = built.run("--config-name", "l4") if way == "option" else built.run(CONFIG_NAME="l4")
+
+    assert done.returncode == 0, done.stderr
+    assert plan.read_bytes() == PLAN
+    assert json.loads((built.version / "plan-l4.json").read_text())["max_batch_size"] == 16
+    assert {name: (built.version / name).read_bytes() for name in before} == before
+    said = built.log.read_text().splitlines()
+    assert "--maxShapes=images:16x3x640x640" in said
+    assert f"--timingCacheFile={built.repository / 'timing-l4.cache'}" in said  # timings of one kind of GPU
+
+
+def test_a_plan_of_a_name_is_checked_by_its_own_note(built: Machine) -> None:
+    add_config(built, "t4", 8)
+
+    missing = built.run("--check", "--config-name", "t4", GPU="Tesla T4")
+    built.run("--config-name", "t4", GPU="Tesla T4")
+
+    assert missing.stderr.strip().endswith(
+        f"model-t4.plan: is missing; build it: python3 build_plans.py {built.repository} --config-name t4"
+    )
+    assert built.run("--check", "--config-name", "t4", GPU="Tesla T4").returncode == 0
+    assert built.run("--check").returncode == 0
+
+
+def test_a_machine_of_another_kind_does_not_take_the_plan_away(built: Machine) -> None:
+    plan = add_config(built, "l4", 8)
+    built.run("--config-name", "l4")
+    note = plan.with_name("plan-l4.json").read_text()
+
+    refused = built.run("--config-name", "l4", GPU="Tesla T4")
+    kept = plan.with_name("plan-l4.json").read_text()
+    forced = built.run("--config-name", "l4", "--force", GPU="Tesla T4")
+
+    assert refused.returncode == 1
+    assert "is for NVIDIA L4, and this is Tesla T4" in refused.stderr
+    assert kept == note
+    assert forced.returncode == 0
+
+
+def test_a_network_without_that_name_has_its_plan_from_config_pbtxt(machine: Machine) -> None:
+    add_config(machine, "l4", 8)
+    other = machine.repository / "other_network"
+    (other / "1").mkdir(parents=True)
+    (other / "config.pbtxt").write_text(CONFIG.read_text())
+    (other / "1" / "model.onnx").write_bytes(b"another network")
+
+    done = machine.run("--config-name", "l4")
+
+    assert done.returncode == 0, done.stderr
+    assert (other / "1" / "model.plan").is_file()
+    assert not machine.plan.exists()
+
+
+def test_a_name_that_no_model_has_is_refused(machine: Machine) -> None:
+    done = machine.run("--config-name", "l5")
+
+    assert done.returncode == 1
+    assert "no model has a configuration 'l5'" in done.stderr
+
+
+def test_the_check_of_a_repository_reads_the_notes(machine: Machine) -> None:
+    """It is told of a plan that takes smaller batches than its configuration promises, whatever wrote that."""
+    plan = add_config(machine, "l4", 4)
+    machine.run()
+    machine.run("--config-name", "l4")
+    path = plan.parents[1] / "configs" / "l4.pbtxt"
+    fits = list(plan_findings(path, read_config(path), plan.parents[1]))
+
+    add_config(machine, "l4", 16)
+
+    (finding,) = plan_findings(path, read_config(path), plan.parents[1])
+    assert fits == []
+    assert (finding.path, finding.problem) == (path, f"max_batch_size is 16, {plan} takes 4")
