@@ -18,12 +18,12 @@ def outcome(highest: float, p50_ms: float) -> Outcome:
     )
 
 
-def test_no_setting_asks_for_more_threads_than_cores_or_waits_for_batches_of_one() -> None:
-    found = settings(cores=2, instances=[1, 2], threads=[1, 2], queue_delay_us=[0, 500], max_batch_size=[1, 8])
+def test_no_setting_asks_for_more_than_a_thread_beyond_the_cores_or_waits_for_batches_of_one() -> None:
+    found = settings(cores=2, instances=[1, 2, 3, 4], threads=[1, 2], queue_delay_us=[0, 500], max_batch_size=[1, 8])
 
-    assert all(one.instances * one.threads <= 2 for one in found)
+    assert {(one.instances, one.threads) for one in found} == {(1, 1), (2, 1), (3, 1), (1, 2)}
     assert not any(one.max_batch_size == 1 and one.queue_delay_us for one in found)
-    assert len(found) == len(set(found)) == 3 * 3
+    assert len(found) == len(set(found)) == 4 * 3
 
 
 def test_of_those_that_are_nearly_as_fast_the_one_that_answers_soonest_is_chosen() -> None:

@@ -64,8 +64,8 @@ def contenders(setting: Setting) -> list[Contender]:
 
 
 def shares(cores: int) -> list[tuple[int, int]]:
-    """Return pairs of workers and threads that together use one core, or all of them."""
-    found = {(1, 1), (1, cores), (cores, 1)}
+    """Return pairs of workers and threads that use one core, all of them, or one thread more."""
+    found = {(1, 1), (1, cores), (cores, 1), (cores + 1, 1)}
     found |= {(cores // threads, threads) for threads in (2, 4) if threads < cores}
     return sorted(found)
 

@@ -34,7 +34,7 @@ def add_tune_arguments(parser: argparse.ArgumentParser) -> None:
     add_weights_arguments(parser)
     parser.add_argument("--images", default=None, help="folder with images to send")
     parser.add_argument("--image-count", type=int, default=8, help="how many of them (%(default)s)")
-    parser.add_argument("--instances", type=int, nargs="+", default=None, help="copies to try (1 to all cores)")
+    parser.add_argument("--instances", type=int, nargs="+", default=None, help="copies to try (1 to all cores, and one more)")
     parser.add_argument("--threads", type=int, nargs="+", default=None, help="threads of each (1 to all cores)")
     parser.add_argument("--queue-delay-us", type=int, nargs="+", default=list(DELAYS_US), help="delays to try")
     parser.add_argument("--max-batch-size", type=int, nargs="+", default=list(BATCHES), help="batches to try")
@@ -50,13 +50,13 @@ def tune(parsed: argparse.Namespace) -> int:
     powers = [1 << exponent for exponent in range(cores.bit_length())]
     tried = settings(
         cores=cores,
-        instances=parsed.instances or powers,
+        instances=parsed.instances or sorted({*powers, cores + 1}),
         threads=parsed.threads or powers,
         queue_delay_us=parsed.queue_delay_us,
         max_batch_size=parsed.max_batch_size,
     )
     if not tried:
-        raise LoadTestError(f"nothing to try: all settings need more than the {cores} cores there are")
+        raise LoadTestError(f"nothing to try: all settings need more than {cores + 1} threads, on {cores} cores")
     source = source_for(parsed, [Task.DETECT])
     folder = image_folder(parsed.images or (str(source.images) if source.images else None))
     with TemporaryDirectory() as work:

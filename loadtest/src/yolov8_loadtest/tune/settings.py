@@ -72,7 +72,7 @@ def settings(
     queue_delay_us: Sequence[int],
     max_batch_size: Sequence[int],
 ) -> list[Setting]:
-    """Return all combinations that don't ask for more threads than there are cores."""
+    """Return all combinations that ask for no more than one thread beyond the cores: it computes while others wait."""
     return list(_sensible(cores, instances, threads, queue_delay_us, max_batch_size))
 
 
@@ -81,7 +81,7 @@ def _sensible(
 ) -> Iterator[Setting]:
     for copies, each, delay, batch in product(instances, threads, delays, batches):
         # Without batches there is nothing to wait for.
-        if copies * each <= cores and not (batch == 1 and delay):
+        if copies * each <= cores + 1 and not (batch == 1 and delay):
             yield Setting(instances=copies, threads=each, queue_delay_us=delay, max_batch_size=batch)
 
 
