@@ -28,9 +28,12 @@ PROFILES: dict[str, dict[str, Any]] = {
     "cpu": {"preprocess": "opencv", "engine": "onnxruntime", "device": "cpu", "instances": 3, "queue_delay_us": 0},
     "gpu": {"preprocess": "dali", "engine": "tensorrt", "device": "gpu", "instances": 1, "queue_delay_us": 500},
 }
-"""Presets of a deployment's choices; each may be said otherwise. On a CPU with two cores a third copy computes while
-another one's tensors are on their way: 3 to 6 % more images a second, and a single request is as soon answered. On a GPU a larger batch takes hardly longer than a
-small one, so waiting half a millisecond for it pays, and a second instance mostly takes memory."""
+"""Presets of a deployment's choices; each may be said otherwise.
+
+On a CPU with two cores a third copy computes while another one's tensors are on their way: 3 to 6 % more images a
+second, and a single request is answered as soon. On a GPU a larger batch takes hardly longer than a small one, so
+waiting half a millisecond for it pays, and a second instance mostly takes memory.
+"""
 
 
 def deployment_from(profile: str, **choices: Any) -> Deployment:

@@ -13,12 +13,14 @@ from yolov8_loadtest.errors import PreparationError
 from yolov8_loadtest.gevent_call import cooperative
 from yolov8_loadtest.metrics import Metrics, fetch_metrics, growth
 from yolov8_loadtest.options import Options
-from yolov8_loadtest.resources import ResourceSample, generator_usage, server_usage
+from yolov8_loadtest.resources import ResourceSample, Usage, generator_usage, server_usage
 from yolov8_loadtest.run_clock import RunClock
 from yolov8_loadtest.server_statistics import ServerSample, Snapshot, snapshot
 from yolov8_triton import ServerUnavailableError, YoloTritonError
 
 INTERVAL_S = 1.0
+MOST_SAMPLES = 300
+"""What is kept of a run of any length: a soak that counts megabytes must not grow by its own samples."""
 TIMEOUT_S = 3.0
 PATIENCE_S = 5.0
 """A server that doesn't answer at all for so long is gone; the run then ends: refused connections tell nothing more."""
@@ -67,6 +69,8 @@ class RunWatch:
         self._metrics = fetch_metrics(self._options.metrics_url)
         self._metrics_growth: Metrics | None = None
         self._resources: list[ResourceSample] = []
+        self._kept_s = 0
+        self._apart_s = max(INTERVAL_S, options.scenario.load.duration_s / MOST_SAMPLES)
         self.problems: list[str] = []
 
     @property
@@ -82,7 +86,7 @@ class RunWatch:
     def stop(self) -> None:
         """Take the last sample and close the connection."""
         self._loop.kill()
-        self._sample()
+        self._sample(last=True)
         after = fetch_metrics(self._options.metrics_url)
         if self._metrics is not None and after is not None:
             self._metrics_growth = growth(self._metrics, after)
@@ -109,19 +113,26 @@ class RunWatch:
                     f"the server at {self._options.url} has not answered since second {answered_s:.0f}"
                 )
 
-    def _sample(self) -> bool:
-        """Take a sample; return False if nobody is there to answer."""
-        usage = generator_usage()
-        if self._options.server_pid is not None:
-            usage |= server_usage(self._options.server_pid)
-        self._resources.append(ResourceSample(at_s=self._clock.now_s(), usage=usage))
+    def _sample(self, *, last: bool = False) -> bool:
+        """Ask the server, and keep a sample if it is time for one; return False if nobody is there to answer."""
+        now_s = self._clock.now_s()
+        keep = last or round(now_s) - self._kept_s >= self._apart_s
+        if keep:
+            self._kept_s = round(now_s)
+            self._resources.append(ResourceSample(at_s=now_s, usage=self._usage()))
         try:
-            self._samples.append(ServerSample(at_s=self._clock.now_s(), models=self._statistics()))
+            statistics = self._statistics()
         except ServerUnavailableError:
             return False
         except YoloTritonError:
-            pass  # it is there, and busy
+            return True  # it is there, and busy
+        if keep:
+            self._samples.append(ServerSample(at_s=self._clock.now_s(), models=statistics))
         return True
+
+    def _usage(self) -> dict[str, Usage]:
+        pid = self._options.server_pid
+        return generator_usage() | (server_usage(pid) if pid is not None else {})
 
     def _statistics(self) -> Snapshot:
         return snapshot(self._server.statistics(TIMEOUT_S))
