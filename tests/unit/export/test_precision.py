@@ -21,6 +21,7 @@ from yolov8_export.accuracy import Accuracy
 from yolov8_export.deployment import Deployment
 from yolov8_export.errors import AccuracyError, OptionError
 from yolov8_export.float_tail import float_tail
+from yolov8_export.half import halve
 from yolov8_export.pixel_input import take_pixels
 from yolov8_export.reduced import Evidence, check_evidence
 from yolov8_export.runtime import onnx_runner
@@ -163,6 +164,16 @@ def test_pixels_give_to_the_bit_what_planes_give(tmp_path: Path) -> None:
     got = onnx_runner(pixels, called="pixels")(image)
 
     assert np.array_equal(got[0], expected[0])
+
+
+def test_a_network_of_half_precision_is_valid_and_may_take_pixels(tmp_path: Path) -> None:
+    path = write_onnx(tmp_path / "network.onnx")
+
+    halve(path)
+    onnx.checker.check_model(onnx.load(path))
+    take_pixels(path)
+
+    assert onnx_runner(path, called="half")(np.zeros((1, *IMGSZ, 3), np.uint8))[0].dtype == np.float32
 
 
 def test_a_network_that_takes_pixels_is_exported_and_says_so(export_tiny: Export) -> None:
