@@ -76,6 +76,13 @@ def outputs(
     return [np.stack(rows), prototypes(model.imgsz, seed)]
 
 
+def best_class(model: ServedModel, head: Sequence[Floats]) -> list[Floats]:
+    """Return what a network that reduces its scores to the best class would put out; by numpy."""
+    boxes, scores, extra = np.split(head[0], [4, 4 + len(model.labels)])
+    best = np.stack([scores.max(axis=0), scores.argmax(axis=0).astype(np.float32)])
+    return [np.concatenate([boxes, best, extra]), *head[1:]]
+
+
 def prototypes(imgsz: tuple[int, int], seed: int = 0) -> Floats:
     """Return ``(32, height, width)`` smooth waves, of which mixes make blobs."""
     rng = np.random.default_rng(seed)

@@ -59,19 +59,47 @@ def find_candidates(head: _Floats, num_classes: int, parameters: RequestParamete
         num_classes: How many of its rows are class probabilities.
         parameters: ``conf`` and ``classes`` are read.
     """
-    scores = head[BOX_ROWS : BOX_ROWS + num_classes].max(axis=0)
-    # A comparison with NaN is false, and conf is rounded to float32 first, as torch does.
-    anchors = np.flatnonzero(scores > np.float32(parameters.conf))
-    anchors = anchors[np.argsort(-scores[anchors], kind="stable")]
+    ends = BOX_ROWS + num_classes
+    scores = head[BOX_ROWS:ends].max(axis=0)
+    anchors = _best_first(scores, parameters.conf)
     columns = head.take(anchors, axis=1)
-    classes = columns[BOX_ROWS : BOX_ROWS + num_classes].argmax(axis=0).astype(np.int32)
+    classes = columns[BOX_ROWS:ends].argmax(axis=0)
+    return _chosen(columns, scores[anchors], classes, columns[ends:], parameters)
+
+
+def read_candidates(head: _Floats, parameters: RequestParameters) -> Candidates:
+    """Return the same of a head whose network has found each anchor's best class.
+
+    Args:
+        head: ``(4 + 2 + extra, anchors)``: behind the boxes the best score and the index of its class.
+        parameters: ``conf`` and ``classes`` are read.
+    """
+    columns = head.take(_best_first(head[BOX_ROWS], parameters.conf), axis=1)
+    return _chosen(columns, columns[BOX_ROWS], columns[BOX_ROWS + 1], columns[BOX_ROWS + 2 :], parameters)
+
+
+def _best_first(scores: _Floats, conf: float) -> npt.NDArray[np.intp]:
+    # A comparison with NaN is false, and conf is rounded to float32 first, as torch does.
+    anchors = np.flatnonzero(scores > np.float32(conf))
+    return anchors[np.argsort(-scores[anchors], kind="stable")]
+
+
+def _chosen(
+    columns: _Floats,
+    scores: _Floats,
+    classes: npt.NDArray[np.generic],
+    extras: _Floats,
+    parameters: RequestParameters,
+) -> Candidates:
+    """Keep of the anchors in ``columns``, best first, what is finite and asked for."""
+    classes = classes.astype(np.int32)
     wanted = np.isfinite(columns).all(axis=0)
     if parameters.classes is not None:
         wanted &= np.isin(classes, parameters.classes)
     chosen = np.flatnonzero(wanted)[:MAX_CANDIDATES]
     return Candidates(
         boxes=columns[:BOX_ROWS, chosen].T,
-        scores=scores[anchors[chosen]],
+        scores=scores[chosen],
         classes=classes[chosen],
-        extras=columns[BOX_ROWS + num_classes :, chosen].T,
+        extras=extras[:, chosen].T,
     )

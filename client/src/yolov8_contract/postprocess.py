@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import rle, signature
-from .candidates import Candidates, find_candidates
+from .candidates import Candidates, find_candidates, read_candidates
 from .errors import ConfigError
 from .keypoints import keypoints_to_image
 from .letterbox import Letterbox
@@ -42,7 +42,10 @@ def postprocess(
     if model.task is Task.CLASSIFY:
         raise ConfigError("a classify model has no postprocess: serve the network's probabilities")
     letterbox = Letterbox.fit(orig_shape, model.imgsz)
-    candidates = find_candidates(head[0], len(model.labels), parameters)
+    if model.network_output == "raw":
+        candidates = find_candidates(head[0], len(model.labels), parameters)
+    else:
+        candidates = read_candidates(head[0], parameters)
     if model.task is Task.OBB:
         return _rotated(candidates, letterbox, parameters)
     found = candidates[

@@ -17,6 +17,10 @@ CONTRACT_VERSION = 1
 CPU_IMAGE_FORMATS = ("jpeg", "png", "webp", "bmp")
 GPU_IMAGE_FORMATS = ("jpeg",)
 NETWORK_INPUTS = ("fp32", "uint8")
+NETWORK_OUTPUTS = ("raw", "best-class")
+MIN_CLASSES_TO_REDUCE = 3
+"""A best score and its class are two rows: of fewer classes nothing is saved, and of two a head's shape would not tell
+which it is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +35,8 @@ class ServedModel:
         image_formats: Encoded formats that requests may carry.
         network_input: Between preprocess and network, ``fp32`` planes from 0 to 1, or ``uint8`` pixels (red, green,
             blue) that the network scales and transposes itself: a quarter of the bytes.
+        network_output: Between network and postprocess, of each anchor the ``raw`` scores of all classes, or the
+            ``best-class``: its score and its index.
     """
 
     task: Task
@@ -39,6 +45,7 @@ class ServedModel:
     kpt_shape: tuple[int, int] | None = None
     image_formats: tuple[str, ...] = CPU_IMAGE_FORMATS
     network_input: str = "fp32"
+    network_output: str = "raw"
 
     def __post_init__(self) -> None:
         if not self.labels:
@@ -51,6 +58,25 @@ class ServedModel:
             raise ConfigError(f"kpt_shape: expected [keypoints, 2 or 3], got {list(self.kpt_shape)}")
         if self.network_input not in NETWORK_INPUTS:
             raise ConfigError(f"network_input: expected one of {list(NETWORK_INPUTS)}, got {self.network_input!r}")
+        self._check_output()
+
+    def _check_output(self) -> None:
+        if self.network_output not in NETWORK_OUTPUTS:
+            raise ConfigError(f"network_output: expected one of {list(NETWORK_OUTPUTS)}, got {self.network_output!r}")
+        if self.network_output == "raw":
+            return
+        if self.task is Task.CLASSIFY:
+            raise ConfigError("network_output best-class: a classifier's probabilities are its answer, all of them")
+        if len(self.labels) < MIN_CLASSES_TO_REDUCE:
+            raise ConfigError(
+                f"network_output best-class: saves nothing with fewer than {MIN_CLASSES_TO_REDUCE} classes, "
+                f"got {len(self.labels)}"
+            )
+
+    @property
+    def score_rows(self) -> int:
+        """How many rows of a head follow its boxes and say what each anchor shows."""
+        return len(self.labels) if self.network_output == "raw" else 2
 
     def to_parameters(self) -> dict[str, str]:
         """Return the ``parameters`` of ``config.pbtxt`` that say the same: JSON texts by name."""
@@ -65,6 +91,8 @@ class ServedModel:
             values["kpt_shape"] = self.kpt_shape
         if self.network_input != "fp32":
             values["network_input"] = self.network_input
+        if self.network_output != "raw":
+            values["network_output"] = self.network_output
         return {name: json.dumps(value, ensure_ascii=False) for name, value in values.items()}
 
     @classmethod
@@ -84,7 +112,6 @@ class ServedModel:
         if task not in {known.value for known in Task}:
             raise ConfigError(f"{_where(config)}: task {task!r} is none of {[known.value for known in Task]}")
         kpt_shape = read_parameter(config, "kpt_shape") if Task(task) is Task.POSE else None
-        has_input = "network_input" in config["parameters"]
         try:
             return cls(
                 task=Task(task),
@@ -92,7 +119,8 @@ class ServedModel:
                 imgsz=_pair(read_parameter(config, "imgsz")),
                 kpt_shape=None if kpt_shape is None else _pair(kpt_shape),
                 image_formats=tuple(str(name) for name in read_parameter(config, "image_formats")),
-                network_input=str(read_parameter(config, "network_input")) if has_input else "fp32",
+                network_input=_said_or(config, "network_input", "fp32"),
+                network_output=_said_or(config, "network_output", "raw"),
             )
         except (TypeError, ValueError) as exc:
             raise ConfigError(f"{_where(config)}: {exc}") from exc
@@ -114,6 +142,11 @@ def read_parameter(config: Mapping[str, Any], name: str) -> Any:
         return json.loads(text)
     except ValueError as exc:
         raise ConfigError(f"{_where(config)}: parameter {name!r} is not JSON: {text!r}") from exc
+
+
+def _said_or(config: Mapping[str, Any], name: str, default: str) -> str:
+    """Return a parameter that is written only where it is not the default."""
+    return str(read_parameter(config, name)) if name in config["parameters"] else default
 
 
 def _where(config: Mapping[str, Any]) -> str:

@@ -102,21 +102,22 @@ def _outputs(model: ServedModel, head: Head) -> tuple[TensorSpec, ...]:
 
 def _check_head(model: ServedModel, head: Head) -> None:
     """Hold a network's output shapes against its task (Ultralytics' ``nn/modules/head.py``)."""
-    num_classes = len(model.labels)
+    num_classes, rows = len(model.labels), 4 + model.score_rows
     if model.task is Task.CLASSIFY:
         fits, expected = head == ((num_classes,),), f"[{num_classes}]"
     elif model.task is Task.SEGMENT:
         fits = len(head) == 2 and len(head[0]) == 2 and len(head[1]) == 3
-        fits = fits and head[0][0] == 4 + num_classes + head[1][0]
-        expected = f"[{4 + num_classes} + masks, anchors] and [masks, height, width]"
+        fits = fits and head[0][0] == rows + head[1][0]
+        expected = f"[{rows} + masks, anchors] and [masks, height, width]"
     else:
         extra = {Task.DETECT: 0, Task.OBB: 1}.get(model.task, 0)
         if model.kpt_shape is not None:
             extra = model.kpt_shape[0] * model.kpt_shape[1]
-        rows = 4 + num_classes + extra
+        rows += extra
         fits, expected = len(head) == 1 and len(head[0]) == 2 and head[0][0] == rows, f"[{rows}, anchors]"
     if not fits or any(dim < 1 for shape in head for dim in shape):
         raise ConfigError(
-            f"a {model.task.value} network of {num_classes} classes puts out {expected}, "
+            f"a {model.task.value} network of {num_classes} classes puts out {expected}"
+            f"{'' if model.network_output == 'raw' else ' where it puts out the best class alone'}, "
             f"got {' and '.join(str(list(shape)) for shape in head) or 'nothing'}"
         )

@@ -65,6 +65,46 @@ def test_keypoints_go_with_pose_alone(task: Task, kpt_shape: tuple[int, int] | N
 
 
 @pytest.mark.parametrize(
+    ("task", "change"),
+    [
+        pytest.param(Task.DETECT, {"network_output": "top-k"}, id="unknown"),
+        pytest.param(Task.CLASSIFY, {"network_output": "best-class"}, id="classifier"),
+        pytest.param(Task.POSE, {"network_output": "best-class", "labels": ("person",)}, id="one-class"),
+        pytest.param(Task.DETECT, {"network_output": "best-class", "labels": ("a", "b")}, id="same-shape-as-raw"),
+    ],
+)
+def test_an_output_that_the_network_cannot_have_is_refused(task: Task, change: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="network_output"):
+        described(task, **change)
+
+
+def test_how_members_hand_tensors_on_survives_a_configuration_and_is_silent_by_default() -> None:
+    model = described(Task.DETECT, network_input="uint8", network_output="best-class")
+
+    assert ServedModel.from_config(in_config(model.to_parameters())) == model
+    assert not described(Task.DETECT).to_parameters().keys() & {"network_input", "network_output"}
+
+
+@pytest.mark.parametrize(
+    ("task", "head"),
+    [
+        pytest.param(Task.DETECT, ((6, 6300),), id="detect"),
+        pytest.param(Task.SEGMENT, ((38, 6300), (32, 120, 160)), id="segment"),
+        pytest.param(Task.POSE, ((57, 6300),), id="pose"),
+        pytest.param(Task.OBB, ((7, 6300),), id="obb"),
+    ],
+)
+def test_a_head_of_the_best_class_has_two_rows_for_all_scores(task: Task, head: signature.Head) -> None:
+    model = described(task, network_output="best-class")
+
+    assert [spec.shape for spec in signature.network(model, head).outputs] == list(head)
+    with pytest.raises(ConfigError, match=r"of 3 classes puts out .* where it puts out the best class alone, got"):
+        signature.postprocess(model, ((head[0][0] + 1, 6300), *head[1:]))
+    with pytest.raises(ConfigError, match="of 3 classes puts out"):
+        signature.postprocess(described(task), head)
+
+
+@pytest.mark.parametrize(
     ("task", "head"),
     [
         pytest.param(Task.DETECT, ((7, 6300),), id="detect"),
