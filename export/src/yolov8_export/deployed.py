@@ -126,6 +126,7 @@ def _deployment(
         gpus=tuple(network.instance_group[0].gpus),
         accelerator=_accelerator(network),
         network_input="uint8" if model.network_input == "uint8" else "fp32",
+        network_output="best-class" if model.network_output == "best-class" else "raw",
         # Of the precisions, configurations show one alone.
         precision="int8" if network.default_model_filename == IR_FILE else "fp32",
         cuda_graphs=network.optimization.cuda.graphs,

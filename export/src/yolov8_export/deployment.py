@@ -18,6 +18,7 @@ Engine = Literal["onnxruntime", "tensorrt", "openvino"]
 Device = Literal["cpu", "gpu"]
 Accelerator = Literal["cuda", "tensorrt"]
 NetworkInput = Literal["fp32", "uint8"]
+NetworkOutput = Literal["raw", "best-class"]
 Precision = Literal["fp32", "fp16", "int8"]
 
 MAX_MAP_LOSS = 0.01
@@ -79,6 +80,7 @@ class Deployment:
         gpus: Numbers of the GPUs to use; none for all that the server sees.
         accelerator: On a GPU, what runs the network for ONNX Runtime.
         network_input: What travels between preprocess and network.
+        network_output: What travels between network and postprocess.
         precision: What the network's arithmetic is done in.
         cuda_graphs: Record the network's kernels once for each batch size, and replay them.
     """
@@ -98,6 +100,7 @@ class Deployment:
     gpus: tuple[int, ...] = ()
     accelerator: Accelerator = "cuda"
     network_input: NetworkInput = "fp32"
+    network_output: NetworkOutput = "raw"
     precision: Precision = "fp32"
     cuda_graphs: bool = False
 
@@ -138,6 +141,10 @@ class Deployment:
                 (engine, self.precision, self.network_input) == ("openvino", "int8", "uint8"),
                 "--network-input uint8: not with --network openvino in INT8",
             ),
+            (
+                (engine, self.precision, self.network_output) == ("openvino", "int8", "best-class"),
+                "--network-output best-class: not with --network openvino in INT8",
+            ),
             (self.cuda_graphs and engine != "tensorrt", "--cuda-graphs: Triton has them for --network tensorrt alone"),
         ]
 
@@ -149,9 +156,21 @@ class Deployment:
 
 
 def as_served(model: ServedModel, deployment: Deployment) -> ServedModel:
-    """Return a model with what its deployment adds: which images it takes, and how they reach the network."""
+    """Return a model with what its deployment adds: which images it takes, and what travels between its members.
+
+    Raises:
+        OptionError: The model can't be served so.
+    """
     formats = GPU_IMAGE_FORMATS if deployment.preprocess == "dali" else CPU_IMAGE_FORMATS
-    return replace(model, image_formats=formats, network_input=deployment.network_input)
+    try:
+        return replace(
+            model,
+            image_formats=formats,
+            network_input=deployment.network_input,
+            network_output=deployment.network_output,
+        )
+    except ConfigError as exc:
+        raise OptionError(f"--network-output: {exc}") from exc
 
 
 def _check_at_least(least: int, name: str, value: float) -> None:

@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperCommand
 
 from yolov8_contract.task import Task
-from yolov8_export.deployment import Accelerator, Device, Engine, NetworkInput, Precision, Preprocess
+from yolov8_export.deployment import Accelerator, Device, Engine, NetworkInput, NetworkOutput, Precision, Preprocess
 from yolov8_export.imgsz import join_imgsz
 
 _MODEL = "The model"
@@ -107,6 +107,14 @@ NetworkInputOption = Annotated[
     _option(
         "--network-input",
         help="Between preprocess and network; uint8: a quarter of the bytes, but not for Ultralytics' own client.",
+        panel=_RUN,
+    ),
+]
+NetworkOutputOption = Annotated[
+    NetworkOutput,
+    _option(
+        "--network-output",
+        help="Between network and postprocess; best-class: one score an anchor, not for Ultralytics' own client.",
         panel=_RUN,
     ),
 ]

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from yolov8_contract.errors import ConfigError
-from yolov8_export import onnx_file
+from yolov8_export import best_class, onnx_file
 from yolov8_export.carried_configs import carry
 from yolov8_export.deployed import Deployed
 from yolov8_export.deployment import Deployment, as_served
@@ -56,6 +56,7 @@ def export(
             network, verification = _from_onnx(weights, stage, facts, progress)
         if note := note_on_family(network.source.architecture, network.source.head or ""):
             notes.append(note)
+        _check_served(network, deployment)
         network, accuracy = reduce(network, deployment, evidence, progress)
         network = _as_deployed(network, deployment)
         with progress.step("Writing the repository"):
@@ -110,11 +111,19 @@ def _check_name(target: Target, deployment: Deployment) -> None:
         )
 
 
+def _check_served(network: Network, deployment: Deployment) -> None:
+    """What can't be served as wished is refused before a precision is reduced, which can take minutes."""
+    if as_served(network.model, deployment).network_output == "best-class":
+        best_class.check_opset(network.opset)
+
+
 def _as_deployed(network: Network, deployment: Deployment) -> Network:
     """Make of a network what its deployment serves."""
     model = as_served(network.model, deployment)
     if model.network_input == "uint8":
         take_pixels(network.path)
+    if model.network_output == "best-class":
+        best_class.put_out_best_class(network.path, len(model.labels))
     served = checked_network(network.path, model, stride=network.stride, source=network.source)
     return replace(served, precision=network.precision, engine_files=network.engine_files)
 

@@ -84,7 +84,7 @@ def reduce(
     calibration, evaluation = _chosen(evidence)
     before = network.path.with_name("before.onnx")
     shutil.copyfile(network.path, before)
-    plain = replace(network.model, network_input="fp32")
+    plain = replace(network.model, network_input="fp32", network_output="raw")
     with progress.step(f"Reducing to {deployment.precision.upper()}"):
         if deployment.precision == "fp16":
             halve(network.path)

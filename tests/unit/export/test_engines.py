@@ -87,6 +87,11 @@ def test_openvino_gets_batches_of_one_and_a_stream_for_each_instance(export_tiny
         pytest.param({"preprocess": "dali"}, "decodes on a GPU", id="dali-on-cpu"),
         pytest.param({"gpus": (0,)}, "the network is on the CPU", id="gpus-on-cpu"),
         pytest.param({"cuda_graphs": True}, "for --network tensorrt alone", id="graphs-elsewhere"),
+        pytest.param(
+            {"engine": "openvino", "precision": "int8", "network_output": "best-class"},
+            "--network-output best-class: not with --network openvino in INT8",
+            id="best-class-of-openvino-int8",
+        ),
     ],
 )
 def test_choices_that_exclude_each_other_are_refused(choices: dict[str, Any], reason: str) -> None:

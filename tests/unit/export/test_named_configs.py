@@ -56,6 +56,7 @@ DEPLOYMENTS = {
     "openvino": deployment_from("cpu", engine="openvino", threads=3, instances=4),
     "gpu": deployment_from("gpu", **OTHER, **BUSY),
     "gpu-uint8": deployment_from("gpu", network_input="uint8"),
+    "gpu-best-class": deployment_from("gpu", network_output="best-class"),
     "onnxruntime-on-a-gpu": deployment_from("gpu", engine="onnxruntime", accelerator="tensorrt", gpus=(1,)),
     "opencv-before-a-gpu": deployment_from("gpu", preprocess="opencv"),
 }

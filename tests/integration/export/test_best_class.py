@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A served network that puts out the best class alone answers to the bit as one that puts out all."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import tritonclient.grpc as triton
+
+from tests.data import shapes
+from yolov8_contract import signature
+from yolov8_contract.served_model import ServedModel
+from yolov8_contract.task import Task
+from yolov8_export.check import check_repository
+from yolov8_export.deployment import Deployment
+from yolov8_export.pipeline import export
+from yolov8_export.target import Target
+from yolov8_server import TritonServer
+
+DATA = Path(__file__).parents[2] / "data"
+TASKS = [Task.DETECT, Task.SEGMENT, Task.POSE, Task.OBB]
+REQUESTS: list[dict[str, Any]] = [
+    {"conf": conf, "iou": iou, **more}
+    for conf, iou, more in itertools.product(
+        (0.001, 0.25, 0.8), (0.3, 0.7), ({}, {"classes": "0,2"}, {"agnostic": True}, {"max_det": 2})
+    )
+]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
+    """Each task's network in both kinds; the second made of the first's file, so that they differ in nothing else."""
+    repository = tmp_path_factory.mktemp("best-class") / "repository"
+    for task in TASKS:
+        raw = Target(repository=repository, name=f"{task.value}-raw")
+        export(DATA / f"shapes-{task.value}.pt", raw, deployment=Deployment(instances=1))
+        network = repository / f"{raw.name}_network" / "1" / "model.onnx"
+        best = Target(repository=repository, name=f"{task.value}-best")
+        export(network, best, deployment=Deployment(instances=1, network_output="best-class"))
+    assert check_repository(repository).findings == ()
+    with TritonServer(repository) as running:
+        yield running
+
+
+@pytest.fixture
+def client(server: TritonServer) -> Iterator[Any]:
+    with triton.InferenceServerClient(server.grpc_url) as asked:
+        yield asked
+
+
+def picture(task: Task, seed: int) -> Any:
+    image = shapes.scene(92_000 + seed, task.value, size=(130 + 20 * seed, 170)).image
+    content = np.frombuffer(cv2.imencode(".jpg", image)[1].tobytes(), np.uint8)[np.newaxis]
+    tensor = triton.InferInput("image", content.shape, "UINT8")
+    tensor.set_data_from_numpy(content)
+    return tensor
+
+
+@pytest.mark.parametrize("task", TASKS, ids=lambda task: task.value)
+def test_every_request_is_answered_to_the_bit_as_by_the_raw_network(task: Task, client: Any) -> None:
+    model = ServedModel(
+        task=task, labels=shapes.LABELS, imgsz=(160, 160), kpt_shape=(2, 3) if task is Task.POSE else None
+    )
+    names = [spec.name for spec in signature.ensemble(model).outputs]
+    found = 0
+    for seed, parameters in itertools.product(range(2), REQUESTS):
+        image = picture(task, seed)
+
+        raw, best = (
+            client.infer(f"{task.value}-{kind}", [image], parameters=parameters, client_timeout=60)
+            for kind in ("raw", "best")
+        )
+
+        found += int(raw.as_numpy("num_detections").sum())
+        for name in names:
+            np.testing.assert_array_equal(best.as_numpy(name), raw.as_numpy(name), err_msg=f"{name} of {parameters}")
+    assert found > len(REQUESTS)
