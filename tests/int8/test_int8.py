@@ -10,11 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 import onnx
 import pytest
 
+from tests import heads
 from tests.data import shapes
+from yolov8_contract.served_model import ServedModel
+from yolov8_contract.task import Task
 from yolov8_export.check import check_repository
+from yolov8_export.runtime import onnx_runner
 from yolov8_server import TritonServer
 from yolov8_triton import Client
 
@@ -72,6 +77,22 @@ def test_tensorrts_network_has_no_zero_points(repository: Path) -> None:
 
     assert values
     assert all(value.dtype == "int8" and not value.any() for value in values)
+
+
+def test_the_best_class_is_found_behind_what_is_quantised(repository: Path, folders: tuple[Path, Path]) -> None:
+    options = ("--precision", "int8", "--network", "onnxruntime", "--network-output", "best-class")
+
+    done = export(repository, "best", folders, *options)
+
+    assert done.returncode == 0, done.stderr
+    image = shapes.scene(80_000, "detect", size=(160, 160)).image
+    images = image[np.newaxis, ..., ::-1].transpose(0, 3, 1, 2).astype(np.float32) / 255
+    (raw,), (best,) = (
+        onnx_runner(repository / f"{name}_network" / "1" / "model.onnx", called=name)(images)
+        for name in ("onnxruntime", "best")
+    )
+    served = ServedModel(task=Task.DETECT, labels=shapes.LABELS, imgsz=(160, 160))
+    assert np.array_equal(best[0], heads.best_class(served, [raw[0]])[0])
 
 
 def test_what_is_exported_is_served_and_finds_shapes(repository: Path) -> None:

@@ -170,7 +170,7 @@ def as_served(model: ServedModel, deployment: Deployment) -> ServedModel:
             network_output=deployment.network_output,
         )
     except ConfigError as exc:
-        raise OptionError(f"--network-output: {exc}") from exc
+        raise OptionError(str(exc).replace("network_output", "--network-output")) from exc
 
 
 def _check_at_least(least: int, name: str, value: float) -> None:
