@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Live streams of Motion JPEG, as cameras send them: over HTTP, and over RTSP."""
+
+from __future__ import annotations
+
+import socketserver
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+Pixels = npt.NDArray[np.uint8]
+Send = Callable[[bytes], None]
+
+_BOUNDARY = b"--frame\r\ncontent-type: image/jpeg\r\ncontent-length: %d\r\n\r\n"
+_SDP = (
+    "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=camera\r\nc=IN IP4 0.0.0.0\r\nt=0 0\r\n"
+    "m=video 0 RTP/AVP 26\r\na=framerate:{fps:g}\r\na=control:track\r\n"
+)
+_CLOCK_HZ = 90_000
+_MOST_BYTES = 1400
+"""Of an image, in one packet."""
+
+
+@contextmanager
+def served(scheme: str, frames: Callable[[], Iterable[Pixels]], *, fps: float) -> Iterator[str]:
+    """Send frames to whoever connects, at their time, until they end; yield the address.
+
+    Args:
+        scheme: ``http`` or ``rtsp``.
+        frames: Called for each connection.
+        fps: Frames a second.
+    """
+
+    class Handler(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            with suppress(ConnectionError):  # whoever watches may leave
+                (_http if scheme == "http" else _rtsp)(self, frames(), fps)
+
+    class Server(socketserver.ThreadingTCPServer):
+        daemon_threads = True
+        allow_reuse_address = True
+
+    with Server(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        try:
+            yield f"{scheme}://127.0.0.1:{server.server_address[1]}/stream"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def _http(connection: socketserver.StreamRequestHandler, frames: Iterable[Pixels], fps: float) -> None:
+    _head(connection)
+    connection.wfile.write(b"HTTP/1.0 200 OK\r\ncontent-type: multipart/x-mixed-replace;boundary=frame\r\n\r\n")
+    for image in _in_time(frames, fps):
+        content = _jpeg(image)
+        connection.wfile.write(_BOUNDARY % len(content) + content + b"\r\n")
+
+
+def _rtsp(connection: socketserver.StreamRequestHandler, frames: Iterable[Pixels], fps: float) -> None:
+    """Answer until PLAY, then send packets between the answers' lines: https://www.rfc-editor.org/rfc/rfc2326."""
+    while head := _head(connection):
+        method = head[0].split()[0]
+        over_tcp = any("RTP/AVP/TCP" in line for line in head)
+        (number,) = (line.split(":")[1].strip() for line in head if line.lower().startswith("cseq"))
+        fields = {"OPTIONS": ["Public: OPTIONS, DESCRIBE, SETUP, PLAY, TEARDOWN"]}
+        fields["SETUP"] = ["Transport: RTP/AVP/TCP;unicast;interleaved=0-1", "Session: 1"]
+        fields["PLAY"] = ["Session: 1"]
+        body = _SDP.format(fps=fps) if method == "DESCRIBE" else ""
+        fields["DESCRIBE"] = ["Content-Type: application/sdp", f"Content-Length: {len(body)}"]
+        status = "461 Unsupported Transport" if method == "SETUP" and not over_tcp else "200 OK"
+        lines = [f"RTSP/1.0 {status}", f"CSeq: {number}", *fields.get(method, []), "", body]
+        connection.wfile.write("\r\n".join(lines).encode())
+        if method == "PLAY":
+            for index, image in enumerate(_in_time(frames, fps)):
+                for packet in _packets(_jpeg(image), index, round(index * _CLOCK_HZ / fps)):
+                    connection.wfile.write(packet)
+            return
+
+
+def _head(connection: socketserver.StreamRequestHandler) -> list[str]:
+    """Return the lines of a request."""
+    return list(iter(lambda: connection.rfile.readline().decode().strip(), ""))
+
+
+def _in_time(frames: Iterable[Pixels], fps: float) -> Iterator[Pixels]:
+    begin = time.monotonic()
+    for index, image in enumerate(frames):
+        time.sleep(max(0.0, begin + index / fps - time.monotonic()))
+        yield image
+
+
+def _jpeg(image: Pixels) -> bytes:
+    return cv2.imencode(".jpg", image)[1].tobytes()
+
+
+def _packets(content: bytes, number: int, stamp: int) -> Iterator[bytes]:
+    """Cut a JPEG into RTP packets, with its own quantisation tables: https://www.rfc-editor.org/rfc/rfc2435."""
+    tables, size, scan = _parts(content)
+    for begin in range(0, len(scan), _MOST_BYTES):
+        part = scan[begin : begin + _MOST_BYTES]
+        last = begin + len(part) == len(scan)
+        four_two_zero, dynamic_tables = 1, 255
+        payload = struct.pack(">I", begin) + bytes((four_two_zero, dynamic_tables, *size))
+        if begin == 0:
+            payload += struct.pack(">HH", 0, len(tables)) + tables
+        sequence = number * 1000 + begin // _MOST_BYTES & 0xFFFF
+        rtp = struct.pack(">BBHII", 0x80, 26 | last << 7, sequence, stamp, 1) + payload + part
+        yield b"$\x00" + struct.pack(">H", len(rtp)) + rtp
+
+
+def _parts(content: bytes) -> tuple[bytes, tuple[int, int], bytes]:
+    """Return the quantisation tables of a JPEG, width and height in blocks of 8, and what follows its header."""
+    tables, size, at = b"", (0, 0), 2
+    while True:
+        marker, length = struct.unpack_from(">HH", content, at)
+        segment = content[at + 4 : at + 2 + length]
+        at += 2 + length
+        if marker == 0xFFDB:
+            tables += segment[1:65] + segment[66:130]
+        elif marker == 0xFFC0:
+            height, width = struct.unpack_from(">HH", segment, 1)
+            size = (-(-width // 8), -(-height // 8))
+        elif marker == 0xFFDA:
+            return tables, size, content[at:-2]
