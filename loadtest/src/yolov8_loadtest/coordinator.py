@@ -36,6 +36,8 @@ GRACE_S = 5.0
 """How long the last records may travel."""
 SPAWN_RATE = 100.0
 PROGRESS_INTERVAL_S = 5
+SETTLED_S = 30
+"""Older seconds hardly change any more."""
 TICK_S = 1.0
 
 
@@ -115,6 +117,7 @@ class Coordinator:
             return None
         if (at_s := round(self._clock.now_s())) and at_s % PROGRESS_INTERVAL_S == 0:
             say(progress_line(self._recorder, at_s, users))
+            self._recorder.pack(at_s - SETTLED_S)
         return users, SPAWN_RATE
 
     def end(self, *, interrupted: bool = False) -> None:

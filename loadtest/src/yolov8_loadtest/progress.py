@@ -13,7 +13,7 @@ WINDOW_S = 5
 
 def progress_line(recorder: Recorder, at_s: int, users: int) -> str:
     """Return what the last seconds showed, as far as it is known."""
-    recent = [cell for second, _, cell in recorder.cells() if at_s - WINDOW_S <= second < at_s]
+    recent = [cell for second, _, cell in recorder.cells(at_s - WINDOW_S) if second < at_s]
     latency = LatencyHistogram.merged(cell.latency for cell in recent)
     failed = sum(cell.failures.total() for cell in recent)
     dropped = sum(cell.dropped for cell in recent)

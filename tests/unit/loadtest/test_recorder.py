@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 
 import pytest
 
@@ -126,3 +127,32 @@ def test_a_run_without_requests_has_figures_without_numbers() -> None:
 
     assert result.total.requests == 0
     assert result.curve == []
+
+
+def test_packed_seconds_say_what_they_said_and_take_late_answers() -> None:
+    plain, packed = Recorder(), Recorder()
+    for recorder in (plain, packed):
+        for one in (outcome(3.0), outcome(3.5, latency_s=2), outcome(4.0, failure="WrongAnswerError", message="none")):
+            recorder.record(one)
+        recorder.drop("photos", 3.2, 2)
+        if recorder is packed:
+            recorder.pack(4)
+        recorder.record(outcome(3.9, latency_s=9))
+
+    assert figures(packed, LOAD) == figures(plain, LOAD)
+    assert [second for second, _, _ in packed.cells(from_s=4)] == [second for second, _, _ in plain.cells(from_s=4)]
+
+
+def test_packed_seconds_take_little_memory() -> None:
+    recorder = Recorder()
+    tracemalloc.start()
+    try:
+        for number in range(400):
+            recorder.record(outcome(number / 20, latency_s=0.1 + number / 997))
+        before, _ = tracemalloc.get_traced_memory()
+        recorder.pack(20)
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert after < before / 3
