@@ -22,6 +22,7 @@ from yolov8_triton import Result, _grpc, _protocol
 from yolov8_triton._addresses import addresses
 from yolov8_triton._channel import channel_arguments
 from yolov8_triton._errors import translated
+from yolov8_triton._grpc import infer_request as infer_request  # for those that know this module alone
 from yolov8_triton._steps import QUEUED_SHARE
 
 Call = Callable[[Any, Any, float], Any]

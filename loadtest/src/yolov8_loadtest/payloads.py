@@ -10,13 +10,12 @@ from typing import Any
 
 from yolov8_contract.served_model import ServedModel
 from yolov8_contract.task import Task
-from yolov8_loadtest.connection import Connection, response_of, result_of
+from yolov8_loadtest.connection import Connection, infer_request, response_of, result_of
 from yolov8_loadtest.errors import PreparationError
 from yolov8_loadtest.images import contents
 from yolov8_loadtest.scenario import Scenario
 from yolov8_loadtest.traffic import Parameter, Traffic
 from yolov8_triton import YoloTritonError
-from yolov8_triton._grpc import infer_request
 
 INDEX_TIMEOUT_S = 10.0
 FIRST_ANSWER_TIMEOUT_S = 60.0

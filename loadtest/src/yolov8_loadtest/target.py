@@ -10,12 +10,11 @@ from typing import Any
 
 from yolov8_contract.served_model import ServedModel
 from yolov8_loadtest.answer_check import DEFAULT_CONF, difference
-from yolov8_loadtest.connection import response_of, result_of
+from yolov8_loadtest.connection import infer_request, response_of, result_of
 from yolov8_loadtest.errors import WrongAnswerError
 from yolov8_loadtest.payloads import Payload
 from yolov8_loadtest.traffic import Tolerance
 from yolov8_triton import YoloTritonError
-from yolov8_triton._grpc import infer_request
 
 
 class Target:

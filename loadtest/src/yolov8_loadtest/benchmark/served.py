@@ -18,8 +18,7 @@ from tritonclient.utils import shared_memory
 from yolov8_contract import signature
 from yolov8_contract.served_model import ServedModel
 from yolov8_loadtest.benchmark.contender import Ask, serve
-from yolov8_loadtest.connection import Connection, result_of
-from yolov8_triton._grpc import infer_request
+from yolov8_loadtest.connection import Connection, infer_request, result_of
 
 TIMEOUT_S = 60.0
 LARGEST_IMAGE = 16 * 2**20
