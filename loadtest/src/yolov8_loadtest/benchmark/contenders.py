@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from yolov8_loadtest.benchmark.contender_process import Contender
-from yolov8_loadtest.benchmark.variants import INT8, LATENCY, UINT8
+from yolov8_loadtest.benchmark.variants import INT8, LATENCY, LEAN
 
 IN_PROCESS, OVER_GRPC, SHARED_MEMORY, OTHER_CLIENT, OTHER_PROCESS = "abcde"
-OVER_GRPC_UINT8, OVER_GRPC_INT8, OTHER_CLIENT_INT8, OVER_GRPC_LATENCY = "fghi"
+OVER_GRPC_LEAN, OVER_GRPC_INT8, OTHER_CLIENT_INT8, OVER_GRPC_LATENCY = "fghi"
 
 _SERVED = "yolov8_loadtest.benchmark.served"
 
@@ -54,7 +54,7 @@ def contenders(setting: Setting) -> list[Contender]:
     found.append(_ours(SHARED_MEMORY, "our ensemble, shared memory", setting.url, setting.model, "shared-memory"))
     found += _others(setting)
     for key, suffix, label in (
-        (OVER_GRPC_UINT8, UINT8, "our ensemble with UINT8 between its members, gRPC"),
+        (OVER_GRPC_LEAN, LEAN, "our ensemble with the fewest bytes between its members, gRPC"),
         (OVER_GRPC_INT8, INT8, "our ensemble with an INT8 network, gRPC"),
         (OVER_GRPC_LATENCY, LATENCY, f"our ensemble, one copy of the network on {setting.cores} threads, gRPC"),
     ):

@@ -11,9 +11,10 @@ from yolov8_loadtest.errors import PreparationError
 from yolov8_loadtest.local_server import export
 from yolov8_loadtest.progress import say
 
-UINT8, INT8, LATENCY = SUFFIXES = ("-uint8", "-int8", "-latency")
+LEAN, INT8, LATENCY = SUFFIXES = ("-lean", "-int8", "-latency")
 """What is added to the model's name."""
 
+_FEWEST_BYTES = ("--network-input", "uint8", "--network-output", "best-class")
 _ANY_ACCURACY = ("--min-matched", "0")
 """It is the speed that is measured here, and few images to calibrate with cost nothing of it."""
 INT8_PACKAGES = ("nncf", "openvino")
@@ -33,7 +34,7 @@ def export_variants(weights: str, repository: Path, *, calibration: Path, cores:
     """
     name = Path(weights).stem
     left_out = [
-        _export(weights, repository, f"{name}{UINT8}", ("--network-input", "uint8")),
+        _export(weights, repository, f"{name}{LEAN}", _FEWEST_BYTES),
         _export(weights, repository, f"{name}{LATENCY}", ("--instances", "1", "--threads", str(cores))),
     ]
     if missing := [package for package in INT8_PACKAGES if find_spec(package) is None]:
