@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Triton's gRPC protocol, in the messages that tritonclient generates from its definition. No I/O.
 
-Channels are used without tritonclient's own clients: what those do to an image on its way costs as much as all else
-that a call does in Python, and their ``__del__`` closes the channel a second time, which may hang a program that runs
-on gevent at its exit.
+Channels are used without tritonclient's own clients: those copy an image once more on its way, and their ``__del__``
+closes the channel a second time, which may hang a program that runs on gevent at its exit.
 """
 
 from __future__ import annotations

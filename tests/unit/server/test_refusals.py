@@ -108,3 +108,9 @@ def test_each_option_reaches_the_session(
         config = {"parameters": {key: {"string_value": text} for key, text in config.items()}}
 
     assert getattr(drop_in.session_options(config), option) == value
+
+
+def test_threads_leave_the_cores_to_other_members_between_runs(drop_in: ModuleType) -> None:
+    options = drop_in.session_options({})
+
+    assert options.get_session_config_entry("session.force_spinning_stop") == "1"

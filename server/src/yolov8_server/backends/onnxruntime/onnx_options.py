@@ -22,6 +22,7 @@ _GRAPH_LEVELS = {
 }
 _TRUE, _FALSE = {"true", "on", "1"}, {"false", "off", "0"}
 _DEVICE_ALLOCATOR = "session.use_device_allocator_for_initializers"
+_STOP_SPINNING = "session.force_spinning_stop"
 _ARENA_SHRINKAGE = "memory.enable_memory_arena_shrinkage"
 
 
@@ -37,6 +38,8 @@ def session_options(config: Mapping[str, Any]) -> ort.SessionOptions:
     options.inter_op_num_threads = max(0, _integer(parameters, "inter_op_thread_count"))
     options.enable_cpu_mem_arena = _boolean(parameters, "enable_mem_arena", default=True)
     options.enable_mem_pattern = _boolean(parameters, "enable_mem_pattern", default=True)
+    # Between runs the threads would go round and round, waiting for work, on cores that other members need meanwhile.
+    options.add_session_config_entry(_STOP_SPINNING, "1")
     if _DEVICE_ALLOCATOR in parameters:
         options.add_session_config_entry(_DEVICE_ALLOCATOR, parameters[_DEVICE_ALLOCATOR])
     return options
