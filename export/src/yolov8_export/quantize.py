@@ -28,7 +28,7 @@ from yolov8_export.float_tail import float_tail
 from yolov8_export.served_pixels import Picture
 
 if TYPE_CHECKING:
-    import nncf  # type: ignore[import-not-found]  # optional
+    import nncf  # optional
 
 
 def check_quantizer(engine: Engine) -> None:
@@ -78,10 +78,10 @@ def _symmetric() -> dict[str, Any]:
     lose 0.014 of mAP where this loses 0.004.
     """
     import nncf
-    from nncf.quantization.advanced_parameters import (  # type: ignore[import-not-found]  # optional
+    from nncf.quantization.advanced_parameters import (  # optional
         AdvancedQuantizationParameters,
     )
-    from nncf.quantization.range_estimator import (  # type: ignore[import-not-found]  # optional
+    from nncf.quantization.range_estimator import (  # optional
         RangeEstimatorParametersSet,
     )
 
@@ -113,7 +113,7 @@ def _check_signed(file: onnx.ModelProto) -> None:
 
 def _quantize_openvino(path: Path, dataset: nncf.Dataset, scope: nncf.IgnoredScope, images: int) -> Path:
     import nncf
-    import openvino  # type: ignore[import-not-found]  # optional
+    import openvino  # optional
 
     network = openvino.Core().read_model(path)
     present = {operation.get_friendly_name() for operation in network.get_ops()}

@@ -58,7 +58,7 @@ def openvino_runner(path: Path) -> Run:
         OptionError: OpenVINO is not installed.
     """
     try:
-        import openvino  # type: ignore[import-not-found]  # optional
+        import openvino  # optional
     except ImportError as exc:
         raise OptionError("--network openvino in another precision needs openvino: pip install openvino") from exc
     core = openvino.Core()

@@ -88,7 +88,7 @@ def _onnxruntime(path: Path, threads: int) -> Network:
 
 
 def _openvino(path: Path, threads: int) -> Network:
-    import openvino  # type: ignore[import-not-found]  # an extra of other distributions
+    import openvino  # an extra of other distributions
 
     options = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32"}
     request = openvino.Core().compile_model(path, "CPU", options).create_infer_request()

@@ -43,7 +43,7 @@ class TritonPythonModel:
         check_environment(config, args["model_instance_kind"])
         options = compile_options(config)
         try:
-            import openvino  # type: ignore[import-not-found]  # optional, and large
+            import openvino  # optional, and large
         except ImportError as exc:
             raise RefusedConfigError(NOT_INSTALLED) from exc
         core = openvino.Core()
