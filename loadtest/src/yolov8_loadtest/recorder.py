@@ -135,7 +135,7 @@ class Recorder:
             self._messages.setdefault(failure, message)
 
     def pack(self, before_s: float) -> None:
-        """Keep the seconds before one as text, a tenth of the memory; nothing else changes."""
+        """Keep the seconds before one as text, in a third of the memory; nothing else changes."""
         for key in [key for key in self._cells if key[0] < before_s]:
             self._packed[key] = json.dumps(self._cells.pop(key).to_wire()).encode()
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Watch the server and the processes of a run, second by second, and notice when the server is gone."""
+"""Watch the server and the processes of a run, and notice within seconds when the server is gone."""
 
 from __future__ import annotations
 
@@ -15,12 +15,11 @@ from yolov8_loadtest.metrics import Metrics, fetch_metrics, growth
 from yolov8_loadtest.options import Options
 from yolov8_loadtest.resources import ResourceSample, Usage, generator_usage, server_usage
 from yolov8_loadtest.run_clock import RunClock
+from yolov8_loadtest.sampling import Sampling
 from yolov8_loadtest.server_statistics import ServerSample, Snapshot, snapshot
 from yolov8_triton import ServerUnavailableError, YoloTritonError
 
 INTERVAL_S = 1.0
-MOST_SAMPLES = 300
-"""What is kept of a run of any length: a soak that counts megabytes must not grow by its own samples."""
 TIMEOUT_S = 3.0
 PATIENCE_S = 5.0
 """A server that doesn't answer at all for so long is gone; the run then ends: refused connections tell nothing more."""
@@ -69,8 +68,7 @@ class RunWatch:
         self._metrics = fetch_metrics(self._options.metrics_url)
         self._metrics_growth: Metrics | None = None
         self._resources: list[ResourceSample] = []
-        self._kept_s = 0
-        self._apart_s = max(INTERVAL_S, options.scenario.load.duration_s / MOST_SAMPLES)
+        self._sampling = Sampling(options.scenario.load.duration_s)
         self.problems: list[str] = []
 
     @property
@@ -116,9 +114,8 @@ class RunWatch:
     def _sample(self, *, last: bool = False) -> bool:
         """Ask the server, and keep a sample if it is time for one; return False if nobody is there to answer."""
         now_s = self._clock.now_s()
-        keep = last or round(now_s) - self._kept_s >= self._apart_s
+        keep = self._sampling.keeps(now_s) or last
         if keep:
-            self._kept_s = round(now_s)
             self._resources.append(ResourceSample(at_s=now_s, usage=self._usage()))
         try:
             statistics = self._statistics()

@@ -34,7 +34,9 @@ def add_tune_arguments(parser: argparse.ArgumentParser) -> None:
     add_weights_arguments(parser)
     parser.add_argument("--images", default=None, help="folder with images to send")
     parser.add_argument("--image-count", type=int, default=8, help="how many of them (%(default)s)")
-    parser.add_argument("--instances", type=int, nargs="+", default=None, help="copies to try (1 to a core more)")
+    parser.add_argument(
+        "--instances", type=int, nargs="+", default=None, help="copies to try (1 to all cores, and one more)"
+    )
     parser.add_argument("--threads", type=int, nargs="+", default=None, help="threads of each (1 to all cores)")
     parser.add_argument("--queue-delay-us", type=int, nargs="+", default=list(DELAYS_US), help="delays to try")
     parser.add_argument("--max-batch-size", type=int, nargs="+", default=list(BATCHES), help="batches to try")
