@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import socketserver
-import struct
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -14,17 +13,15 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from tests.fakes import rtp
+
 Pixels = npt.NDArray[np.uint8]
-Send = Callable[[bytes], None]
 
 _BOUNDARY = b"--frame\r\ncontent-type: image/jpeg\r\ncontent-length: %d\r\n\r\n"
 _SDP = (
     "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=camera\r\nc=IN IP4 0.0.0.0\r\nt=0 0\r\n"
-    "m=video 0 RTP/AVP 26\r\na=framerate:{fps:g}\r\na=control:track\r\n"
+    "m=video 0 RTP/AVP {payload_type}\r\na=framerate:{fps:g}\r\na=control:track\r\n"
 )
-_CLOCK_HZ = 90_000
-_MOST_BYTES = 1400
-"""Of an image, in one packet."""
 
 
 @contextmanager
@@ -73,15 +70,15 @@ def _rtsp(connection: socketserver.StreamRequestHandler, frames: Iterable[Pixels
         fields = {"OPTIONS": ["Public: OPTIONS, DESCRIBE, SETUP, PLAY, TEARDOWN"]}
         fields["SETUP"] = ["Transport: RTP/AVP/TCP;unicast;interleaved=0-1", "Session: 1"]
         fields["PLAY"] = ["Session: 1"]
-        body = _SDP.format(fps=fps) if method == "DESCRIBE" else ""
+        body = _SDP.format(payload_type=rtp.PAYLOAD_TYPE, fps=fps) if method == "DESCRIBE" else ""
         fields["DESCRIBE"] = ["Content-Type: application/sdp", f"Content-Length: {len(body)}"]
         status = "461 Unsupported Transport" if method == "SETUP" and not over_tcp else "200 OK"
         lines = [f"RTSP/1.0 {status}", f"CSeq: {number}", *fields.get(method, []), "", body]
         connection.wfile.write("\r\n".join(lines).encode())
         if method == "PLAY":
             for index, image in enumerate(_in_time(frames, fps)):
-                for packet in _packets(_jpeg(image), index, round(index * _CLOCK_HZ / fps)):
-                    connection.wfile.write(packet)
+                for packet in rtp.packets(_jpeg(image), index, index / fps):
+                    connection.wfile.write(rtp.interleaved(packet))
             return
 
 
@@ -99,34 +96,3 @@ def _in_time(frames: Iterable[Pixels], fps: float) -> Iterator[Pixels]:
 
 def _jpeg(image: Pixels) -> bytes:
     return cv2.imencode(".jpg", image)[1].tobytes()
-
-
-def _packets(content: bytes, number: int, stamp: int) -> Iterator[bytes]:
-    """Cut a JPEG into RTP packets, with its own quantisation tables: https://www.rfc-editor.org/rfc/rfc2435."""
-    tables, size, scan = _parts(content)
-    for begin in range(0, len(scan), _MOST_BYTES):
-        part = scan[begin : begin + _MOST_BYTES]
-        last = begin + len(part) == len(scan)
-        four_two_zero, dynamic_tables = 1, 255
-        payload = struct.pack(">I", begin) + bytes((four_two_zero, dynamic_tables, *size))
-        if begin == 0:
-            payload += struct.pack(">HH", 0, len(tables)) + tables
-        sequence = number * 1000 + begin // _MOST_BYTES & 0xFFFF
-        rtp = struct.pack(">BBHII", 0x80, 26 | last << 7, sequence, stamp, 1) + payload + part
-        yield b"$\x00" + struct.pack(">H", len(rtp)) + rtp
-
-
-def _parts(content: bytes) -> tuple[bytes, tuple[int, int], bytes]:
-    """Return the quantisation tables of a JPEG, width and height in blocks of 8, and what follows its header."""
-    tables, size, at = b"", (0, 0), 2
-    while True:
-        marker, length = struct.unpack_from(">HH", content, at)
-        segment = content[at + 4 : at + 2 + length]
-        at += 2 + length
-        if marker == 0xFFDB:
-            tables += segment[1:65] + segment[66:130]
-        elif marker == 0xFFC0:
-            height, width = struct.unpack_from(">HH", segment, 1)
-            size = (-(-width // 8), -(-height // 8))
-        elif marker == 0xFFDA:
-            return tables, size, content[at:-2]

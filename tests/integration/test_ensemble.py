@@ -18,6 +18,7 @@ from tritonclient.utils import InferenceServerException
 
 from tests import corpus
 from tests.data import shapes
+from tests.raw_request import image_input
 from yolov8_server import TritonServer
 from yolov8_triton import Client, InvalidImageError, InvalidInputError
 
@@ -100,9 +101,7 @@ def test_a_network_on_a_cpu_takes_requests_singly(client: Client, raw: Any) -> N
 
 
 def test_a_request_that_may_not_wait_so_long_is_refused_and_others_are_answered(client: Client, raw: Any) -> None:
-    content = np.frombuffer(picture(1), np.uint8)[np.newaxis]
-    tensor = triton.InferInput("image", content.shape, "UINT8")
-    tensor.set_data_from_numpy(content)
+    tensor = image_input(picture(1))
 
     def impatient() -> str:
         with pytest.raises(InferenceServerException) as refused:
@@ -141,13 +140,10 @@ BAD_PARAMETERS = [
 
 @pytest.mark.parametrize(("parameters", "reason"), BAD_PARAMETERS)
 def test_a_bad_parameter_is_refused_before_the_network(raw: Any, parameters: dict[str, Any], reason: str) -> None:
-    image = np.frombuffer(picture(0), np.uint8)[None]
-    tensor = triton.InferInput("image", image.shape, "UINT8")
-    tensor.set_data_from_numpy(image)
     before = executions(raw, f"{MODEL}_network")
 
     with pytest.raises(triton.InferenceServerException) as caught:
-        raw.infer(MODEL, [tensor], parameters=parameters, client_timeout=30)
+        raw.infer(MODEL, [image_input(picture(0))], parameters=parameters, client_timeout=30)
 
     assert caught.value.status() == "StatusCode.INVALID_ARGUMENT"
     assert "invalid parameter: " in caught.value.message()

@@ -14,6 +14,7 @@ import pytest
 import tritonclient.grpc as triton
 
 from tests.data import shapes
+from tests.raw_request import image_input
 from yolov8_contract import signature
 from yolov8_contract.served_model import ServedModel
 from yolov8_contract.task import Task
@@ -56,10 +57,7 @@ def client(server: TritonServer) -> Iterator[Any]:
 
 def picture(task: Task, seed: int) -> Any:
     image = shapes.scene(92_000 + seed, task.value, size=(130 + 20 * seed, 170)).image
-    content = np.frombuffer(cv2.imencode(".jpg", image)[1].tobytes(), np.uint8)[np.newaxis]
-    tensor = triton.InferInput("image", content.shape, "UINT8")
-    tensor.set_data_from_numpy(content)
-    return tensor
+    return image_input(cv2.imencode(".jpg", image)[1].tobytes())
 
 
 @pytest.mark.parametrize("task", TASKS, ids=lambda task: task.value)

@@ -13,6 +13,7 @@ import tritonclient.grpc as triton
 from google.protobuf import json_format
 
 from tests.integration.export.checkpoints import write_checkpoint
+from tests.raw_request import image_input
 from yolov8_contract import signature
 from yolov8_contract.parameters import RequestParameters
 from yolov8_contract.served_model import ServedModel
@@ -65,10 +66,7 @@ def client(server: TritonServer) -> Iterator[Any]:
 
 def ask(client: Any, model: str) -> Any:
     image = np.random.default_rng(0).integers(0, 255, (50, 70, 3), np.uint8)
-    content = np.frombuffer(cv2.imencode(".png", image)[1].tobytes(), np.uint8)[np.newaxis]
-    tensor = triton.InferInput("image", content.shape, "UINT8")
-    tensor.set_data_from_numpy(content)
-    return client.infer(model, [tensor], client_timeout=60)
+    return client.infer(model, [image_input(cv2.imencode(".png", image)[1].tobytes())], client_timeout=60)
 
 
 @pytest.mark.parametrize("name", EXPECTED)

@@ -19,6 +19,7 @@ import tritonclient.grpc as triton
 from tests import corpus
 from tests.data import shapes
 from tests.integration.gpu.conftest import CPU, GPU, PIXELS
+from tests.raw_request import image_input
 from yolov8_export.check import check_repository
 from yolov8_export.pbtxt import CONFIG, read_config
 from yolov8_server import TritonServer
@@ -117,13 +118,10 @@ def test_bad_images_are_refused_before_the_gpu_and_their_neighbours_answered(
 
 
 def test_a_bad_parameter_is_refused_before_the_gpu(raw: Any) -> None:
-    image = np.frombuffer(picture(0), np.uint8)[None]
-    tensor = triton.InferInput("image", image.shape, "UINT8")
-    tensor.set_data_from_numpy(image)
     before = executions(raw, f"{GPU}_preprocess")
 
     with pytest.raises(triton.InferenceServerException, match="invalid parameter: 'conf' must be") as caught:
-        raw.infer(GPU, [tensor], parameters={"conf": 2.0}, client_timeout=30)
+        raw.infer(GPU, [image_input(picture(0))], parameters={"conf": 2.0}, client_timeout=30)
 
     assert caught.value.status() == "StatusCode.INVALID_ARGUMENT"
     assert executions(raw, f"{GPU}_preprocess") == before
