@@ -11,13 +11,10 @@ from pathlib import Path
 import pytest
 
 from tests.integration.export.checkpoints import write_checkpoint
+from tests.unit.export.repositories import contents
 from tests.unit.export.tiny_networks import write_onnx
 from yolov8_export.pipeline import export
 from yolov8_export.target import Target
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL], ids=lambda how: how.name)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.export.repositories import edit
 from tests.unit.export.tiny_networks import IMGSZ, write_onnx
 from yolov8_contract.task import Task
 from yolov8_export.check import check_repository
@@ -28,15 +29,6 @@ def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def exported(pristine: Path, repository: Path) -> Path:
     shutil.copytree(pristine, repository)
     return repository
-
-
-def edit(path: str, old: str, new: str) -> Callable[[Path], None]:
-    def change(repository: Path) -> None:
-        text = (repository / path).read_text()
-        assert old in text
-        (repository / path).write_text(text.replace(old, new, 1))
-
-    return change
 
 
 def remove(path: str) -> Callable[[Path], None]:

@@ -16,11 +16,11 @@ import pytest
 from tritonclient.grpc import model_config_pb2 as pb
 
 from tests.unit.export.conftest import Export
+from tests.unit.export.repositories import break_swap, contents, edit
 from tests.unit.export.tiny_networks import IMGSZ, write_onnx
 from yolov8_contract.image_header import ImageLimits
 from yolov8_contract.parameters import RequestParameters
 from yolov8_contract.task import Task
-from yolov8_export import swap
 from yolov8_export.add_config import add_config
 from yolov8_export.check import check_repository
 from yolov8_export.compose_env import compose_env
@@ -60,10 +60,6 @@ DEPLOYMENTS = {
     "onnxruntime-on-a-gpu": deployment_from("gpu", engine="onnxruntime", accelerator="tensorrt", gpus=(1,)),
     "opencv-before-a-gpu": deployment_from("gpu", preprocess="opencv"),
 }
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.fixture
@@ -167,14 +163,8 @@ def test_one_is_replaced_and_no_other_file_is_touched(tuned: Path) -> None:
 
 
 def test_one_that_fails_halfway_leaves_the_old_one(tuned: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    before, original, calls = contents(tuned), swap.swap, iter(range(100))
-
-    def broken(new: Path, place: Path) -> None:
-        if next(calls) == 2:
-            raise OSError("no space left")
-        original(new, place)
-
-    monkeypatch.setattr(swap, "swap", broken)
+    before = contents(tuned)
+    break_swap(monkeypatch, 2)
 
     with pytest.raises(RepositoryError, match="writing configuration 'l4' failed: no space left"):
         add_config(tuned, "tiny", "l4", max_batch_size=3)
@@ -220,15 +210,6 @@ def test_a_base_that_was_changed_by_hand_is_refused(on_gpus: Path) -> None:
 
     with pytest.raises(RepositoryError, match=r"was changed by hand \(instance_group differ\)"):
         add_config(on_gpus, "tiny", "l4")
-
-
-def edit(path: Path, old: str, new: str) -> Callable[[Path], None]:
-    def change(repository: Path) -> None:
-        text = (repository / path).read_text()
-        assert old in text
-        (repository / path).write_text(text.replace(old, new, 1))
-
-    return change
 
 
 CHECK_L4 = Path("tiny_check", "configs", "l4.pbtxt")
@@ -350,14 +331,8 @@ def test_a_version_that_is_added_leaves_them(tuned: Path, export_tiny: Export, t
 
 
 def test_an_export_that_fails_leaves_them(tuned: Path, export_tiny: Export, monkeypatch: pytest.MonkeyPatch) -> None:
-    before, original, calls = contents(tuned), swap.swap, iter(range(100))
-
-    def broken(new: Path, place: Path) -> None:
-        if next(calls) == 3:
-            raise OSError("no space left")
-        original(new, place)
-
-    monkeypatch.setattr(swap, "swap", broken)
+    before = contents(tuned)
+    break_swap(monkeypatch, 3)
 
     with pytest.raises(RepositoryError, match="no space left"):
         export_tiny(deployment=deployment_from("gpu", queue_size=9))

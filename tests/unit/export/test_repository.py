@@ -11,6 +11,7 @@ import pytest
 
 import yolov8_contract
 from tests.unit.export.conftest import Export
+from tests.unit.export.repositories import break_swap, contents
 from tests.unit.export.tiny_networks import LABELS, metadata, write_onnx
 from yolov8_contract.task import Task
 from yolov8_export import swap
@@ -22,10 +23,6 @@ from yolov8_export.target import Target
 
 MODEL_REPOSITORY = Path(__file__).parents[3] / "model_repository"
 CONTRACT = Path(yolov8_contract.__file__).parent
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.mark.parametrize("role", ["preprocess", "postprocess"])
@@ -101,18 +98,6 @@ def test_a_first_export_that_fails_halfway_leaves_nothing(
         export_tiny()
 
     assert list(repository.iterdir()) == []
-
-
-def break_swap(monkeypatch: pytest.MonkeyPatch, failing: int) -> None:
-    """Let the swap number ``failing`` fail, once: a full disk can't be had in a test."""
-    original, calls = swap.swap, iter(range(1000))
-
-    def broken(new: Path, place: Path) -> None:
-        if next(calls) == failing:
-            raise OSError("no space left")
-        original(new, place)
-
-    monkeypatch.setattr(swap, "swap", broken)
 
 
 def test_a_copy_that_fails_leaves_the_served_model_as_it_was(
