@@ -12,7 +12,7 @@ it from the graph.
 
 Servers with different kinds of GPU can share a repository: each kind has its configuration, `configs/l4.pbtxt`, and
 that names a plan of its own, `model-l4.plan` with the note `plan-l4.json`. Where a model has none of the name, Triton
-reads `config.pbtxt`, and so does this.
+reads `config.pbtxt`, and so does this; but with a name it builds over no plan of another kind.
 
 A `model.plan` that is Ultralytics' `.engine` loses the header in front of the plan; without a `model.onnx` beside it,
 it is served as it is. The standard library alone is used: the stock image needs nothing more.
@@ -57,13 +57,9 @@ class Machine:
 
 @dataclass(frozen=True)
 class Network:
-    """A network to build: its version folder, and what its configuration says.
-
-    One that is named is of one kind of GPU, and others share the folder.
-    """
+    """A network to build: its version folder, and what its configuration says."""
 
     folder: Path
-    is_named: bool
     plan_file: str
     max_batch_size: int
     input: str
@@ -86,7 +82,7 @@ def find_networks(repository: Path, config_name: str | None = None) -> list[Netw
     Raises:
         PlanError: There is none, or one can't be read, or none has a configuration of the name.
     """
-    if config_name and not any(repository.glob(f"*/{CONFIGS}/{config_name}.pbtxt")):
+    if config_name and config_name not in {path.stem for path in repository.glob(f"*/{CONFIGS}/*.pbtxt")}:
         raise PlanError(
             f"{repository}: no model has a configuration {config_name!r}; write it: "
             f"python -m yolov8_export add-config NAME {config_name}"
@@ -94,8 +90,7 @@ def find_networks(repository: Path, config_name: str | None = None) -> list[Netw
     networks = []
     for model in sorted(path.parent for path in repository.glob(f"*/{CONFIG_FILE}")):
         named = model / CONFIGS / f"{config_name}.pbtxt"
-        is_named = bool(config_name) and named.is_file()
-        config = named if is_named else model / CONFIG_FILE
+        config = named if config_name and named.is_file() else model / CONFIG_FILE
         text = config.read_text(encoding="utf-8")
         if not re.search(r'^backend:\s*"tensorrt"', text, re.MULTILINE):
             continue
@@ -105,7 +100,7 @@ def find_networks(repository: Path, config_name: str | None = None) -> list[Netw
         file = re.search(r'^default_model_filename:\s*"([^"/]+)"', text, re.MULTILINE)
         folders = sorted(path for path in model.iterdir() if path.name.isdecimal())
         plan_file = file[1] if file else PLAN_FILE
-        networks += [Network(folder, is_named, plan_file, int(batch[1]), *tensor) for folder in folders]
+        networks += [Network(folder, plan_file, int(batch[1]), *tensor) for folder in folders]
     if not networks:
         raise PlanError(f"{repository}: no model with backend tensorrt; export one with --network tensorrt")
     return networks
@@ -164,8 +159,11 @@ def problem(network: Network, machine: Machine) -> str | None:
     return None
 
 
-def check_not_anothers(network: Network, machine: Machine) -> None:
-    """Refuse to build where a named plan serves another kind of GPU: the servers that have it would lose it.
+def check_not_anothers(network: Network, machine: Machine, config_name: str) -> None:
+    """Refuse to build where a plan serves another kind of GPU: the servers that have it would lose it.
+
+    That goes for `PLAN_FILE` as well, which a network without a configuration of the name has: two kinds of GPU would
+    build it in turn.
 
     Raises:
         PlanError: It does.
@@ -174,11 +172,19 @@ def check_not_anothers(network: Network, machine: Machine) -> None:
         gpu = json.loads(network.note.read_text(encoding="utf-8"))["machine"]["gpu"]
     except (OSError, ValueError, KeyError, TypeError):
         return
-    if network.is_named and gpu != machine.gpu:
-        raise PlanError(
-            f"{network.plan}: is for {gpu}, and this is {machine.gpu}; give the configuration's name of this kind of "
-            "GPU, or --force, if none of the other kind is left"
+    if gpu == machine.gpu:
+        return
+    if network.plan_file == PLAN_FILE:
+        model = network.folder.parent.name.removesuffix("_network")
+        advice = (
+            f"give the model a configuration of this name: python -m yolov8_export add-config {model} {config_name};"
         )
+    else:
+        advice = "give the configuration's name of this kind of GPU,"
+    raise PlanError(
+        f"{network.plan}: is for {gpu}, and this is {machine.gpu}; {advice} or --force, if none of the other kind is "
+        "left"
+    )
 
 
 def trtexec_command(trtexec: str, network: Network, plan: Path, cache: Path, gpu: int) -> list[str]:
@@ -277,7 +283,7 @@ def main(arguments: list[str] | None = None) -> int:
     cache = options.repository / "timing.cache"
     if options.config_name:
         again += f" --config-name {options.config_name}"
-        cache = cache.with_stem(f"timing-{options.config_name}")  # timings are of one kind of GPU
+        cache = options.repository / f"timing-{options.config_name}.cache"  # timings are of one kind of GPU
     try:
         trtexec = find_trtexec()
         machine = this_machine(trtexec, options.gpu)
@@ -290,8 +296,8 @@ def main(arguments: list[str] | None = None) -> int:
                 misfits += why is not None
                 sys.stderr.write(f"{why}; build it: {again}\n" if why else "")
             elif why or options.force:
-                if not options.force:
-                    check_not_anothers(network, machine)
+                if options.config_name and not options.force:
+                    check_not_anothers(network, machine, options.config_name)
                 sys.stdout.write(f"{network.plan}: building, which takes minutes ({why or 'forced'})\n")
                 sys.stdout.flush()
                 build(network, machine, trtexec, cache, options.gpu)

@@ -228,25 +228,54 @@ def test_a_machine_of_another_kind_does_not_take_the_plan_away(built: Machine) -
     assert forced.returncode == 0
 
 
+def add_other_network(machine: Machine) -> Path:
+    """Add a network that has no configuration of a name; return its version folder."""
+    version = machine.repository / "other_network" / "1"
+    version.mkdir(parents=True)
+    (version.parent / "config.pbtxt").write_text(CONFIG.read_text())
+    (version / "model.onnx").write_bytes(b"another network")
+    return version
+
+
 def test_a_network_without_that_name_has_its_plan_from_config_pbtxt(machine: Machine) -> None:
     add_config(machine, "l4", 8)
-    other = machine.repository / "other_network"
-    (other / "1").mkdir(parents=True)
-    (other / "config.pbtxt").write_text(CONFIG.read_text())
-    (other / "1" / "model.onnx").write_bytes(b"another network")
+    other = add_other_network(machine)
 
     done = machine.run("--config-name", "l4")
 
     assert done.returncode == 0, done.stderr
-    assert (other / "1" / "model.plan").is_file()
+    assert (other / "model.plan").is_file()
     assert not machine.plan.exists()
 
 
-def test_a_name_that_no_model_has_is_refused(machine: Machine) -> None:
-    done = machine.run("--config-name", "l5")
+def test_kinds_of_gpu_do_not_build_such_a_plan_in_turn(machine: Machine) -> None:
+    add_config(machine, "l4", 8)
+    add_config(machine, "t4", 8)
+    other = add_other_network(machine)
+    machine.run("--config-name", "t4", GPU="Tesla T4")
+    note = (other / "plan.json").read_text()
+
+    refused = machine.run("--config-name", "l4")
+    kept = (other / "plan.json").read_text()
+    forced = machine.run("--config-name", "l4", "--force")
+
+    assert refused.returncode == 1
+    assert refused.stderr == (
+        f"error: {other / 'model.plan'}: is for Tesla T4, and this is NVIDIA L4; give the model a configuration of "
+        "this name: python -m yolov8_export add-config other l4; or --force, if none of the other kind is left\n"
+    )
+    assert kept == note
+    assert forced.returncode == 0, forced.stderr
+
+
+@pytest.mark.parametrize("name", ["l5", "*", "l?", "../config"])
+def test_a_name_that_no_model_has_is_refused(name: str, machine: Machine) -> None:
+    add_config(machine, "l4", 8)
+
+    done = machine.run("--config-name", name)
 
     assert done.returncode == 1
-    assert "no model has a configuration 'l5'" in done.stderr
+    assert f"no model has a configuration {name!r}" in done.stderr
 
 
 def test_the_check_of_a_repository_reads_the_notes(machine: Machine) -> None:
