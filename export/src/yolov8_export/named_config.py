@@ -49,11 +49,15 @@ def check_known(repository: Path, name: str | None) -> None:
     """Refuse a name that no model of a repository has a configuration of.
 
     Raises:
-        RepositoryError: There is none.
+        RepositoryError: There is none, or no repository.
     """
-    if name is not None and not any(repository.glob(f"*/{CONFIGS}/{name}{SUFFIX}")):
-        known = ", ".join(names_of(path for path in repository.iterdir() if path.is_dir())) or "none"
+    if name is None:
+        return
+    if not repository.is_dir():
+        raise RepositoryError(f"{repository}: no such folder; say --repository, the folder that Triton serves")
+    known = names_of(repository.iterdir())
+    if name not in known:
         raise RepositoryError(
-            f"{repository}: no model has a configuration {name!r} (there are: {known}); "
+            f"{repository}: no model has a configuration {name!r} (there are: {', '.join(known) or 'none'}); "
             f"write it: python -m yolov8_export add-config NAME {name} --repository {repository}"
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -350,10 +351,29 @@ def test_pools_and_plan_are_those_of_the_configuration(tuned: Path) -> None:
     assert "CONFIG_NAME" not in compose_env(tuned)
 
 
-@pytest.mark.parametrize("ask", [lambda r: make_plan(r, "tiny", "l5"), lambda r: compose_env(r, "l5")])
-def test_a_name_that_no_model_has_is_refused(ask: Callable[[Path], Any], tuned: Path) -> None:
-    with pytest.raises(RepositoryError, match=r"no model has a configuration 'l5' \(there are: l4, t4\)"):
-        ask(tuned)
+@pytest.mark.parametrize("ask", [lambda *where: make_plan(where[0], "tiny", where[1]), compose_env])
+@pytest.mark.parametrize("config_name", ["l5", "*", "l?", "../config"])
+def test_a_name_that_no_model_has_is_refused(config_name: str, ask: Callable[[Path, str], Any], tuned: Path) -> None:
+    words = f"no model has a configuration {config_name!r} (there are: l4, t4)"
+
+    with pytest.raises(RepositoryError, match=re.escape(words)):
+        ask(tuned, config_name)
+
+
+@pytest.mark.parametrize("command", ["plan tiny", "compose-env"])
+def test_a_name_in_a_repository_that_is_not_there_is_one_line(command: str, tmp_path: Path) -> None:
+    where = ["--repository", "nowhere", "--config-name", "l4"]
+
+    done = subprocess.run(
+        [sys.executable, "-m", "yolov8_export", *command.split(), *where],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 1
+    assert done.stderr == "error: nowhere: no such folder; say --repository, the folder that Triton serves\n"
 
 
 def test_the_command_prints_what_uses_it(on_gpus: Path) -> None:
