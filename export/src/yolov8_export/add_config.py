@@ -61,7 +61,7 @@ def add_config(repository: Path, name: str, config_name: str, **tuned: Any) -> A
 
     Raises:
         OptionError: The name or a value is impossible, or nothing would differ.
-        RepositoryError: The model is not there, or was changed by hand.
+        RepositoryError: The model is not there, or is not as this release writes it.
     """
     check_config_name(config_name)
     deployed = read_deployed(repository, name)
@@ -89,8 +89,8 @@ def _check_untouched(repository: Path, base: Mapping[str, pb.ModelConfig]) -> No
         path = config_path(repository / member, None)
         if (there := read_config(path)) != config:
             raise RepositoryError(
-                f"{path}: was changed by hand ({changed_fields(there, config)}); "
-                "export the model again with the options that say it"
+                f"{path}: is not what this release writes for it ({changed_fields(there, config)}): changed by hand, "
+                "or written by another release; export the model again, add-config, and make changes by hand last"
             )
 
 

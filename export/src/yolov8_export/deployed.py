@@ -10,6 +10,7 @@ from typing import Any, get_args
 
 from tritonclient.grpc import model_config_pb2 as pb
 
+from yolov8_contract import signature
 from yolov8_contract.errors import ConfigError
 from yolov8_contract.image_header import ImageLimits
 from yolov8_contract.parameters import ParameterPolicy
@@ -18,7 +19,7 @@ from yolov8_contract.signature import Head
 from yolov8_export.config import served_configs
 from yolov8_export.config_network import IR_FILE, plan_file
 from yolov8_export.deployment import Accelerator, Deployment, Engine
-from yolov8_export.errors import RepositoryError
+from yolov8_export.errors import OptionError, RepositoryError
 from yolov8_export.memory_pools import is_on_gpu
 from yolov8_export.metadata import read_literal
 from yolov8_export.named_config import config_path
@@ -84,22 +85,40 @@ def read_deployed(repository: Path, name: str, config_name: str | None = None) -
         RepositoryError: The model is not there, or not one that export writes.
     """
     ensemble = read_config(config_path(repository / name, config_name))
-    steps = [step.model_name for step in ensemble.ensemble_scheduling.step]
-    configs = {member: read_config(config_path(repository / member, config_name)) for member in steps}
+    members = [step.model_name for step in ensemble.ensemble_scheduling.step]
+    configs = {member: read_config(config_path(repository / member, config_name)) for member in members}
+    return deployed_from(repository, name, configs | {name: ensemble})
+
+
+def deployed_from(repository: Path, name: str, configs: Mapping[str, pb.ModelConfig]) -> Deployed:
+    """Return what configurations were written from.
+
+    Args:
+        repository: The folder that Triton serves, for errors.
+        name: The ensemble's.
+        configs: Of the ensemble and its members, by name.
+
+    Raises:
+        RepositoryError: They are none that export writes.
+    """
+    ensemble = configs[name]
     network, preprocess = configs.get(f"{name}_network"), configs.get(f"{name}_preprocess")
     if network is None or preprocess is None:
         raise RepositoryError(f"{repository / name}: is no ensemble that export wrote; say the name that clients use")
     try:
         model = ServedModel.from_config(as_json(ensemble))
         metadata: Any = read_literal(network.parameters["metadata"].string_value)
+        head: Head = tuple(tuple(int(dim) for dim in output.dims) for output in network.output)
+        signature.network(model, head)  # raises where the head is of another model
+        first = configs[ensemble.ensemble_scheduling.step[0].model_name]
         return Deployed(
             name=name,
             model=model,
-            head=tuple(tuple(int(dim) for dim in output.dims) for output in network.output),
+            head=head,
             stride=int(metadata["stride"]),
-            deployment=_deployment(model, configs[steps[0]], preprocess, network),
+            deployment=_deployment(model, first, preprocess, network),
         )
-    except (ConfigError, KeyError, IndexError, TypeError, ValueError) as exc:
+    except (ConfigError, OptionError, KeyError, IndexError, TypeError, ValueError) as exc:
         raise RepositoryError(f"{repository / name}: export would not have written it so: {exc}") from exc
 
 

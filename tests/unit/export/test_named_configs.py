@@ -205,12 +205,40 @@ def test_what_can_not_be_is_refused_and_nothing_written(
     assert contents(repository) == before
 
 
-def test_a_base_that_was_changed_by_hand_is_refused(on_gpus: Path) -> None:
-    path = on_gpus / NETWORK / CONFIG
-    path.write_text(path.read_text().replace("count: 1", "count: 1\n  host_policy: 'numa_0'"))
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        pytest.param(
+            edit(NETWORK / CONFIG, "count: 1", "count: 1\n  host_policy: 'numa_0'"),
+            r"tiny_network/config\.pbtxt: is not what this release writes for it \(instance_group differ\): changed by "
+            "hand, or written by another release; export the model again, add-config, and make changes by hand last",
+            id="another-field",
+        ),
+        pytest.param(
+            edit(Path("tiny_check", CONFIG), "max_queue_size: 64", ""),
+            r"repository/tiny: export would not have written it so: --queue-size: expected at least 1, got 0",
+            id="no-bound",
+        ),
+        pytest.param(
+            edit(NETWORK / CONFIG, 'backend: "tensorrt"', 'backend: "openvino"'),
+            r"repository/tiny: export would not have written it so: --network openvino: runs on a CPU alone",
+            id="another-backend",
+        ),
+        pytest.param(
+            edit(NETWORK / CONFIG, "dims: [7, ", "dims: [9, "),
+            r"repository/tiny: export would not have written it so: ",
+            id="a-head-of-other-classes",
+        ),
+    ],
+)
+def test_a_base_that_was_changed_by_hand_is_refused(change: Callable[[Path], None], words: str, on_gpus: Path) -> None:
+    change(on_gpus)
+    before = contents(on_gpus)
 
-    with pytest.raises(RepositoryError, match=r"was changed by hand \(instance_group differ\)"):
+    with pytest.raises(RepositoryError, match=words):
         add_config(on_gpus, "tiny", "l4")
+
+    assert contents(on_gpus) == before
 
 
 CHECK_L4 = Path("tiny_check", "configs", "l4.pbtxt")
