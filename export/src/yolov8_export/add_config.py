@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ from typing import Any
 from tritonclient.grpc import model_config_pb2 as pb
 
 from yolov8_export.commands import serving_commands
-from yolov8_export.deployed import Deployed, read_deployed, tuned_values
+from yolov8_export.deployed import deployed_from, read_deployed, tuned_values
+from yolov8_export.deployment import Deployment
 from yolov8_export.errors import OptionError, RepositoryError
 from yolov8_export.named_config import check_config_name, config_path, named_path
 from yolov8_export.pbtxt import read_config, render
@@ -60,26 +62,28 @@ def add_config(repository: Path, name: str, config_name: str, **tuned: Any) -> A
         tuned: Fields of `TUNED` that are other than in ``config.pbtxt``; None for the same.
 
     Raises:
-        OptionError: The name or a value is impossible, or nothing would differ.
+        OptionError: The name or a value is impossible, or does nothing, or nothing would differ.
         RepositoryError: The model is not there, or is not as this release writes it.
     """
     check_config_name(config_name)
     deployed = read_deployed(repository, name)
     base = deployed.configs()
     _check_untouched(repository, base)
-    named = deployed.named_configs(config_name, **{key: value for key, value in tuned.items() if value is not None})
+    said = {key: value for key, value in tuned.items() if value is not None}
+    named = deployed.named_configs(config_name, **said)
+    kind = deployed_from(repository, name, base | named).deployment
+    _check_said(name, said, kind)
     if not named:
         raise OptionError(
             f"configuration {config_name!r} would be that of config.pbtxt; say what differs: --instances …"
         )
-    _write(repository, deployed, config_name, named)
-    kind = read_deployed(repository, name, config_name)
+    _write(repository, base, config_name, named)
     return Added(
         name=name,
         config_name=config_name,
         paths={member: named_path(repository / member, config_name) for member in named},
-        tuned=tuned_values(kind.deployment),
-        commands=serving_commands(repository, base | named, kind.deployment, config_name),
+        tuned=tuned_values(kind),
+        commands=serving_commands(repository, base | named, kind, config_name),
     )
 
 
@@ -94,13 +98,24 @@ def _check_untouched(repository: Path, base: Mapping[str, pb.ModelConfig]) -> No
             )
 
 
-def _write(repository: Path, deployed: Deployed, config_name: str, named: Mapping[str, pb.ModelConfig]) -> None:
+def _check_said(name: str, said: Mapping[str, Any], kind: Deployment) -> None:
+    """What a model's configurations have no place for would be lost without a word."""
+    for option, value in said.items():
+        if getattr(kind, option) != value:
+            raise OptionError(
+                f"--{option.replace('_', '-')}: {value} does nothing for {name!r}, which has "
+                f"--preprocess {kind.preprocess} and --network {kind.engine}; leave it out"
+            )
+
+
+def _write(repository: Path, members: Iterable[str], config_name: str, named: Mapping[str, pb.ModelConfig]) -> None:
     """Exchange the files, all or none; a member that no longer differs loses its own."""
+    places = {member: named_path(repository / member, config_name) for member in members}
     try:
         with staging(repository) as stage:
             changes = []
-            for member in deployed.configs():
-                new, place = stage / f"{member}.pbtxt", named_path(repository / member, config_name)
+            for member, place in places.items():
+                new = stage / f"{member}.pbtxt"
                 if member in named:
                     new.write_text(render(named[member]), encoding="utf-8")
                     place.parent.mkdir(exist_ok=True)
@@ -109,3 +124,7 @@ def _write(repository: Path, deployed: Deployed, config_name: str, named: Mappin
             swap_all(changes)
     except OSError as exc:
         raise RepositoryError(f"{repository}: writing configuration {config_name!r} failed: {exc}") from exc
+    finally:
+        for place in places.values():
+            with suppress(OSError):  # it holds others, or was never there
+                place.parent.rmdir()

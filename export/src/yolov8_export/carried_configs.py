@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from tritonclient.grpc import model_config_pb2 as pb
 
 from yolov8_contract.errors import ConfigError
-from yolov8_export.deployed import Deployed, read_deployed, tuned_text, tuned_values
+from yolov8_export.deployed import Deployed, deployed_from, read_deployed, tuned_text, tuned_values
 from yolov8_export.errors import ExportError, OptionError
 from yolov8_export.named_config import names_of
 from yolov8_export.repository import adds_version
@@ -48,10 +48,12 @@ def carry(target: Target, new: Deployed) -> Carried:
                 raise OptionError(f"it was for a network on the {old.device}")
             if not (named := new.named_configs(config_name, **kept)):
                 raise OptionError("it is that of config.pbtxt now")
+            now = tuned_values(deployed_from(target.repository, target.name, new.configs() | named).deployment)
         except (ExportError, ConfigError) as exc:
             notes.append(f"configuration {config_name!r} was dropped: {exc}; what is wanted of it, add-config writes")
             continue
         configs[config_name] = named
+        told = {key: value for key, value in kept.items() if now[key] == value}
         plan = f"; build its plan: --config-name {config_name}" if new.deployment.engine == "tensorrt" else ""
-        notes.append(f"configuration {config_name!r} was written anew, and keeps {tuned_text(kept)}{plan}")
+        notes.append(f"configuration {config_name!r} was written anew, and keeps {tuned_text(told)}{plan}")
     return Carried(configs=configs, notes=tuple(notes))

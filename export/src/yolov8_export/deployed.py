@@ -68,9 +68,10 @@ def tuned_values(deployment: Deployment) -> dict[str, Any]:
 
 
 def tuned_text(values: Mapping[str, Any]) -> str:
-    """Return the same for people."""
-    shown = dict(values) | {"gpus": ",".join(map(str, values["gpus"])) or "all"}
-    return ", ".join(f"{name} {value}" for name, value in shown.items())
+    """Return the same for people: of GPUs those that were chosen, of CUDA graphs that there are some."""
+    shown = dict(values) | {"gpus": ",".join(map(str, values.get("gpus", ())))}
+    chosen = {name: value for name, value in shown.items() if value or name not in ("gpus", "cuda_graphs")}
+    return ", ".join(f"{name} {value}" for name, value in chosen.items())
 
 
 def read_deployed(repository: Path, name: str, config_name: str | None = None) -> Deployed:

@@ -26,7 +26,7 @@ from yolov8_export.add_config import add_config
 from yolov8_export.check import check_repository
 from yolov8_export.compose_env import compose_env
 from yolov8_export.deployed import TUNED, read_deployed
-from yolov8_export.deployment import Deployment, deployment_from
+from yolov8_export.deployment import Deployment, Engine, deployment_from
 from yolov8_export.errors import OptionError, RepositoryError
 from yolov8_export.facts import Facts
 from yolov8_export.pbtxt import CONFIG, read_config, render
@@ -160,7 +160,12 @@ def test_one_is_replaced_and_no_other_file_is_touched(tuned: Path) -> None:
         name: text for name, text in after.items() if name != str(L4)
     }
     assert read_config(tuned / L4).instance_group[0].count == 3
+    assert list(tuned.glob("*/configs")) == [tuned / NETWORK / "configs"]
     assert list(tuned.parent.iterdir()) == [tuned]
+
+
+def folders_of_nothing(repository: Path) -> list[Path]:
+    return [folder for folder in repository.glob("*/configs") if not any(folder.iterdir())]
 
 
 def test_one_that_fails_halfway_leaves_the_old_one(tuned: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,6 +176,21 @@ def test_one_that_fails_halfway_leaves_the_old_one(tuned: Path, monkeypatch: pyt
         add_config(tuned, "tiny", "l4", max_batch_size=3)
 
     assert contents(tuned) == before
+    assert folders_of_nothing(tuned) == []
+
+
+@pytest.mark.parametrize("failing", range(4))
+def test_a_first_one_that_fails_halfway_leaves_nothing(
+    failing: int, on_gpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = contents(on_gpus)
+    break_swap(monkeypatch, failing)
+
+    with pytest.raises(RepositoryError, match="writing configuration 'l4' failed: no space left"):
+        add_config(on_gpus, "tiny", "l4", **OTHER)
+
+    assert contents(on_gpus) == before
+    assert list(on_gpus.glob("*/configs")) == []
 
 
 @pytest.mark.parametrize(
@@ -201,6 +221,22 @@ def test_what_can_not_be_is_refused_and_nothing_written(
 
     with pytest.raises(error, match=words):
         add_config(repository, name, config_name, **choices)
+
+    assert contents(repository) == before
+
+
+@pytest.mark.parametrize("also", [{}, {"instances": 2}], ids=["alone", "with-another"])
+@pytest.mark.parametrize("engine", ["onnxruntime", "tensorrt"])
+def test_an_option_that_would_do_nothing_is_refused_and_nothing_written(
+    engine: Engine, also: dict[str, Any], export_tiny: Export, repository: Path
+) -> None:
+    """Where images are decoded on the CPU for a network on a GPU, nothing has threads to choose."""
+    export_tiny(deployment=deployment_from("gpu", preprocess="opencv", engine=engine))
+    before = contents(repository)
+    words = f"--threads: 8 does nothing for 'tiny', which has --preprocess opencv and --network {engine}; leave it out"
+
+    with pytest.raises(OptionError, match=words):
+        add_config(repository, "tiny", "l4", threads=8, **also)
 
     assert contents(repository) == before
 
@@ -305,8 +341,8 @@ def test_an_export_of_other_classes_writes_them_anew(tuned: Path, export_tiny: E
     assert report.notes == (
         "configuration 'l4' was written anew, and keeps max_batch_size 12, instances 2, threads 3, queue_delay_us 900, "
         "gpus 0,1, cuda_graphs True; build its plan: --config-name l4",
-        "configuration 't4' was written anew, and keeps max_batch_size 8, instances 1, threads 1, queue_delay_us 500, "
-        "gpus all, cuda_graphs False; build its plan: --config-name t4",
+        "configuration 't4' was written anew, and keeps max_batch_size 8, instances 1, threads 1, queue_delay_us 500; "
+        "build its plan: --config-name t4",
     )
 
 
@@ -316,6 +352,16 @@ def test_they_keep_what_they_are_tuned_to_where_config_pbtxt_changes(tuned: Path
     t4 = read_deployed(tuned, "tiny", "t4").deployment
     assert (t4.instances, t4.max_batch_size) == (1, 8)
     assert check_repository(tuned).findings == ()
+
+
+def test_what_the_new_deployment_has_no_place_for_is_not_said_to_be_kept(tuned: Path, export_tiny: Export) -> None:
+    report = export_tiny(deployment=deployment_from("gpu", preprocess="opencv"))
+
+    assert read_deployed(tuned, "tiny", "l4").deployment.threads == 1
+    assert report.notes[0] == (
+        "configuration 'l4' was written anew, and keeps max_batch_size 12, instances 2, queue_delay_us 900, gpus 0,1, "
+        "cuda_graphs True; build its plan: --config-name l4"
+    )
 
 
 def test_one_that_the_new_deployment_can_not_have_is_dropped_with_a_line(tuned: Path, export_tiny: Export) -> None:
