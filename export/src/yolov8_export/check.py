@@ -14,8 +14,9 @@ from yolov8_export.check_served import check_served
 from yolov8_export.config import CONTRACT_VERSION
 from yolov8_export.errors import RepositoryError
 from yolov8_export.findings import Finding
-from yolov8_export.named_config import config_path, names_of
+from yolov8_export.named_config import config_path, named_path, names_of
 from yolov8_export.pbtxt import read_config
+from yolov8_export.target import model_names
 from yolov8_export.triton_fields import newer_fields
 
 
@@ -55,6 +56,8 @@ def check_repository(repository: Path) -> Checked:
     for config_name in names_of(folders):
         also, named = _configured(folders, config_name)
         for name in filter(named.__contains__, served):
+            if not any(named_path(repository / model, config_name).is_file() for model in model_names(name)):
+                continue
             also += check_served(repository, name, named, config_name)
         # Of what Triton reads from config.pbtxt, all has been said.
         findings += [finding for finding in also if finding not in findings]

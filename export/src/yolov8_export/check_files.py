@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import ast
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,18 +22,15 @@ from yolov8_export.repository import MODEL_FILE
 from yolov8_export.source import sha256_of
 
 
-def version_findings(
-    repository: Path, name: str, signatures: Mapping[str, Signature], backends: Mapping[str, str]
-) -> Iterator[Finding]:
-    """Check all versions of one served model.
+def file_findings(repository: Path, name: str, members: Iterable[str]) -> Iterator[Finding]:
+    """Check of one served model's versions what no configuration changes: that all are there, as exported.
 
     Args:
         repository: The folder that Triton serves.
         name: The ensemble's.
-        signatures: Of the ensemble and its members, by name.
-        backends: Of its members, by name.
+        members: Its members' names.
     """
-    versions = {model: _versions(repository / model) for model in signatures}
+    versions = {model: _versions(repository / model) for model in (name, *members)}
     for model, numbers in versions.items():
         if numbers != versions[name] or not numbers:
             yield Finding(
@@ -43,10 +40,25 @@ def version_findings(
             )
     network = f"{name}_network"
     for version in versions[network]:
-        yield from _network_findings(repository / network / version, signatures[network])
         yield from _hash_findings(repository, network, version)
+
+
+def configured_file_findings(
+    repository: Path, name: str, tensors: Signature, backends: Mapping[str, str]
+) -> Iterator[Finding]:
+    """Check the files of all versions against configurations: a network of these tensors, what the backends load.
+
+    Args:
+        repository: The folder that Triton serves.
+        name: The ensemble's.
+        tensors: Of the network.
+        backends: Of the members, by name.
+    """
+    network = repository / f"{name}_network"
+    for version in _versions(network):
+        yield from _network_findings(network / version, tensors)
     for member, backend in backends.items():
-        for version in versions[member]:
+        for version in _versions(repository / member):
             if backend == PYTHON:
                 yield from _python_findings(repository / member / version)
             elif backend == DALI:

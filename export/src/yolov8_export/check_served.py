@@ -18,7 +18,7 @@ from yolov8_contract.served_model import ServedModel
 from yolov8_contract.signature import Head
 from yolov8_contract.task import Task
 from yolov8_contract.tensors import DYNAMIC, Signature
-from yolov8_export.check_files import version_findings
+from yolov8_export.check_files import configured_file_findings, file_findings
 from yolov8_export.check_plan import plan_findings
 from yolov8_export.check_warmup import warmup_findings
 from yolov8_export.config import ensemble_steps
@@ -117,6 +117,8 @@ def check_served(
         postprocess=members.get("postprocess"),
     )
     yield from _contract_findings(served)
+    if config_name is None:  # of files, once is enough: hashing large networks takes seconds
+        yield from file_findings(repository, name, [config.name for config in served.members])
     yield from _parameter_findings(served)
     yield from _queue_findings(served)
     for config in served.members:
@@ -125,7 +127,7 @@ def check_served(
 
 
 def _contract_findings(served: _Served) -> Iterator[Finding]:
-    """Compare tensors, and how they are handed on; then the versions' files."""
+    """Compare tensors, and how they are handed on; then the networks' files and the members' code."""
     try:
         signatures = served.signatures
     except ConfigError as exc:
@@ -136,7 +138,8 @@ def _contract_findings(served: _Served) -> Iterator[Finding]:
     if list(served.ensemble.ensemble_scheduling.step) != ensemble_steps(served.members, served.model.task):
         yield served.finding(served.ensemble, "its steps don't hand tensors on as the contract says")
     backends = {config.name: config.backend for config in served.members}
-    yield from version_findings(served.repository, served.name, signatures, backends)
+    tensors = signatures[served.network.name]
+    yield from configured_file_findings(served.repository, served.name, tensors, backends)
 
 
 def _tensor_findings(served: _Served, config: pb.ModelConfig, tensors: Signature) -> Iterator[Finding]:

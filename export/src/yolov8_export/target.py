@@ -12,6 +12,11 @@ from yolov8_export.errors import OptionError
 ROLES = ("check", "preprocess", "network", "postprocess")
 
 
+def model_names(name: str) -> tuple[str, ...]:
+    """Return all names that a served model may take in a repository, the ensemble's last."""
+    return (*(f"{name}_{role}" for role in ROLES), name)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
     """Where a served model goes.
@@ -38,4 +43,4 @@ class Target:
     @property
     def model_names(self) -> tuple[str, ...]:
         """All names that this model may take in the repository, the ensemble's last."""
-        return (*(f"{self.name}_{role}" for role in ROLES), self.name)
+        return model_names(self.name)

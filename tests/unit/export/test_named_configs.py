@@ -9,10 +9,12 @@ import re
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 from tritonclient.grpc import model_config_pb2 as pb
 
@@ -22,6 +24,7 @@ from tests.unit.export.tiny_networks import IMGSZ, write_onnx
 from yolov8_contract.image_header import ImageLimits
 from yolov8_contract.parameters import RequestParameters
 from yolov8_contract.task import Task
+from yolov8_export import check_files
 from yolov8_export.add_config import add_config
 from yolov8_export.check import check_repository
 from yolov8_export.compose_env import compose_env
@@ -31,6 +34,7 @@ from yolov8_export.errors import OptionError, RepositoryError
 from yolov8_export.facts import Facts
 from yolov8_export.pbtxt import CONFIG, read_config, render
 from yolov8_export.plan import make_plan
+from yolov8_export.source import sha256_of
 
 GPU_REFERENCE = Path(__file__).parents[3] / "model_repository_gpu"
 NETWORK = Path("tiny_network")
@@ -324,6 +328,52 @@ def test_what_is_wrong_with_config_pbtxt_is_said_once(tuned: Path) -> None:
 
     assert len(set(findings)) == len(findings)
     assert {str(finding.path.relative_to(tuned)) for finding in findings} == {f"tiny_check/{CONFIG}", f"tiny/{CONFIG}"}
+
+
+def test_files_are_hashed_once_and_only_models_of_a_name_are_checked_for_it(
+    tuned: Path, export_tiny: Export, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Large networks would take seconds more for each name and each model."""
+    export_tiny(name="other", deployment=deployment_from("gpu"))
+    hashed, loaded = [], []
+
+    def hash_of(path: Path) -> str:
+        hashed.append(path)
+        return sha256_of(path)
+
+    def load(path: Path, **options: Any) -> onnx.ModelProto:
+        loaded.append(path.parents[1].name)
+        return original(path, **options)
+
+    original = onnx.load
+    monkeypatch.setattr(check_files, "sha256_of", hash_of)
+    monkeypatch.setattr(onnx, "load", load)
+
+    assert check_repository(tuned).findings == ()
+
+    assert len(hashed) == len(set(hashed)) > 0
+    assert Counter(loaded) == {"other_network": 1, "tiny_network": 3}  # config.pbtxt, l4, t4
+
+
+def test_a_plan_for_smaller_batches_than_a_configuration_promises_is_found(tuned: Path) -> None:
+    note = tuned / NETWORK / "1" / "plan-l4.json"
+    note.write_text('{"max_batch_size": 4}')
+
+    (finding,) = check_repository(tuned).findings
+
+    assert finding.path == tuned / L4
+    assert finding.problem == f"max_batch_size is 12, {note.with_name('model-l4.plan')} takes 4"
+    assert "build_plans.py" in finding.remedy
+
+
+def test_a_note_that_can_not_be_read_is_found(tuned: Path) -> None:
+    note = tuned / NETWORK / "1" / "plan-l4.json"
+    note.write_text("{}")
+
+    (finding,) = check_repository(tuned).findings
+
+    assert finding.path == note
+    assert "is malformed" in finding.problem
 
 
 def test_an_export_of_other_classes_writes_them_anew(tuned: Path, export_tiny: Export) -> None:

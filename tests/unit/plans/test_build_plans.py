@@ -278,7 +278,7 @@ def test_a_name_that_no_model_has_is_refused(name: str, machine: Machine) -> Non
     assert f"no model has a configuration {name!r}" in done.stderr
 
 
-def test_the_check_of_a_repository_reads_the_notes(machine: Machine) -> None:
+def test_the_check_of_a_repository_understands_the_notes(machine: Machine) -> None:
     """It is told of a plan that takes smaller batches than its configuration promises, whatever wrote that."""
     plan = add_config(machine, "l4", 4)
     machine.run()
