@@ -34,7 +34,8 @@ def check_opset(opset: int) -> None:
     """
     if opset < MIN_OPSET:
         raise OptionError(
-            f"--network-output best-class: needs opset {MIN_OPSET}, the network has {opset}; export it with --opset 18"
+            f"--network-output best-class: needs opset {MIN_OPSET}, the network has {opset}; "
+            "export the checkpoint with --opset 18"
         )
 
 

@@ -47,8 +47,8 @@ def _check(repository: options.CheckedRepository, as_json: options.AsJson = Fals
 
 @app.command("plan")
 def _plan(
-    name: options.PlannedName,
-    repository: options.PlannedRepository = Path("repository"),
+    name: options.ServedName,
+    repository: options.ServedRepository = Path("repository"),
     config_name: options.ConfigName = None,
     as_json: options.AsJson = False,
 ) -> None:
@@ -65,9 +65,9 @@ def _plan(
 
 @app.command("add-config")
 def _add_config(
-    name: options.PlannedName,
+    name: options.ServedName,
     config_name: options.AddedConfigName,
-    repository: options.PlannedRepository = Path("repository"),
+    repository: options.ServedRepository = Path("repository"),
     as_json: options.AsJson = False,
     max_batch_size: options.TunedMaxBatchSize = None,
     instances: options.TunedInstances = None,
@@ -99,7 +99,7 @@ def _add_config(
 
 @app.command("compose-env")
 def _compose_env(
-    repository: options.PlannedRepository = Path("repository"), config_name: options.ConfigName = None
+    repository: options.ServedRepository = Path("repository"), config_name: options.ConfigName = None
 ) -> None:
     """Print the file .env that docker/compose.yaml needs for a repository: sizes of its shared memory and pools."""
     from yolov8_export.compose_env import compose_env

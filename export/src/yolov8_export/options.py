@@ -35,8 +35,8 @@ Weights = Annotated[str, typer.Argument(help="A .pt or .onnx file, or a name suc
 Name = Annotated[str | None, typer.Option(help="Name to serve it under.", show_default="the file's")]
 Repository = Annotated[Path, typer.Option(help="Folder that Triton serves; made if missing.")]
 CheckedRepository = Annotated[Path, typer.Argument(help="Folder that Triton serves.")]
-PlannedName = Annotated[str, typer.Argument(help="The served model's name.")]
-PlannedRepository = Annotated[Path, typer.Option("--repository", help="Folder that Triton serves.")]
+ServedName = Annotated[str, typer.Argument(help="The served model's name.")]
+ServedRepository = Annotated[Path, typer.Option("--repository", help="Folder that Triton serves.")]
 ConfigName = Annotated[
     str | None,
     typer.Option(

@@ -193,7 +193,9 @@ def test_half_precision_is_judged_before_the_classes_are_reduced(
     ("task", "options", "reason"),
     [
         pytest.param(Task.CLASSIFY, {}, "--network-output best-class: a classifier's", id="classifier"),
-        pytest.param(Task.DETECT, {"opset": 12}, "needs opset 13, the network has 12", id="opset"),
+        pytest.param(
+            Task.DETECT, {"opset": 12}, "needs opset 13, the network has 12; export the checkpoint with", id="opset"
+        ),
     ],
 )
 def test_what_cannot_have_it_is_refused(
