@@ -18,6 +18,7 @@ from tritonclient.grpc import service_pb2
 
 from tests.fakes.fake_triton import FakeTriton, ensemble_config, serving
 from tests.integration.loadtest.conftest import Done, Run
+from tests.processes import rest
 from yolov8_contract.served_model import ServedModel
 from yolov8_contract.task import Task
 from yolov8_server import TritonServer
@@ -124,7 +125,7 @@ def test_a_server_that_is_stopped_halfway_ends_the_run(repository: Path, images:
         with started(tmp_path, images, "--url", server.grpc_url) as process:
             wait_for_progress(process)
             server.stop()
-            output, errors = process.communicate(timeout=END_S)
+            output, errors = rest(process, END_S)
     finally:
         server.stop()
 
@@ -140,7 +141,7 @@ def test_ctrl_c_ends_a_run_with_its_report(server: TritonServer, images: Path, t
     with started(tmp_path, images, "--url", server.grpc_url, "--processes", processes) as process:
         wait_for_progress(process)
         os.killpg(process.pid, signal.SIGINT)  # the terminal sends it to all
-        output, errors = process.communicate(timeout=END_S)
+        output, errors = rest(process, END_S)
 
     assert process.returncode == 1, output + errors
     assert "FAILED: stopped after" in output
@@ -159,7 +160,7 @@ def test_the_web_page_is_there_and_runs_the_scenario(server: TritonServer, image
         report = tmp_path / "report" / "scenario.html"
         wait_for(lambda: report.read_text() if report.exists() else "")
         process.send_signal(signal.SIGTERM)
-        output, errors = process.communicate(timeout=END_S)
+        output, errors = rest(process, END_S)
 
     assert process.returncode == 0, output + errors
     assert "PASSED" in output
@@ -196,7 +197,7 @@ def wait_for_progress(process: subprocess.Popen[str]) -> None:
 
 
 def lines(process: subprocess.Popen[str]) -> Iterator[str]:
-    """Yield lines without reading ahead, so that `communicate` gets the rest."""
+    """Yield lines as they come."""
     assert process.stdout is not None
     while line := process.stdout.readline():
         yield line

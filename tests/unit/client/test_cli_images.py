@@ -21,6 +21,7 @@ from typer.testing import CliRunner
 
 from tests.fakes.answers import HEIGHT, WIDTH, arrays
 from tests.fakes.fake_triton import FakeTriton, Refusal
+from tests.processes import rest
 from tests.unit.client.conftest import Serve
 from yolov8_contract.task import Task
 from yolov8_triton import COCO_CATEGORY_IDS
@@ -260,13 +261,13 @@ def test_an_interrupt_in_the_middle_of_a_folder_ends_cleanly(serve: Serve, tmp_p
             lines = [process.stdout.readline() for _ in range(50)]
             assert some.wait(60)
             process.send_signal(signal.SIGINT)
-            rest, errors = process.communicate(timeout=20)
+            others, errors = rest(process, 20)
         finally:
             process.kill()
             over.set()
 
     assert (process.returncode, errors) == (130, "yolov8-triton: interrupted\n")
-    images = [json.loads(line)["image"] for line in [*lines, *rest.splitlines()]]  # whole lines, in order
+    images = [json.loads(line)["image"] for line in [*lines, *others.splitlines()]]  # whole lines, in order
     assert images == [str(tmp_path / "photos" / f"{index:03}.png") for index in range(len(images))]
     assert 50 <= len(images) <= 100
     assert not list(tmp_path.glob("out.json*"))

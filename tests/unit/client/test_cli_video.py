@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 from tests.clips import clip, number_sent, numbered, read
 from tests.fakes.answers import arrays
 from tests.fakes.fake_triton import FakeTriton, Refusal, refusing
+from tests.processes import rest
 from tests.unit.client.conftest import Serve
 from yolov8_contract.task import Task
 from yolov8_triton._cli import app
@@ -155,13 +156,13 @@ def test_an_interrupted_run_leaves_a_video_that_can_be_read(serve: Serve, tmp_pa
             lines = [process.stdout.readline() for _ in range(20)]
             assert some.wait(60)
             process.send_signal(signal.SIGINT)
-            rest, errors = process.communicate(timeout=20)
+            others, errors = rest(process, 20)
         finally:
             process.kill()
             over.set()
 
     assert (process.returncode, errors.splitlines()[-1]) == (130, "yolov8-triton: interrupted")
-    printed = len(lines) + len(rest.splitlines())
+    printed = len(lines) + len(others.splitlines())
     written = read(tmp_path / "out.mp4")
     assert printed <= len(written) <= printed + 1
     assert printed > 20
