@@ -21,6 +21,7 @@ ALLOWED = {
         "supervision", "trackers", "cv2", "typer", "rich", "typing_extensions",
     },
     "server/src/yolov8_server": {"yolov8_server"},
+    "server/src/yolov8_server/_cli.py": {"typer"},
     "server/src/yolov8_server/backends": {"numpy", "onnxruntime", "openvino", "triton_python_backend_utils"},
     "export/src/yolov8_export": {
         "yolov8_contract", "yolov8_export", "numpy", "tritonclient", "google",
@@ -41,11 +42,11 @@ ALLOWED = {
 
 
 def sources(folder: str) -> list[Path]:
-    """Return the Python files of a folder, those apart that have a list of their own or were put there by export."""
+    """Return a file, or a folder's Python files without those that have their own list or that export put there."""
     inner = [ROOT / other for other in ALLOWED if other != folder and other.startswith(folder)]
     return [
         path
-        for path in (ROOT / folder).rglob("*.py")
+        for path in ([ROOT / folder] if folder.endswith(".py") else (ROOT / folder).rglob("*.py"))
         if not any(path.is_relative_to(other) for other in inner)
         and ("yolov8_contract" not in path.parts or "yolov8_contract" in folder)
     ]

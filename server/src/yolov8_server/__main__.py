@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Run the command line."""
-
-import sys
+"""Run the command line: ``python -m yolov8_server``."""
 
 from ._cli import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -3,129 +3,137 @@
 
 from __future__ import annotations
 
-import argparse
 import signal
-import sys
+from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
+from typing import Annotated, Any, NoReturn
+
+import typer
+from typer.core import TyperCommand
 
 from ._errors import ServerError
-from ._server import DEFAULT_READY_TIMEOUT_S, DEFAULT_STOP_TIMEOUT_S, TritonServer
+from ._server import DEFAULT_HOST, DEFAULT_READY_TIMEOUT_S, DEFAULT_STOP_TIMEOUT_S, TritonServer
 
+DISTRIBUTION = "yolov8-triton-server"
+PROGRAM = "yolov8-server"
 EXIT_FAILED = 1
 POLL_S = 0.5
+MIN_TIMEOUT_S = 0.001
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 
 
-def parser() -> argparse.ArgumentParser:
-    """Return the parser of the command line."""
-    result = argparse.ArgumentParser(
-        prog="python -m yolov8_server",
-        description="Serve a Triton model repository with the tritonserver of this machine, until Ctrl-C or SIGTERM.",
-        epilog="Options after `--` go to tritonserver as they are, for example: -- --log-verbose=1",
-    )
-    result.add_argument("repository", type=Path, metavar="REPOSITORY", help="folder that holds the models")
-    result.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-    for service, port in (("grpc", 8001), ("http", 8000), ("metrics", 8002)):
-        result.add_argument(
-            f"--{service}-port",
-            type=_port,
-            default=port,
-            metavar="PORT",
-            help="0 takes a free port (default: %(default)s)",
-        )
-    result.add_argument(
-        "--ready-timeout",
-        type=_seconds,
-        default=DEFAULT_READY_TIMEOUT_S,
-        metavar="SECONDS",
-        help="how long all models may take to load (default: %(default)g)",
-    )
-    result.add_argument(
-        "--stop-timeout",
-        type=_seconds,
-        default=DEFAULT_STOP_TIMEOUT_S,
-        metavar="SECONDS",
-        help="how long requests in flight may take at the end (default: %(default)g)",
-    )
-    result.add_argument(
-        "--model-config-name",
-        metavar="NAME",
-        help="read MODEL/configs/NAME.pbtxt where a model has it, in place of config.pbtxt",
-    )
-    result.add_argument("--log-file", type=Path, metavar="FILE", help="keep the server's log there")
-    return result
+def main() -> None:
+    """Run the command line and exit with its code."""
+    app(prog_name=PROGRAM)
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; return its exit code."""
-    arguments = sys.argv[1:] if arguments is None else arguments
-    own, extra = _split(arguments)
-    options = parser().parse_args(own)
+class _ServeCommand(TyperCommand):
+    def collect_usage_pieces(self, ctx: object) -> list[str]:  # noqa: ARG002
+        """Return a usage line that reads; Typer's own is ``[OPTIONS] {REPOSITORY} [TRITON OPTIONS]...``."""
+        return ["[OPTIONS]", "REPOSITORY", "[-- TRITON OPTIONS]"]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"{PROGRAM} {version(DISTRIBUTION)}")
+        raise typer.Exit
+
+
+def _check_triton_options(options: list[str] | None) -> list[str] | None:
+    if options and not options[0].startswith("-"):
+        raise typer.BadParameter(f"{options[0]!r} is not an option; the command takes one REPOSITORY")
+    return options
+
+
+def _port_option(service: str) -> Any:
+    return typer.Option(min=0, max=65535, metavar="PORT", help=f"Port of the {service} service; 0 takes a free port")
+
+
+def _timeout_option(text: str) -> Any:
+    return typer.Option(min=MIN_TIMEOUT_S, metavar="SECONDS", help=text)
+
+
+@app.command(cls=_ServeCommand, no_args_is_help=True)
+def serve(
+    repository: Annotated[
+        Path, typer.Argument(metavar="REPOSITORY", help="Folder that holds the models", show_default=False)
+    ],
+    triton_options: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="TRITON OPTIONS",
+            help="Options passed on to tritonserver; for example -- --log-verbose=1",
+            callback=_check_triton_options,
+            show_default=False,
+        ),
+    ] = None,
+    host: Annotated[str, typer.Option(metavar="ADDRESS", help="IPv4 address or host name to listen on")] = DEFAULT_HOST,
+    grpc_port: Annotated[int, _port_option("gRPC")] = 8001,
+    http_port: Annotated[int, _port_option("HTTP")] = 8000,
+    metrics_port: Annotated[int, _port_option("metrics")] = 8002,
+    ready_timeout: Annotated[
+        float, _timeout_option("Longest time in which all models must load")
+    ] = DEFAULT_READY_TIMEOUT_S,
+    stop_timeout: Annotated[
+        float, _timeout_option("Longest time that requests in flight may take after the stop signal")
+    ] = DEFAULT_STOP_TIMEOUT_S,
+    model_config_name: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Read MODEL/configs/NAME.pbtxt instead of config.pbtxt where a model has it"),
+    ] = None,
+    log_file: Annotated[Path | None, typer.Option(metavar="FILE", help="File to write the server's log to")] = None,
+    _version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Serve a Triton model repository with the tritonserver of this machine until Ctrl-C or SIGTERM."""
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _leave)
+        signal.signal(number, _raise_stop)
     server = TritonServer(
-        options.repository,
-        host=options.host,
-        grpc_port=options.grpc_port,
-        http_port=options.http_port,
-        metrics_port=options.metrics_port,
-        ready_timeout_s=options.ready_timeout,
-        stop_timeout_s=options.stop_timeout,
-        log_file=options.log_file,
-        model_config_name=options.model_config_name,
-        arguments=extra,
+        repository,
+        host=host,
+        grpc_port=grpc_port,
+        http_port=http_port,
+        metrics_port=metrics_port,
+        ready_timeout_s=ready_timeout,
+        stop_timeout_s=stop_timeout,
+        log_file=log_file,
+        model_config_name=model_config_name,
+        arguments=triton_options or (),
     )
     try:
-        return _serve(server)
+        _run(server)
     except ServerError as exc:
-        _complain(str(exc))
-        return EXIT_FAILED
-    except _Told:
-        return 0
+        _fail(str(exc))
+    except _StopRequested:
+        raise typer.Exit from None
 
 
-def _serve(server: TritonServer) -> int:
+def _run(server: TritonServer) -> NoReturn:
     with server:
-        _say(f"gRPC     {server.grpc_url}")
-        _say(f"HTTP     {server.http_url}")
-        _say(f"metrics  {server.metrics_url}")
-        _say("ready; stop with Ctrl-C")
+        typer.echo(f"gRPC     {server.grpc_url}")
+        typer.echo(f"HTTP     {server.http_url}")
+        typer.echo(f"metrics  {server.metrics_url}")
+        typer.echo("ready; stop with Ctrl-C")
         while (code := server.wait(POLL_S)) is None:
             pass
-        _complain(f"tritonserver exited with code {code}:\n{server.log_tail()}")
-    return EXIT_FAILED
+        _fail(f"tritonserver exited with code {code}:\n{server.log_tail()}")
 
 
-def _say(line: str) -> None:
-    print(line, flush=True)  # noqa: T201  (the command line speaks to people)
+def _fail(message: str) -> NoReturn:
+    typer.echo(f"error: {message}", err=True)
+    raise typer.Exit(EXIT_FAILED)
 
 
-def _complain(text: str) -> None:
-    print(f"error: {text}", file=sys.stderr, flush=True)  # noqa: T201  (likewise)
+class _StopRequested(BaseException):
+    """SIGINT or SIGTERM has arrived."""
 
 
-class _Told(BaseException):
-    """A signal told us to stop."""
-
-
-def _leave(number: int, _frame: FrameType | None) -> NoReturn:
-    raise _Told(number)
-
-
-def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
-    """Cut at the first ``--``, which argparse would otherwise take for the end of our options."""
-    at = arguments.index("--") if "--" in arguments else len(arguments)
-    return arguments[:at], arguments[at + 1 :]
-
-
-def _port(text: str) -> int:
-    if not 0 <= (port := int(text)) <= 65535:
-        raise argparse.ArgumentTypeError(f"a port is 0 to 65535, got {port}")
-    return port
-
-
-def _seconds(text: str) -> float:
-    if (seconds := float(text)) <= 0:
-        raise argparse.ArgumentTypeError(f"expected more than 0 seconds, got {text}")
-    return seconds
+def _raise_stop(number: int, _frame: FrameType | None) -> NoReturn:
+    raise _StopRequested(number)

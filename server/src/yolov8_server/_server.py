@@ -28,7 +28,8 @@ DEFAULT_STOP_TIMEOUT_S = 30.0
 PORT_ATTEMPTS = 3  # a free port may be taken between our choice and the server's listening
 MANY_LINES = 2000  # in which to look for reasons
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 0.5
-ANY_ADDRESS, LOOPBACK = "0.0.0.0", "127.0.0.1"
+DEFAULT_HOST = "127.0.0.1"  # loopback, because Triton has no authentication
+ANY_ADDRESS = "0.0.0.0"
 
 
 class TritonServer:
@@ -55,7 +56,7 @@ class TritonServer:
         self,
         repository: str | os.PathLike[str],
         *,
-        host: str = "127.0.0.1",
+        host: str = DEFAULT_HOST,
         grpc_port: int = 0,
         http_port: int = 0,
         metrics_port: int = 0,
@@ -215,7 +216,7 @@ class TritonServer:
         return f"{self._reachable_address()}:{port}"
 
     def _reachable_address(self) -> str:
-        return LOOPBACK if self._address == ANY_ADDRESS else self._address
+        return DEFAULT_HOST if self._address == ANY_ADDRESS else self._address
 
     def _running(self) -> SupervisedProcess:
         if self._process is None:

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``yolov8-server``: help, version, usage errors, and what reaches tritonserver."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import yolov8_server
+from tests.unit.server.conftest import StandIn
+
+PACKAGES = Path(yolov8_server.__file__).parents[1]
+
+
+def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "yolov8_server", *map(str, arguments)]
+    environment = os.environ | {"COLUMNS": "200"}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
+
+
+def test_importing_the_package_needs_the_standard_library_alone() -> None:
+    code = f"import sys; sys.path.insert(0, {str(PACKAGES)!r}); import yolov8_server"
+
+    subprocess.run([sys.executable, "-I", "-S", "-c", code], check=True, timeout=60)
+
+
+def test_help_shows_how_options_of_tritonserver_are_given() -> None:
+    done = run("-h")
+
+    assert done.returncode == 0
+    assert "Usage: yolov8-server [OPTIONS] REPOSITORY [-- TRITON OPTIONS]" in done.stdout
+    assert re.search(r"--grpc-port .*8001", done.stdout)
+
+
+def test_the_version_is_the_distributions() -> None:
+    done = run("--version")
+
+    assert (done.returncode, done.stdout) == (0, "yolov8-server 0.1.0\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        pytest.param([], "Usage: yolov8-server", id="nothing"),
+        pytest.param(["models", "more"], "'more' is not an option; the command takes one REPOSITORY", id="two"),
+        pytest.param(["models", "--log-verbose=1"], "No such option: --log-verbose", id="no-dashes"),
+        pytest.param(["models", "--http-port=99999"], "'--http-port': Input should be less", id="port"),
+        pytest.param(["models", "--ready-timeout=0"], "'--ready-timeout': Input should be greater", id="time"),
+    ],
+)
+def test_wrong_usage_is_said_with_exit_code_2(arguments: list[str], message: str) -> None:
+    done = run(*arguments)
+
+    assert done.returncode == 2
+    assert message in done.stdout + done.stderr
+
+
+def test_each_option_reaches_tritonserver(stand_in: StandIn, repository: Path) -> None:
+    (repository / "model" / "configs").mkdir()
+    (repository / "model" / "configs" / "l4.pbtxt").write_text('backend: "python"')
+    options = ["--host=0.0.0.0", "--grpc-port=0", "--http-port=0", "--metrics-port=0", "--model-config-name=l4"]
+
+    done = run(repository, *options, "--", "--log-verbose", "1")
+
+    (call,) = stand_in.calls()
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: tritonserver exited with code 1 at start:")
+    assert call.option("--grpc-address") == "0.0.0.0"
+    assert call.option("--model-config-name") == "l4"
+    assert call.argv[-2:] == ["--log-verbose", "1"]
