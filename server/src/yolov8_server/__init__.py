@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Start a real Triton Inference Server, and leave nothing of it behind."""
+"""Start a real Triton Inference Server, and remove every trace of it at the end."""
 
 from ._errors import (
     InvalidArgumentError,

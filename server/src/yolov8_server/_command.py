@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Build the server's command line and environment; no I/O but the `--help` of the binary."""
+"""Build the server's command line and environment. The only I/O is running the binary with `--help`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ._ports import Ports
 
 HELP_TIMEOUT_S = 30.0
 GPU_CONTROL_DEVICE = Path("/dev/nvidiactl")
-# What the launcher decides: a second value would make the server listen where nobody waits for it.
+# The launcher sets these. A second value would make the server listen where the launcher does not look for it.
 OWN_OPTIONS = frozenset(
     {
         "--model-repository", "--model-store", "--id", "--backend-directory",
@@ -36,16 +36,16 @@ def build_command(
     mark: str,
     extra: Sequence[str] = (),
 ) -> list[str]:
-    """Return the argument vector; ``extra`` comes last, so that it overrides defaults."""
+    """Return the argument vector, with ``extra`` last so that it overrides the defaults."""
     command = [
         str(installation.binary),
         f"--model-repository={repository}",
         f"--backend-directory={backends}",
-        f"--id={mark}",  # by which the launcher knows that it is this server that answers
+        f"--id={mark}",  # the launcher recognises its server by this id
         "--model-control-mode=none",
         "--disable-auto-complete-config",
         "--exit-on-error=true",
-        f"--backend-config=python,shm-region-prefix-name={mark}",  # drop-ins take it over
+        f"--backend-config=python,shm-region-prefix-name={mark}",  # the drop-in backends inherit it
         f"--grpc-address={host}",
         f"--grpc-port={ports.grpc}",
         f"--http-address={host}",
@@ -54,27 +54,32 @@ def build_command(
         f"--metrics-port={ports.metrics}",
     ]
     if not GPU_CONTROL_DEVICE.exists():
-        command.append("--allow-gpu-metrics=false")  # else it logs that NVML is missing
+        command.append("--allow-gpu-metrics=false")  # otherwise the server logs that NVML is missing
     return command + list(extra)
 
 
 def check_extra_options(installation: Installation, extra: Sequence[str]) -> None:
-    """Raise unless the installed tritonserver knows every option, and none is the launcher's own.
+    """Raise `InvalidArgumentError` for an option that the launcher sets or that the tritonserver doesn't know.
 
-    Given an unknown one the server prints 400 lines of usage; options differ from release to release.
+    For an unknown option tritonserver prints 400 lines of usage. Options differ between releases, so the binary is
+    asked for its list.
     """
     options = [argument.partition("=")[0] for argument in extra if argument.startswith("--")]
     for option in options:
         if option in OWN_OPTIONS:
-            raise InvalidArgumentError(f"{option} is the launcher's to set: give it as its own argument, before `--`")
+            raise InvalidArgumentError(
+                f"{option} is set by the launcher: use the launcher's own option or argument instead"
+            )
     known = known_options(installation) if options else frozenset()
     for option in options:
         if option not in known:
-            raise InvalidArgumentError(f"{option} is no option of the tritonserver at {installation.binary}")
+            raise InvalidArgumentError(
+                f"{option} is not an option of the tritonserver at {installation.binary}: see its --help"
+            )
 
 
 def known_options(installation: Installation) -> frozenset[str]:
-    """Ask the binary which options it has."""
+    """Return the options that the binary's ``--help`` lists."""
     try:
         result = subprocess.run(
             [installation.binary, "--help"],
@@ -99,11 +104,11 @@ def known_options(installation: Installation) -> frozenset[str]:
 def build_environment(
     installation: Installation, environ: Mapping[str, str], *, libraries: Sequence[Path]
 ) -> dict[str, str]:
-    """Return the server's environment: ours, and for the embedded server the way to its libraries and our Python."""
+    """Return our environment; for the embedded server, with its libraries and our interpreter on the search paths."""
     environment = dict(environ)
     if installation.is_embedded:
         _prepend(environment, "LD_LIBRARY_PATH", [*libraries, installation.libraries])
-        # The stub embeds Python, which finds its packages through the first `python3` on PATH.
+        # The stub embeds Python, and embedded Python locates its packages by the first `python3` on PATH.
         _prepend(environment, "PATH", [Path(sys.executable).parent])
     return environment
 

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every error the launcher raises.
+"""Define every error that the launcher raises.
 
 * ServerError
-  - TritonNotFoundError          there is no tritonserver to run
-  - UnsupportedEnvironmentError  one was found, but it can't run in this environment
-  - InvalidArgumentError         what was asked for can't be served (no such repository, an option nobody knows)
-  - PortInUseError               somebody else has one of the ports
-  - StartError                   it ran and did not become ready; carries exit code and log
+  - TritonNotFoundError          no tritonserver was found
+  - UnsupportedEnvironmentError  a tritonserver was found, but it can't run in this environment
+  - InvalidArgumentError         an argument is invalid (no such repository, an unknown option of tritonserver)
+  - PortInUseError               another process listens on one of the ports
+  - StartError                   the server started but did not become ready; carries exit code and log
 """
 
 from __future__ import annotations
@@ -17,27 +17,27 @@ class ServerError(Exception):
 
 
 class TritonNotFoundError(ServerError):
-    """No tritonserver was found in any of the places looked at."""
+    """No tritonserver was found in any of the searched places."""
 
 
 class UnsupportedEnvironmentError(ServerError):
-    """The tritonserver found can't run in this environment."""
+    """The tritonserver that was found can't run in this environment."""
 
 
 class InvalidArgumentError(ServerError):
-    """The launcher was asked for something that no server could do."""
+    """An argument of the launcher is invalid."""
 
 
 class PortInUseError(ServerError):
-    """A port that was asked for belongs to somebody else."""
+    """Another process listens on a requested port."""
 
 
 class StartError(ServerError):
-    """The server exited, or was not ready in time.
+    """The server exited during the start, or was not ready in time.
 
     Attributes:
-        exit_code: what it exited with (negative: the signal that ended it), None if it ran and was stopped.
-        log: the end of its log.
+        exit_code: the server's exit code (negative: the signal that ended it); None if it was still running.
+        log: the last lines of its log.
     """
 
     def __init__(self, message: str, *, exit_code: int | None, log: str) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ask a server over HTTP whether it is ready."""
+"""Check over HTTP whether a server is ready."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ REQUEST_TIMEOUT_S = 2.0
 
 
 def is_ready(host: str, *, http_port: int, metrics_port: int, server_id: str) -> bool:
-    """Tell whether the server with this id answers on both ports, and all its models are ready.
+    """Return whether the server with this id answers on both ports and all its models are ready.
 
-    It opens its ports one after another: gRPC, HTTP, metrics.
+    tritonserver opens its ports in the order gRPC, HTTP, metrics, so an answer on the last means that all are open.
     """
     try:
         return (
@@ -20,12 +20,12 @@ def is_ready(host: str, *, http_port: int, metrics_port: int, server_id: str) ->
             and _is(server_id, *_get(host, http_port, "/v2"))
             and b"nv_" in _get(host, metrics_port, "/metrics")[1]
         )
-    except (OSError, http.client.HTTPException, ValueError):  # also: no JSON from whoever has the port
+    except (OSError, http.client.HTTPException, ValueError):  # ValueError: another program's answer is not JSON
         return False
 
 
 def _is(server_id: str, status: int, metadata: bytes) -> bool:
-    # Somebody else's server may have taken the port. An operator may restrict metadata; then readiness must do.
+    # Another server may have taken the port. Where an operator has restricted metadata, readiness alone decides.
     return status != http.HTTPStatus.OK or json.loads(metadata).get("name") == server_id
 
 

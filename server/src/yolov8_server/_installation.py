@@ -18,10 +18,10 @@ IMAGE_BINARY = Path("/opt/tritonserver/bin/tritonserver")
 
 @dataclass(frozen=True, slots=True)
 class Installation:
-    """One tritonserver, and what lies around it.
+    """One tritonserver binary and the folders around it.
 
-    An installation is either *full* (a container image: its own backends, run by its own Python) or the *embedded*
-    one that the wheel nvidia-pytriton carries, which has the python backend alone and is run by our interpreter.
+    An installation is either *full* (as in a container image, with its own backends and its own Python) or *embedded*
+    (from the wheel nvidia-pytriton, which has only the python backend; models run with our interpreter).
     """
 
     binary: Path
@@ -37,12 +37,12 @@ class Installation:
 
     @property
     def stubs(self) -> Path:
-        """One python backend stub per minor version of Python; only the embedded server has them here."""
+        """The folder with one python backend stub per minor Python version; only the embedded server has it."""
         return self.root / "python_backend_stubs"
 
     @property
     def libraries(self) -> Path:
-        """The shared libraries that came with the wheel."""
+        """The folder with the wheel's shared libraries."""
         return self.root.parent.parent / "nvidia_pytriton.libs"
 
     @property
@@ -53,15 +53,15 @@ class Installation:
 def find_tritonserver(environ: Mapping[str, str] = os.environ) -> Installation:
     """Find the tritonserver to run.
 
-    Looked at, in this order: ``$TRITONSERVER``, ``PATH``, ``/opt/tritonserver``, the wheel nvidia-pytriton.
+    The search order is ``$TRITONSERVER``, ``PATH``, ``/opt/tritonserver``, the wheel nvidia-pytriton.
 
     Raises:
-        TritonNotFoundError: if there is none, or if ``$TRITONSERVER`` is set to something that can't be run.
+        TritonNotFoundError: if none is found, or if ``$TRITONSERVER`` is not an executable file.
     """
     if named := environ.get(VARIABLE):
         if not _is_executable(Path(named)):
             raise TritonNotFoundError(
-                f"${VARIABLE} is {named!r}, which is no executable file: set it to a tritonserver binary, or unset it"
+                f"${VARIABLE} is {named!r}, which is not an executable file: set it to a tritonserver, or unset it"
             )
         return Installation(Path(named).resolve())
     looked_at = []
@@ -70,7 +70,7 @@ def find_tritonserver(environ: Mapping[str, str] = os.environ) -> Installation:
             return Installation(candidate.resolve())
         looked_at.append(place)
     raise TritonNotFoundError(
-        f"no tritonserver found; looked at ${VARIABLE} (not set), {', '.join(looked_at)}. "
+        f"no tritonserver found; searched ${VARIABLE} (not set), {', '.join(looked_at)}. "
         "Install the embedded one with `pip install 'yolov8-triton-server[embedded]'` "
         f"(Linux x86-64, glibc 2.35 or newer), or set ${VARIABLE} to a binary"
     )
@@ -84,7 +84,7 @@ def _candidates(environ: Mapping[str, str]) -> Iterator[tuple[str, Path | None]]
 
 
 def _wheel_binary() -> Path | None:
-    # The spec is enough: importing pytriton would load grpc and zmq for a path.
+    # Only the path is needed; importing pytriton would load grpc and zmq.
     spec = find_spec("pytriton")
     if spec is None or spec.origin is None:
         return None

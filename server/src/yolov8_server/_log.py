@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a server writes, and what of it says why it failed."""
+"""Keep a server's log and extract the reasons of a failure from it."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ TAIL_LINES = 40
 TAIL_BYTES = 256 * 1024
 # E1124 04:37:06.958443 10620 model_lifecycle.cc:642] "failed to load …"
 _ERROR_LINE = re.compile(r'E\d{4} [\d:.]+ +\d+ [\w.]+:\d+\] (?P<message>".*")$')
-# What other libraries write: protobuf's parser on a config.pbtxt, the dynamic linker on a stub, C++ on an abort.
+# Errors of other libraries: protobuf parsing a config.pbtxt, the dynamic linker loading a stub, C++ aborting.
 _FOREIGN_LINE = re.compile(
     r"^\[libprotobuf ERROR [^]]*\] (?P<protobuf>.*)|^(?P<other>.*error while loading shared libraries.*|  what\(\):.*)$"
 )
 _FINAL_LINE = re.compile(r"^error: (?P<message>.*)$")
 _LOADING = re.compile(r'"loading: (.*):\d+"')
-# Said on every machine without a GPU, or said again with the model's name.
+# The first two appear on every machine without a GPU; the last is repeated in another line with the model's name.
 _NOISE = re.compile(r"CudaDriverHelper|CUDA driver version|Failed to create instance: ")
 
 
 class Log:
-    """The log of one server, in a file: a given one, or a temporary one that has no name."""
+    """The log of one server, in a given file or an anonymous temporary file."""
 
     def __init__(self, path: Path | None) -> None:
         try:
@@ -43,31 +43,31 @@ class Log:
         return self._file.fileno()
 
     def tail(self, lines: int = TAIL_LINES) -> str:
-        """Return the last lines; also of a closed log."""
+        """Return the last lines; works after `close` as well."""
         text = self._read() if self._end is None else self._end
         return "\n".join(text.splitlines()[-lines:])
 
     def close(self) -> None:
-        """Close our side of the file, and keep the end of it."""
+        """Close our descriptor of the file and keep its last lines."""
         if self._end is None:
             self._end = self._read()
             self._file.close()
 
     def _read(self) -> str:
         size = os.fstat(self.fileno()).st_size
-        # pread: the server writes at the position of the descriptor that we share
+        # pread leaves the file position alone; the server shares it and writes there.
         return os.pread(self.fileno(), TAIL_BYTES, max(0, size - TAIL_BYTES)).decode(errors="replace")
 
 
 def explain(log: str) -> str:
-    """Return what in a log says why the server failed, one reason a line; its last lines if nothing does."""
-    reasons = list(dict.fromkeys(_reasons(log.splitlines())))  # each instance of a model says the same
+    """Return the reasons in a log for a failure, one a line; the log's last lines if it contains none."""
+    reasons = list(dict.fromkeys(_reasons(log.splitlines())))  # each instance of a model logs the same reason
     final = [match["message"] for line in log.splitlines() if (match := _FINAL_LINE.match(line))]
     return "\n".join(f"  {reason}" for reason in reasons or final or _last(log))
 
 
 def explain_delay(log: str) -> str:
-    """Return what a server that isn't ready waits for."""
+    """Return which models a server that isn't ready is still loading, or the reasons that `explain` finds."""
     waiting = [
         f"  still loading {model!r}"
         for model in _LOADING.findall(log)
@@ -89,7 +89,7 @@ def _reasons(lines: list[str]) -> Iterator[str]:
 
 
 def _without_stack(message: str) -> str:
-    """Keep the innermost frame of the traceback that the python backend appends, unless it is in a drop-in of ours."""
+    """Reduce the traceback that the python backend appends to its innermost frame; drop frames of our drop-ins."""
     text, _, stack = message.strip().partition("\n\nAt:\n")
     frame = stack.strip().partition("\n")[0]
     return f"{text} ({frame})" if frame and MARK_PREFIX not in frame else text

@@ -14,13 +14,13 @@ from ._errors import InvalidArgumentError, PortInUseError, ServerError
 
 KERNEL_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 KERNELS_CHOICE = 0
-LOWEST_FREE_PORT = 10_240  # above the ports that services are known by
+LOWEST_FREE_PORT = 10_240  # above the well-known ports
 FREE_CANDIDATES = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ports:
-    """Where the three services listen; 0 stands for a free port."""
+    """The ports of the three services; 0 takes a free port."""
 
     grpc: int = 0
     http: int = 0
@@ -28,38 +28,38 @@ class Ports:
 
     @property
     def any_free(self) -> bool:
-        """Tell whether a port is still to be chosen."""
+        """Return whether a port is still to be chosen."""
         return 0 in (self.grpc, self.http, self.metrics)
 
 
 def resolve_host(host: str) -> str:
-    """Return the IPv4 address that ``host`` names.
+    """Return the IPv4 address of ``host``.
 
-    tritonserver's HTTP service takes no names, and its gRPC service no IPv6 addresses.
+    tritonserver's HTTP service accepts no host names, and its gRPC service no IPv6 addresses.
 
     Raises:
-        InvalidArgumentError: if there is none.
+        InvalidArgumentError: if ``host`` has no IPv4 address.
     """
     try:
         (_, _, _, _, (address, *_)), *_ = socket.getaddrinfo(host, None, socket.AF_INET)
     except socket.gaierror as exc:
         raise InvalidArgumentError(
-            f"host {host!r} is no IPv4 address ({exc.strerror}): give one such as 127.0.0.1 or 0.0.0.0"
+            f"host {host!r} has no IPv4 address ({exc.strerror}): give an address such as 127.0.0.1 or 0.0.0.0"
         ) from exc
     return str(address)
 
 
 def choose_ports(address: str, wanted: Ports) -> Ports:
-    """Fill in free ports, and make sure that the given ones are free.
+    """Choose free ports where 0 is given, and check that the other ports are free.
 
-    The ports are released again before this returns, since tritonserver can't be handed a socket: another process
-    may take one before it listens.
+    tritonserver can't inherit a socket, so the ports are released before this function returns. Another process may
+    take one before the server listens.
 
     Raises:
-        PortInUseError: if a port that was asked for is taken.
-        InvalidArgumentError: if ``address`` is none of this machine.
+        PortInUseError: if a requested port is taken.
+        InvalidArgumentError: if ``address`` does not belong to this machine.
     """
-    with ExitStack() as held:  # all three at once, so that they differ
+    with ExitStack() as held:  # all three are held at once, so that they differ
         return Ports(
             grpc=_hold(address, wanted.grpc, "gRPC", held),
             http=_hold(address, wanted.http, "HTTP", held),
@@ -70,7 +70,7 @@ def choose_ports(address: str, wanted: Ports) -> Ports:
 def _hold(address: str, port: int, service: str, held: ExitStack) -> int:
     for candidate in [port] if port else _free_candidates():
         listener = held.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
-        # TIME_WAIT of an earlier server is no obstacle to a given port.
+        # A requested port may be in TIME_WAIT from an earlier server.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, int(port != 0))
         try:
             listener.bind((address, candidate))
@@ -80,14 +80,14 @@ def _hold(address: str, port: int, service: str, held: ExitStack) -> int:
                 raise error from exc
             continue
         return int(listener.getsockname()[1])
-    raise PortInUseError(f"found no free port on {address} for {service}: name one")
+    raise PortInUseError(f"found no free port on {address} for {service}: set the port")
 
 
 def _free_candidates() -> list[int]:
-    """Propose ports, first those below the kernel's own range.
+    """Return candidates for a free port, first those below the kernel's range of ephemeral ports.
 
-    A server listens seconds after its ports were chosen, when its models are loaded. Meanwhile the kernel may give a
-    port of its range to any outgoing connection.
+    A server opens its ports only after its models are loaded, seconds after the choice. Until then the kernel may
+    assign an ephemeral port to any outgoing connection.
     """
     lowest = int(KERNEL_RANGE.read_text().split()[0])
     below = range(LOWEST_FREE_PORT, lowest)
@@ -96,7 +96,7 @@ def _free_candidates() -> list[int]:
 
 def _port_error(exc: OSError, address: str, port: int, service: str) -> ServerError:
     if exc.errno == errno.EACCES:
-        return PortInUseError(f"the {service} port {port} on {address} needs privileges: choose one above 1023")
+        return PortInUseError(f"the {service} port {port} on {address} needs root privileges: use one above 1023")
     if exc.errno != errno.EADDRINUSE:
         return InvalidArgumentError(f"can't listen on {address}: {exc.strerror}")
     return PortInUseError(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A server process under its supervisor."""
+"""Run a server process under its supervisor."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from . import _leftovers, supervisor
 from ._errors import StartError
 from ._log import Log
 
-# When its deadline has passed the supervisor kills the server, and needs a moment to clean up.
+# After the stop timeout the supervisor kills the server and cleans up, which takes a moment.
 SUPERVISOR_MARGIN_S = 10.0
 
 
 class SupervisedProcess:
-    """A server that ends with this process, whichever way that ends; `supervisor` says how.
+    """A server that ends when this process ends, even when it is killed; see `supervisor`.
 
     Attributes:
-        pid: of the server itself.
+        pid: the process ID of the server itself.
     """
 
     def __init__(
@@ -54,28 +54,28 @@ class SupervisedProcess:
                 *("--", *command),
             ],
             env=dict(environment),
-            stdin=subprocess.PIPE,  # its closing tells the supervisor that we are gone
+            stdin=subprocess.PIPE,  # the supervisor stops the server when this pipe closes
             stdout=subprocess.PIPE,
             stderr=log.fileno(),
-            start_new_session=True,  # Ctrl-C in a terminal is ours to handle
+            start_new_session=True,  # Ctrl-C in a terminal reaches this process alone
         )
         self.pid = self._read_pid(log)
         self._pidfd = os.pidfd_open(self.pid)
 
     def poll(self) -> int | None:
-        """Return the server's exit code (negative: the signal that ended it), None while it runs."""
+        """Return the server's exit code (negative: the signal that ended it), or None while it runs."""
         return self.wait(0)
 
     def wait(self, timeout_s: float) -> int | None:
-        """Wait until the server has exited and nothing of it is left; return as `poll` does."""
+        """Wait until the server has exited and is cleaned up; return the same as `poll`."""
         if self._exit_code is None and (line := self._read_line(timeout_s)) is not None:
-            # An empty line is the end of the stream: somebody killed the supervisor, and the kernel stops the server.
+            # An empty line is the end of the stream: the supervisor was killed, and the kernel stops the server.
             self._exit_code = int(line.split()[1]) if line else self._end_without_supervisor()
             self._supervisor.wait()
         return self._exit_code
 
     def stop(self) -> None:
-        """Stop the server and wait until nothing of it is left; kill it when its time is up or we are interrupted."""
+        """Stop the server and wait for the cleanup; kill it after the stop timeout or when interrupted."""
         self._supervisor.terminate()
         try:
             stopped = self.wait(self._stop_timeout_s + SUPERVISOR_MARGIN_S) is not None
@@ -86,7 +86,7 @@ class SupervisedProcess:
             self.kill()
 
     def kill(self) -> None:
-        """Kill the server and wait until nothing of it is left."""
+        """Kill the server and wait for the cleanup."""
         if self.poll() is None:
             signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
         if self.wait(SUPERVISOR_MARGIN_S) is None:
@@ -94,7 +94,7 @@ class SupervisedProcess:
             self.wait(SUPERVISOR_MARGIN_S)
 
     def close(self) -> None:
-        """Release what is held of a server that has exited."""
+        """Release the descriptors of a server that has exited."""
         self._forget_supervisor()
         os.close(self._pidfd)
 
@@ -120,7 +120,7 @@ class SupervisedProcess:
         self._supervisor.wait()
 
     def _read_line(self, timeout_s: float) -> bytes | None:
-        """Return the next line, an empty one at the end of the stream, None if none came in time."""
+        """Return the next line, an empty line at the end of the stream, or None after the timeout."""
         assert self._supervisor.stdout is not None
         deadline = time.monotonic() + timeout_s
         while b"\n" not in self._unread:
@@ -135,6 +135,6 @@ class SupervisedProcess:
 
 
 def _readable(descriptor: int, timeout_s: float) -> bool:
-    poll = select.poll()  # unlike select(), it takes any descriptor number
+    poll = select.poll()  # select() fails for descriptor numbers above 1023
     poll.register(descriptor, select.POLLIN)
     return bool(poll.poll(timeout_s * 1000))

@@ -10,19 +10,19 @@ from ._errors import InvalidArgumentError
 
 CONFIG = "config.pbtxt"
 NAMED_CONFIGS = "configs/*.pbtxt"
-# The python backend starts its stubs with an unquoted shell command: a blank makes them abort, and the server then
-# waits for them for ever.
+# The python backend starts its stubs with an unquoted shell command. A space makes them abort, and the server then
+# waits for them forever.
 _PLAIN = re.compile(r"[\w/.,:=@%+-]+")
 
 
 def check_repository(repository: Path) -> None:
-    """Raise `InvalidArgumentError` unless ``repository`` holds models that a server can load."""
+    """Raise `InvalidArgumentError` unless ``repository`` contains models that a server can load."""
     if not repository.is_dir():
-        raise InvalidArgumentError(f"no model repository at {str(repository)!r}: there is no such folder")
+        raise InvalidArgumentError(f"no model repository at {str(repository)!r}: the folder does not exist")
     models = [path.name for path in repository.iterdir() if (path / CONFIG).is_file()]
     if not models:
         what = (
-            f"it is itself a model, give its parent {str(repository.resolve().parent)!r}"
+            f"the folder is a model itself, give its parent {str(repository.resolve().parent)!r}"
             if (repository / CONFIG).is_file()
             else f"none of its folders has a {CONFIG}"
         )
@@ -30,27 +30,32 @@ def check_repository(repository: Path) -> None:
     for model in models:
         if not is_plain(model):
             raise InvalidArgumentError(
-                f"the model name {model!r} can't be served: use letters, digits and the signs _ - . alone"
+                f"the model name {model!r} can't be served: use only letters, digits and the characters _ - ."
             )
 
 
 def check_config_name(repository: Path, name: str) -> None:
-    """Raise `InvalidArgumentError` unless some model has a configuration of a name: Triton would say nothing."""
+    """Raise `InvalidArgumentError` unless some model has the custom model configuration ``name``.
+
+    Triton would serve ``config.pbtxt`` without a message.
+    """
     found = {path.stem for path in repository.glob(f"*/{NAMED_CONFIGS}")}
     if name not in found:
-        known = f"there are {', '.join(sorted(found))}" if found else "there are none"
-        raise InvalidArgumentError(f"no model in {str(repository)!r} has a configuration named {name!r}: {known}")
+        known = f"its names are {', '.join(sorted(found))}" if found else "it has none"
+        raise InvalidArgumentError(
+            f"no model in {str(repository)!r} has a custom model configuration named {name!r}: {known}"
+        )
 
 
 def names_backend(repository: Path, backend: str) -> bool:
-    """Tell whether some model may need a backend: a configuration has the quoted name, or one that begins with it."""
+    """Return whether some model may need a backend: a configuration has a quoted value that begins with its name."""
     name = re.compile(f"[\"']{re.escape(backend)}")
     configs = [*repository.glob(f"*/{CONFIG}"), *repository.glob(f"*/{NAMED_CONFIGS}")]
     return any(name.search(config.read_text(errors="replace")) for config in configs)
 
 
 def plain_path(repository: Path, run_folder: Path) -> Path:
-    """Return a path to the repository that tritonserver can take, through a link if it must be."""
+    """Return a path to the repository that tritonserver accepts, through a symbolic link where needed."""
     repository = repository.resolve()
     if is_plain(str(repository)):
         return repository
@@ -60,5 +65,5 @@ def plain_path(repository: Path, run_folder: Path) -> Path:
 
 
 def is_plain(path: str) -> bool:
-    """Tell whether a shell would take a path as one word, as it stands."""
+    """Return whether an unquoted path is one word to a shell."""
     return _PLAIN.fullmatch(path) is not None

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Lay out what a server needs on disk while it runs.
+"""Create the folder of backends and libraries that a server needs while it runs.
 
-Each server gets a folder of its own: two that start at once share nothing, no cache can be stale, half-written or
-written by somebody else, and a read-only home doesn't matter. It holds 3 MB and takes a few milliseconds.
+Each server gets a folder of its own, so concurrent starts share nothing, no cache can be stale or half written, and
+a read-only home works. It takes 3 MB and a few milliseconds.
 
     MARK/backends/python/        the wheel's python backend, with the stub of the running interpreter
     MARK/backends/NAME/          each drop-in backend that the installation lacks
-    MARK/lib/                    where the stub finds the running interpreter's libpython
+    MARK/lib/                    a link to the running interpreter's libpython, for the stub
 """
 
 from __future__ import annotations
@@ -30,29 +30,30 @@ _STUB = "triton_python_backend_stub"
 
 
 def create_run_folder(mark: str) -> Path:
-    """Create the folder of a server, for this user alone.
+    """Create a server's folder, readable by this user alone.
 
     Raises:
-        UnsupportedEnvironmentError: if the temporary directory can't be written, or programs can't be run from it.
+        UnsupportedEnvironmentError: if programs can't run from the temporary directory, or its path has characters
+            that the python backend can't handle.
     """
     folder = run_folder(mark)
     parent = folder.parent
     if os.statvfs(parent).f_flag & os.ST_NOEXEC:
         raise UnsupportedEnvironmentError(
-            f"{parent} is mounted noexec, and the server runs a program from there: set TMPDIR to another folder"
+            f"{parent} is mounted noexec, but the server runs a program from it: set TMPDIR to another folder"
         )
     if not is_plain(str(parent)):
         raise UnsupportedEnvironmentError(
-            f"the path {str(parent)!r} has signs that the python backend can't take: set TMPDIR to a plain one"
+            f"the python backend can't handle some characters of the path {str(parent)!r}: set TMPDIR to another folder"
         )
     folder.mkdir(mode=0o700)
     return folder
 
 
 def lay_out(installation: Installation, folder: Path, *, repository: Path) -> Path:
-    """Fill the folder; return the backend directory that the server is to use.
+    """Fill the folder and return the backend directory for the server.
 
-    A full installation that lacks nothing that the repository needs keeps its own.
+    A full installation that has every backend which the repository needs keeps its own backend directory.
 
     Raises:
         UnsupportedEnvironmentError: if the running interpreter can't run the embedded server's models.
@@ -78,7 +79,7 @@ def lay_out(installation: Installation, folder: Path, *, repository: Path) -> Pa
 
 
 def check_interpreter(installation: Installation) -> None:
-    """Raise unless the embedded server can run models with this interpreter and its packages."""
+    """Raise `UnsupportedEnvironmentError` unless the embedded server can run models with this interpreter."""
     if not _stub(installation).is_file():
         known = ", ".join(sorted(path.name for path in installation.stubs.iterdir()))
         raise UnsupportedEnvironmentError(
@@ -88,11 +89,11 @@ def check_interpreter(installation: Installation) -> None:
         numpy = version("numpy")
     except PackageNotFoundError:
         raise UnsupportedEnvironmentError(
-            f"{sys.executable} has no numpy, which each model needs: pip install 'numpy<2'"
+            f"{sys.executable} has no numpy, which every python model needs: pip install 'numpy<2'"
         ) from None
     if int(numpy.partition(".")[0]) >= 2:
         raise UnsupportedEnvironmentError(
-            f"{sys.executable} has numpy {numpy}, with which this tritonserver silently corrupts tensors "
+            f"{sys.executable} has numpy {numpy}, with which this tritonserver corrupts tensors without an error "
             "(every UINT8 input reads 255): pip install 'numpy<2'"
         )
 
@@ -102,7 +103,7 @@ def _drop_ins() -> list[Path]:
 
 
 def _copy_python_backend(installation: Installation, target: Path) -> None:
-    # Copies, since the server refuses a library whose real path is outside the backend directory.
+    # Files are copied because the server refuses a library whose real path is outside the backend directory.
     target.mkdir(parents=True)
     for name in _PYTHON_BACKEND:
         shutil.copy(installation.backends / "python" / name, target)
@@ -110,18 +111,19 @@ def _copy_python_backend(installation: Installation, target: Path) -> None:
 
 
 def _link_or_copy(source: str, target: str) -> None:
-    """Put a file of a full installation, which may be large, beside the drop-ins."""
+    """Link a file of a full installation beside the drop-ins; copy it where a hard link is impossible."""
     try:
-        os.link(source, target)  # a symbolic one would lead out of the backend directory
+        os.link(source, target)  # the real path of a symbolic link would be outside the backend directory
     except OSError:
         shutil.copy2(source, target)
 
 
 def _link_libpython(target: Path) -> None:
-    """Let the stub load the libpython of the interpreter that runs us.
+    """Make the stub load the libpython of the running interpreter.
 
-    One of the same minor version may lie in a system folder; its own standard library would not match ours. A link in
-    a folder of its own keeps the rest of the interpreter's ``lib`` (conda's libstdc++) away from the server.
+    A system folder may have a libpython of the same minor version whose standard library differs from ours. The link
+    has its own folder because the interpreter's ``lib`` has other libraries (conda's libstdc++) that would break the
+    server.
     """
     name = f"libpython{_minor_version()}.so.1.0"
     library = Path(str(sysconfig.get_config_var("LIBDIR")), name)
@@ -133,8 +135,8 @@ def _link_libpython(target: Path) -> None:
         ctypes.CDLL(name)
     except OSError as exc:
         raise UnsupportedEnvironmentError(
-            f"there is no {name} (looked at {library} and the system's library folders), which the stub needs to run "
-            f"models: use a Python built with --enable-shared, or install the system's (apt install {name[:-7]})"
+            f"the stub needs {name} to run models, but neither {library} nor the system's library folders have it: "
+            f"use a Python built with --enable-shared, or install the system's (apt install {name[:-7]})"
         ) from exc
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One running tritonserver."""
+"""Start, watch and stop one tritonserver."""
 
 from __future__ import annotations
 
@@ -25,30 +25,32 @@ logger = logging.getLogger(__name__)
 
 DEFAULT_READY_TIMEOUT_S = 120.0
 DEFAULT_STOP_TIMEOUT_S = 30.0
-PORT_ATTEMPTS = 3  # a free port may be taken between our choice and the server's listening
-MANY_LINES = 2000  # in which to look for reasons
+PORT_ATTEMPTS = 3  # another process may take a free port before the server listens
+MANY_LINES = 2000  # of the log, searched for the reasons of a failed start
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 0.5
 DEFAULT_HOST = "127.0.0.1"  # loopback, because Triton has no authentication
 ANY_ADDRESS = "0.0.0.0"
 
 
 class TritonServer:
-    """A tritonserver that serves a model repository while the context lasts.
+    """A tritonserver that serves a model repository inside a ``with`` block.
 
-    Nothing of it stays: it is stopped at the end of the context, and also when this process is killed.
+    The server stops and its files are removed at the end of the block, and also when this process is killed.
 
     Example:
         >>> with TritonServer("model_repository") as server:
         ...     print(server.grpc_url)
 
     Args:
-        repository: the folder that holds the models.
-        host: the IPv4 address to listen on, or a name of it; loopback by default, since Triton has no authentication.
-        grpc_port: 0 takes a free port; likewise the others.
-        ready_timeout_s: how long all models may take to load.
-        stop_timeout_s: how long requests in flight may take at the end; then the server is killed.
-        log_file: where the server's log goes; by default it is kept until `stop` and then forgotten.
-        model_config_name: of the configurations to read where a model has them: ``MODEL/configs/NAME.pbtxt``.
+        repository: the folder that contains the models.
+        host: the IPv4 address or host name to listen on; loopback by default, since Triton has no authentication.
+        grpc_port: the port of the gRPC service; 0 takes a free port.
+        http_port: the port of the HTTP service; 0 takes a free port.
+        metrics_port: the port of the metrics service; 0 takes a free port.
+        ready_timeout_s: the longest time in which all models must load.
+        stop_timeout_s: the longest time that requests in flight may take at the end; then the server is killed.
+        log_file: the file for the server's log; by default a temporary file without a name.
+        model_config_name: the custom model configuration to read where a model has it: ``MODEL/configs/NAME.pbtxt``.
         arguments: further options of tritonserver, such as ``--log-verbose=1``.
     """
 
@@ -90,14 +92,14 @@ class TritonServer:
         """Start the server and wait until it is ready.
 
         Raises:
-            InvalidArgumentError: if there is no such repository, or an argument that no server takes.
-            TritonNotFoundError: if there is no tritonserver.
-            UnsupportedEnvironmentError: if it can't run here.
-            PortInUseError: if a port that was given is taken.
-            StartError: if it exits (a model that does not load) or isn't ready in time.
+            InvalidArgumentError: if the repository or another argument is invalid, or the server runs already.
+            TritonNotFoundError: if no tritonserver is found.
+            UnsupportedEnvironmentError: if the tritonserver can't run in this environment.
+            PortInUseError: if a requested port is taken.
+            StartError: if the server exits (because a model does not load) or isn't ready in time.
         """
         if self._process is not None:
-            raise InvalidArgumentError("the server runs already")
+            raise InvalidArgumentError("the server is already running")
         check_repository(self._repository)
         if self._model_config_name is not None:
             check_config_name(self._repository, self._model_config_name)
@@ -116,13 +118,13 @@ class TritonServer:
                 logger.warning("a free port was taken before the server listened, trying others: %s", exc)
 
     def stop(self) -> None:
-        """Stop the server and wait until nothing of it is left; do nothing if it isn't running."""
+        """Stop the server and wait for the cleanup; do nothing if it isn't running."""
         process, self._process = self._process, None
         if process is not None:
             self._end(process)
 
     def wait(self, timeout_s: float) -> int | None:
-        """Wait for the server to exit; return its exit code (negative: a signal), None if it still runs."""
+        """Wait for the server to exit; return its exit code (negative: a signal), or None if it still runs."""
         return self._running().wait(timeout_s)
 
     @property
@@ -132,17 +134,17 @@ class TritonServer:
 
     @property
     def grpc_url(self) -> str:
-        """``HOST:PORT``, as tritonclient takes it."""
+        """The gRPC address ``HOST:PORT``, the form that tritonclient takes."""
         return self._url(self._ports.grpc)
 
     @property
     def http_url(self) -> str:
-        """``HOST:PORT``, as tritonclient takes it."""
+        """The HTTP address ``HOST:PORT``, the form that tritonclient takes."""
         return self._url(self._ports.http)
 
     @property
     def metrics_url(self) -> str:
-        """``http://HOST:PORT/metrics``, as Prometheus takes it."""
+        """The address of the metrics for Prometheus, ``http://HOST:PORT/metrics``."""
         return f"http://{self._url(self._ports.metrics)}/metrics"
 
     def log_tail(self, lines: int = TAIL_LINES) -> str:

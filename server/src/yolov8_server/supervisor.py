@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Run one tritonserver, so that nothing of it outlives the process that asked for it.
+"""Run one tritonserver so that nothing of it outlives the launcher.
 
-This file is a program of its own (standard library, one thread, run by path). The launcher starts it; it starts the
-server, and waits until the server exits, it is told to stop (SIGTERM), or the launcher is gone: its end of our
-standard input closes, or we have another parent. Then it stops the server, kills the stubs that a killed server
-left (as their subreaper it inherits them), and removes the server's shared memory regions and its run folder.
-Should it be killed itself, the kernel sends the server SIGTERM.
+This file is a program of its own (standard library, one thread, run by path). The launcher starts it, and it starts
+the server. It waits until the server exits, SIGTERM arrives, or the launcher is gone (standard input closes, or the
+parent process changes). Then it stops the server, kills the stubs that a killed server leaves (it is their subreaper),
+and removes the server's shared memory regions and its run folder. If the supervisor itself is killed, the kernel sends
+SIGTERM to the server.
 
-On standard output it says ``pid N``, and ``exit CODE`` at the end (negative: killed by that signal).
+On standard output it prints ``pid N`` at the start and ``exit CODE`` at the end (negative: killed by that signal).
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from types import FrameType
 SHARED_MEMORY = Path("/dev/shm")  # where POSIX shared memory lives on Linux
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
-ORPHAN_CHECK_S = 1.0  # a forked child of the launcher may hold our standard input open after the launcher's death
+ORPHAN_CHECK_S = 1.0  # a forked child of a dead launcher may keep our standard input open, so the parent is polled
 _prctl = ctypes.CDLL(None, use_errno=True).prctl
 
 
 class Supervisor:
-    """One server, from its start until nothing of it is left."""
+    """One server, from its start until its cleanup."""
 
     def __init__(self, command: list[str], *, stop_timeout_s: float) -> None:
         self._launcher = os.getppid()
@@ -46,11 +46,11 @@ class Supervisor:
 
     @property
     def pid(self) -> int:
-        """The server's."""
+        """The process ID of the server."""
         return self._server.pid
 
     def run(self) -> int:
-        """Wait for the end of the server, or bring it about; return its exit code."""
+        """Wait until the server exits or is to stop; return its exit code."""
         while self._server.poll() is None and not self._stop_requested:
             self._wait()
         if self._server.poll() is None:
@@ -60,12 +60,12 @@ class Supervisor:
         return code
 
     def _catch_signals(self) -> int:
-        """Let each signal end the wait; return the pipe's end that becomes readable."""
+        """Make each signal end `_wait`; return the descriptor that becomes readable then."""
         wakeup, writer = os.pipe()
         os.set_blocking(writer, False)
         signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
         signal.signal(signal.SIGTERM, self._request_stop)
-        # A handler instead of SIG_IGN, which the server would inherit.
+        # A handler is set because the server would inherit SIG_IGN.
         for number in (signal.SIGINT, signal.SIGCHLD, signal.SIGHUP):
             signal.signal(number, _wake)
         return wakeup
@@ -90,7 +90,7 @@ class Supervisor:
 
 
 def _wake(_number: int, _frame: FrameType | None) -> None:
-    """Do nothing: the signal's arrival has ended the wait."""
+    """Do nothing; the signal has already ended the wait."""
 
 
 def _die_with_parent() -> None:
@@ -98,7 +98,7 @@ def _die_with_parent() -> None:
 
 
 def _kill_descendants() -> None:
-    # Children of a child become ours when it dies, so this ends when nobody is left.
+    # The children of a killed child become ours, so the loop ends when no descendant is left.
     while children := _children():
         for pid in children:
             os.kill(pid, signal.SIGKILL)
@@ -116,13 +116,13 @@ def _parent(pid: int) -> int | None:
     try:
         status = Path(f"/proc/{pid}/stat").read_bytes()
     except OSError:
-        return None  # gone since the folder was listed
-    # "pid (name) state ppid …"; the name may hold spaces and brackets
+        return None  # the process has ended since the folder was listed
+    # "pid (name) state ppid …"; the name may contain spaces and brackets
     return int(status.rpartition(b")")[2].split()[1])
 
 
 def main() -> None:
-    """Run the command line's server."""
+    """Run the server that the command line gives."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--mark", required=True)
     parser.add_argument("--run-folder", type=Path, required=True)
@@ -141,7 +141,7 @@ def main() -> None:
 
 
 def _say(line: str) -> None:
-    with contextlib.suppress(BrokenPipeError):  # the launcher may be gone
+    with contextlib.suppress(BrokenPipeError):  # the launcher may have ended
         os.write(sys.stdout.fileno(), f"{line}\n".encode())
 
 

@@ -167,8 +167,8 @@ def test_options_after_two_dashes_go_to_the_server(launch: Callable[..., Launche
     ("arguments", "message"),
     [
         pytest.param(["/nowhere"], "no model repository at '/nowhere'", id="no-repository"),
-        pytest.param(["{repository}", "--", "--no-such-option=1"], "--no-such-option is no option of", id="option"),
-        pytest.param(["{repository}", "--model-config-name=l4"], "configuration named 'l4': there are none", id="name"),
+        pytest.param(["{repository}", "--", "--no-such-option=1"], "--no-such-option is not an option of", id="option"),
+        pytest.param(["{repository}", "--model-config-name=l4"], "configuration named 'l4': it has none", id="name"),
         pytest.param(["{repository}", "--grpc-port={taken}"], r"gRPC port \d+ on 127.0.0.1 is in use", id="port"),
     ],
 )

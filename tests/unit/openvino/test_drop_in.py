@@ -101,7 +101,7 @@ def test_what_fits_the_network_is_served(refusals: ModuleType, changes: dict[str
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        pytest.param({"max_batch_size": 8}, "fixes the network's batch at it", id="batch"),
+        pytest.param({"max_batch_size": 8}, "fixes the network's batch size at it", id="batch"),
         pytest.param({"sequence_batching": {"direct": {}}}, "sequence_batching is not served", id="sequences"),
         pytest.param({"input": []}, "has 0 inputs, the network 1: images", id="missing-input"),
         pytest.param({"input": [INPUT | {"name": "x"}]}, "input 'x' is not in the network", id="unknown-input"),

@@ -104,12 +104,12 @@ def test_a_port_in_use_is_named(repository: Path, service: str) -> None:
     ("options", "message"),
     [
         pytest.param({"host": "203.0.113.1"}, "can't listen on 203.0.113.1: Cannot assign", id="foreign-address"),
-        pytest.param({"host": "no such host"}, "host 'no such host' is no IPv4 address", id="no-address"),
-        pytest.param({"host": "::1"}, "host '::1' is no IPv4 address", id="ipv6-address"),
+        pytest.param({"host": "no such host"}, "host 'no such host' has no IPv4 address", id="no-address"),
+        pytest.param({"host": "::1"}, "host '::1' has no IPv4 address", id="ipv6-address"),
         pytest.param({"log_file": "/nowhere/log"}, "can't write the log file '/nowhere/log'", id="log-file"),
-        pytest.param({"model_config_name": "l4"}, "has a configuration named 'l4': there are none", id="config-name"),
-        pytest.param({"arguments": ["--http-port=1"]}, "--http-port is the launcher's to set", id="own-option"),
-        pytest.param({"arguments": ["--allow-client-shm=1"]}, "--allow-client-shm is no option of", id="newer-option"),
+        pytest.param({"model_config_name": "l4"}, "has a custom model configuration named 'l4': it has none", id="config-name"),
+        pytest.param({"arguments": ["--http-port=1"]}, "--http-port is set by the launcher", id="own-option"),
+        pytest.param({"arguments": ["--allow-client-shm=1"]}, "--allow-client-shm is not an option of", id="newer-option"),
     ],
 )
 def test_what_no_server_could_do_is_refused(repository: Path, options: dict[str, Any], message: str) -> None:
@@ -121,10 +121,10 @@ def test_what_no_server_could_do_is_refused(repository: Path, options: dict[str,
 @pytest.mark.parametrize(
     ("path", "message"),
     [
-        pytest.param("nowhere", "there is no such folder", id="missing"),
-        pytest.param("repository/model/config.pbtxt", "there is no such folder", id="file"),
+        pytest.param("nowhere", "the folder does not exist", id="missing"),
+        pytest.param("repository/model/config.pbtxt", "the folder does not exist", id="file"),
         pytest.param("empty", "none of its folders has a config.pbtxt", id="empty"),
-        pytest.param("repository/model", "it is itself a model, give its parent '.*repository'", id="model"),
+        pytest.param("repository/model", "the folder is a model itself, give its parent '.*repository'", id="model"),
         pytest.param("odd", "the model name 'my model' can't be served", id="blank-in-a-name"),
     ],
 )
@@ -169,5 +169,5 @@ def test_a_temporary_folder_that_the_python_backend_cannot_take_is_refused(
     (tmp_path / "of mine").mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "of mine"))
 
-    with pytest.raises(UnsupportedEnvironmentError, match="set TMPDIR to a plain one"):
+    with pytest.raises(UnsupportedEnvironmentError, match="set TMPDIR to another folder"):
         TritonServer(repository).start()

@@ -49,7 +49,7 @@ def test_a_variable_that_names_no_program_is_an_error(tmp_path: Path, kind: str)
     elif kind == "not-executable":
         path.write_text("")
 
-    with pytest.raises(TritonNotFoundError, match=f"TRITONSERVER is '{path}', which is no executable file"):
+    with pytest.raises(TritonNotFoundError, match=f"TRITONSERVER is '{path}', which is not an executable file"):
         find_tritonserver({"TRITONSERVER": str(path)})
 
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-# Its neighbours are meant, whatever the environment has by their names.
+# The modules beside this file take precedence over installed ones of the same name.
 sys.path.insert(0, str(Path(__file__).parent))
 
 import numpy as np
@@ -34,7 +34,7 @@ class TritonPythonModel:
         """Load the model.
 
         Raises:
-            RefusedConfigError: if Triton's own backend would not load it, or this one can't serve it.
+            RefusedConfigError: if Triton's own backend would not load the model, or this backend can't serve it.
         """
         config = json.loads(args["model_config"])
         check_environment(config)
@@ -48,12 +48,12 @@ class TritonPythonModel:
         self._batches = config["max_batch_size"] > 0
 
     def execute(self, requests: Sequence[Any]) -> list[Any]:
-        """Answer the requests, whose shapes Triton has checked and found equal, the batch axis apart."""
+        """Answer the requests; Triton has checked that their shapes are equal except for the batch axis."""
         if len(requests) == 1 or not self._batches:
             return [self._answer(request) for request in requests]
         try:
             return self._answer_together(requests)
-        except Exception as exc:  # noqa: BLE001  (of whichever kind, it may be the fault of one of them)
+        except Exception as exc:  # noqa: BLE001  (any error may be caused by one request alone)
             pb_utils.Logger.log_warn(f"a batch of {len(requests)} requests failed, running each alone: {exc}")
             return [self._answer(request) for request in requests]
 
@@ -64,7 +64,7 @@ class TritonPythonModel:
         ends = np.cumsum([len(feed[self._inputs[0]]) for feed in feeds])
         starts = [0, *ends[:-1]]
         return [
-            _response({name: array[start:end] for name, array in outputs.items()})  # views: nothing is copied
+            _response({name: array[start:end] for name, array in outputs.items()})  # views, not copies
             for start, end in zip(starts, ends, strict=True)
         ]
 
@@ -80,7 +80,7 @@ class TritonPythonModel:
         return {name: pb_utils.get_input_tensor_by_name(request, name).as_numpy() for name in self._inputs}
 
     def _run(self, feed: Arrays) -> Arrays:
-        # ONNX Runtime reads the arrays where they are and hands out its own buffers: neither side is copied.
+        # ONNX Runtime reads the arrays in place and returns its own buffers, so nothing is copied.
         outputs = dict(zip(self._outputs, self._session.run(self._outputs, feed, self._run_options), strict=True))
         if self._batches:
             _check_batch(outputs, batch=len(feed[self._inputs[0]]))
@@ -92,14 +92,16 @@ def _model_path(config: dict[str, Any], args: dict[str, str]) -> Path:
     if path.is_dir():
         path /= DEFAULT_FILENAME
     if not path.is_file():
-        raise RefusedConfigError(f"there is no {path}")
+        raise RefusedConfigError(f"the file {path} does not exist")
     return path
 
 
 def _check_batch(outputs: Arrays, *, batch: int) -> None:
     for name, array in outputs.items():
         if len(array) != batch:
-            raise ValueError(f"output {name!r} has {len(array)} rows for a batch of {batch}: no request owns them")
+            raise ValueError(
+                f"output {name!r} has {len(array)} rows for a batch of {batch}: rows can't be assigned to requests"
+            )
 
 
 def _response(outputs: Arrays) -> Any:

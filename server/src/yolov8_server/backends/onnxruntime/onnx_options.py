@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Read the options of a session from a model's configuration, as Triton's onnxruntime backend reads them.
 
-``parameters`` that this backend has no use for are ignored, as there.
+Unknown ``parameters`` are ignored, as in Triton's own backend.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import onnxruntime as ort
 from onnx_refusals import RefusedConfigError  # type: ignore[import-not-found]  # a neighbour, see model.py
 
 INT32_MAX = 2**31 - 1
-# `optimization { graph { level } }`; anything else, and no level, is all of them.
+# `optimization { graph { level } }`; any other level, or none, enables all optimizations.
 _GRAPH_LEVELS = {
     -1: ort.GraphOptimizationLevel.ORT_ENABLE_BASIC,
     1: ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
@@ -33,12 +33,12 @@ def session_options(config: Mapping[str, Any]) -> ort.SessionOptions:
     level = config.get("optimization", {}).get("graph", {}).get("level", 0)
     options.graph_optimization_level = _GRAPH_LEVELS.get(level, ort.GraphOptimizationLevel.ORT_ENABLE_ALL)
     options.execution_mode = _execution_mode(parameters)
-    # ONNX Runtime takes 0 for "as many as there are cores", and so does Triton any number below.
+    # ONNX Runtime uses one thread a core for 0, and Triton's backend does so for any number below 0 as well.
     options.intra_op_num_threads = max(0, _integer(parameters, "intra_op_thread_count"))
     options.inter_op_num_threads = max(0, _integer(parameters, "inter_op_thread_count"))
     options.enable_cpu_mem_arena = _boolean(parameters, "enable_mem_arena", default=True)
     options.enable_mem_pattern = _boolean(parameters, "enable_mem_pattern", default=True)
-    # Between runs the threads would go round and round, waiting for work, on cores that other members need meanwhile.
+    # Between runs, idle threads would spin on cores that the other composing models need.
     options.add_session_config_entry(_STOP_SPINNING, "1")
     if _DEVICE_ALLOCATOR in parameters:
         options.add_session_config_entry(_DEVICE_ALLOCATOR, parameters[_DEVICE_ALLOCATOR])
@@ -66,14 +66,14 @@ def _execution_mode(parameters: Mapping[str, str]) -> ort.ExecutionMode:
 
 
 def _integer(parameters: Mapping[str, str], name: str) -> int:
-    """Read what C++'s ``stoi`` reads: digits at the start, the rest of the text doesn't matter."""
+    """Read an integer as C++'s ``stoi`` does: leading digits count, the rest of the text is ignored."""
     text = parameters.get(name, "0")
     digits = re.match(r"\s*([+-]?\d+)", text)
     if digits is None:
         raise RefusedConfigError(f"parameter {name} is {text!r}, expected an integer")
     number = int(digits[1])
     if not -INT32_MAX - 1 <= number <= INT32_MAX:
-        # Triton's own backend aborts the whole server.
+        # Triton's own backend aborts the whole server for such a value.
         raise RefusedConfigError(f"parameter {name} is {text!r}, expected an integer of 32 bits")
     return number
 

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Refuse what Triton's own onnxruntime backend refuses at load, so that what runs here runs there.
+"""Refuse every configuration that Triton's own onnxruntime backend refuses at load.
 
-It compares a model's configuration with the graph. What it accepts and this backend can't serve is refused, too,
-rather than served differently. No I/O, standard library alone.
+A model that loads here therefore loads in Triton's container image as well. The checks compare a model's configuration
+with the graph. Features that this backend can't serve are refused, too, rather than served differently. The module does
+no I/O and uses the standard library alone.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ _NOT_SERVED = ("sequence_batching", "batch_input", "batch_output", "model_operat
 
 
 class RefusedConfigError(ValueError):
-    """The model can't be served as its configuration says."""
+    """The model can't be served with its configuration."""
 
 
 class GraphTensor(Protocol):
@@ -45,22 +46,22 @@ class GraphTensor(Protocol):
 
 
 def check_environment(config: Mapping[str, Any]) -> None:
-    """Refuse what needs no graph to be seen; called before the model is loaded."""
+    """Refuse unsupported fields of the configuration; called before the graph is loaded."""
     for field in _NOT_SERVED:
         if config.get(field):
             raise RefusedConfigError(f"{field} is not served by the embedded onnxruntime backend")
     accelerators = config.get("optimization", {}).get("execution_accelerators", {})
     for accelerator in accelerators.get("cpu_execution_accelerator", []):
         raise RefusedConfigError(
-            f"cpu_execution_accelerator {accelerator.get('name')!r} is unknown: this backend has none"
+            f"cpu_execution_accelerator {accelerator.get('name')!r} is unknown: this backend supports no accelerators"
         )
 
 
 def check_tensors(config: Mapping[str, Any], *, inputs: Iterable[GraphTensor], outputs: Iterable[GraphTensor]) -> None:
-    """Refuse a configuration whose tensors are not the graph's.
+    """Refuse a configuration whose tensors differ from the graph's.
 
-    All inputs must be declared, a subset of the outputs may be. An input may be declared static where the graph is
-    dynamic; an output's dims must be exactly the graph's, which is where most exported networks fail.
+    All inputs must be declared; outputs may be left out. An input's dims may be static where the graph's are dynamic.
+    An output's dims must equal the graph's exactly; most exported networks that fail do so here.
     """
     graph_inputs = {tensor.name: tensor for tensor in inputs}
     graph_outputs = {tensor.name: tensor for tensor in outputs}
@@ -114,21 +115,21 @@ def _check_dims(kind: str, declared: Mapping[str, Any], graph: GraphTensor, *, b
     shape = [length if isinstance(length, int) else DYNAMIC for length in graph.shape]
     if not shape:
         if any(length != 1 for length in dims):
-            raise RefusedConfigError(f"{kind} {name!r} is a scalar in the graph: its dims may be 1 alone, got {dims}")
+            raise RefusedConfigError(f"{kind} {name!r} is a scalar in the graph: its dims must all be 1, got {dims}")
         return
     if batches and shape[0] != DYNAMIC:
         raise RefusedConfigError(
-            f"{kind} {name!r} has the fixed batch {shape[0]} in the graph ({shape}): set max_batch_size to 0 and put "
-            "the batch into the dims, or export with a dynamic batch axis"
+            f"{kind} {name!r} has the fixed batch size {shape[0]} in the graph ({shape}): set max_batch_size to 0 and "
+            "add the batch to the dims, or export with a dynamic batch axis"
         )
     full = [DYNAMIC, *dims] if batches else dims
     if not _fits(full, shape, exact=kind == "output"):
         rule = (
-            "an output's dims must be exactly the graph's: export with static dims, the batch apart"
+            "an output's dims must equal the graph's exactly: export with static dims except for the batch"
             if kind == "output"
-            else "an input may be static where the graph is dynamic, not the other way round"
+            else "an input's dims may be static where the graph's are dynamic, but not the reverse"
         )
-        batch = " (with the batch axis that max_batch_size > 0 puts in front)" if batches else ""
+        batch = " (with the batch axis that max_batch_size > 0 adds)" if batches else ""
         raise RefusedConfigError(
             f"{kind} {name!r} is {full} in the configuration{batch} and {shape} in the graph; {rule}"
         )

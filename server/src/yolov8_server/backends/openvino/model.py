@@ -2,8 +2,8 @@
 """Serve ONNX and OpenVINO IR models on the CPU as Triton's own openvino backend does.
 
 A Python-based backend: Triton starts one process for each instance of each model whose configuration says
-``backend: "openvino"``. Triton's own shares one compiled network among a model's instances, a stream for each; here
-each process compiles its own, with its share of the threads.
+``backend: "openvino"``. Triton's own backend compiles the network once and gives each instance a stream; here each
+process compiles the network itself and gets its share of the threads.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-# Its neighbours are meant, whatever the environment has by their names.
+# The modules beside this file take precedence over installed ones of the same name.
 sys.path.insert(0, str(Path(__file__).parent))
 
 import numpy as np
@@ -37,13 +37,13 @@ class TritonPythonModel:
         """Load the model.
 
         Raises:
-            RefusedConfigError: if Triton's own backend would not serve it, or this one can't.
+            RefusedConfigError: if Triton's own backend would not serve the model, or this backend can't.
         """
         config = json.loads(args["model_config"])
         check_environment(config, args["model_instance_kind"])
         options = compile_options(config)
         try:
-            import openvino  # optional, and large
+            import openvino  # an optional, large dependency
         except ImportError as exc:
             raise RefusedConfigError(NOT_INSTALLED) from exc
         core = openvino.Core()
@@ -58,14 +58,14 @@ class TritonPythonModel:
         self._outputs = [tensor["name"] for tensor in config["output"]]
 
     def execute(self, requests: Sequence[Any]) -> list[Any]:
-        """Answer each request with a run of its own."""
+        """Run the network once for each request."""
         return [self._answer(request) for request in requests]
 
     def _answer(self, request: Any) -> Any:
         try:
             feed = {name: pb_utils.get_input_tensor_by_name(request, name).as_numpy() for name in self._inputs}
             self._request.infer({name: np.ascontiguousarray(array) for name, array in feed.items()}, share_inputs=True)
-            # Triton takes a copy of each before the next run overwrites it.
+            # These arrays are views that the next run overwrites, so the response copies them.
             arrays = {name: self._request.get_tensor(name).data for name in self._outputs}
         except Exception as exc:  # noqa: BLE001  (the boundary of one request)
             message = f"openvino: {exc}"
@@ -77,5 +77,5 @@ class TritonPythonModel:
 def _model_path(config: dict[str, Any], args: dict[str, str]) -> Path:
     path = Path(args["model_repository"], args["model_version"], config["default_model_filename"] or DEFAULT_FILENAME)
     if not path.exists():
-        raise RefusedConfigError(f"there is no {path}")
+        raise RefusedConfigError(f"the file {path} does not exist")
     return path

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Read the options of a compiled network from a model's configuration, as Triton's openvino backend reads them.
 
-``parameters`` that it has no use for are ignored, as there. It knows none for the precision but HINT_BF16.
+Unknown ``parameters`` are ignored, as in Triton's own backend. HINT_BF16 is the only parameter for the precision.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def compile_options(config: Mapping[str, Any]) -> dict[str, str]:
     """Return the options for `Core.compile_model` in one of a model's processes.
 
     Raises:
-        RefusedConfigError: A value can't be read.
+        RefusedConfigError: if a parameter has an invalid value.
     """
     values = {key: value["string_value"] for key, value in config.get("parameters", {}).items()}
     threads = _number(values, "INFERENCE_NUM_THREADS") or len(os.sched_getaffinity(0))
@@ -28,9 +28,9 @@ def compile_options(config: Mapping[str, Any]) -> dict[str, str]:
     options = {
         "INFERENCE_NUM_THREADS": str(max(1, threads // _instances(config))),
         "NUM_STREAMS": "1",
-        # Each process would pin its threads to the same first cores as the others.
+        # With pinning, every process would pin its threads to the same first cores.
         "ENABLE_CPU_PINNING": "NO",
-        # The automatic choice may be bf16, and where a CPU has no unit for that it is slower by half.
+        # OpenVINO may choose bf16 by itself, which is half as slow again on a CPU without bf16 instructions.
         "INFERENCE_PRECISION_HINT": _precision(values),
     }
     if hint := values.get("PERFORMANCE_HINT", "").upper():

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Refuse what Triton's own openvino backend refuses, or loads and then fails each request of.
+"""Refuse every configuration that Triton's own openvino backend refuses, or for which each of its requests fails.
 
-It fixes a network's batch at ``max_batch_size``. A request of another size is refused, also where the batcher could
-join several to that size; with ENABLE_BATCH_PADDING it is filled up at the price of a whole batch, and the full batch
-after it is cut short. So 0 and 1 are the sizes that work. No I/O, standard library alone.
+Triton's backend fixes a network's batch size at ``max_batch_size``. It refuses a request of any other size, even where
+the batcher could combine several to that size. With ENABLE_BATCH_PADDING it pads the request at the cost of a full
+batch, and truncates the full batch that follows. So only the sizes 0 and 1 work. The module does no I/O and uses the
+standard library alone.
 """
 
 from __future__ import annotations
@@ -41,11 +42,11 @@ _NOT_SERVED = ("sequence_batching", "batch_input", "batch_output", "model_operat
 
 
 class RefusedConfigError(ValueError):
-    """The model can't be served as its configuration says."""
+    """The model can't be served with its configuration."""
 
 
 def check_environment(config: Mapping[str, Any], instance_kind: str) -> None:
-    """Refuse what needs no graph to be seen; called before the model is loaded."""
+    """Refuse unsupported fields of the configuration; called before the network is loaded."""
     if instance_kind != "CPU":
         raise RefusedConfigError(f"the openvino backend runs on KIND_CPU alone, got KIND_{instance_kind}")
     for field in _NOT_SERVED:
@@ -53,20 +54,20 @@ def check_environment(config: Mapping[str, Any], instance_kind: str) -> None:
             raise RefusedConfigError(f"{field} is not served by the embedded openvino backend")
     if config["max_batch_size"] > 1:
         raise RefusedConfigError(
-            f"max_batch_size is {config['max_batch_size']}: the openvino backend fixes the network's batch at it and "
-            "refuses each request of another size; set it to 1, and batch on no CPU"
+            f"max_batch_size is {config['max_batch_size']}: the openvino backend fixes the network's batch size at it "
+            "and refuses requests of any other size; set max_batch_size to 1"
         )
 
 
 def check_tensors(config: Mapping[str, Any], *, inputs: Sequence[Any], outputs: Sequence[Any]) -> None:
-    """Refuse a configuration whose tensors are not the network's.
+    """Refuse a configuration whose tensors differ from the network's.
 
-    All inputs must be declared, a subset of the outputs may be.
+    All inputs must be declared; outputs may be left out.
 
     Args:
-        config: The model's configuration.
-        inputs: `openvino.Output` objects of the network.
-        outputs: The same.
+        config: the model's configuration.
+        inputs: the network's inputs (`openvino.Output` objects).
+        outputs: the network's outputs (`openvino.Output` objects).
     """
     if len(inputs) != len(config["input"]):
         names = ", ".join(_named(inputs))
@@ -99,7 +100,7 @@ def _check_type(kind: str, config: Mapping[str, Any], tensor: Any) -> None:
     element = tensor.get_element_type().to_string()
     provided = _CONFIG_TYPES.get(_ELEMENT_NAMES.get(element, element))
     if config["data_type"] != provided:
-        # Triton's own would convert, unasked; a wrong declaration is likelier.
+        # Triton's own backend would convert the values without a message; a wrong declaration is more likely.
         raise RefusedConfigError(
             f"{kind} {config['name']!r} is {config['data_type']} in the configuration and "
             f"{provided or element} in the network"
@@ -109,7 +110,7 @@ def _check_type(kind: str, config: Mapping[str, Any], tensor: Any) -> None:
 def _check_dims(kind: str, config: Mapping[str, Any], tensor: Any, *, batches: bool) -> None:
     dims = list(config["reshape"]["shape"] if "reshape" in config else config["dims"])
     shape = [dim.get_length() if dim.is_static else DYNAMIC for dim in tensor.get_partial_shape()]
-    # The batch axis is set to max_batch_size, whatever it is.
+    # OpenVINO sets the batch axis to max_batch_size, so its length in the network doesn't matter.
     want, have = (dims, shape[1:]) if batches else (dims, shape)
     exact = kind == "output"
     fits = len(want) == len(have) and all(
