@@ -42,9 +42,10 @@ demo: setup ## Detect in two photographs with a real Triton (WEIGHTS=file-or-nam
 	@$(BIN)/python demo.py --task $(TASK) $(if $(WEIGHTS),--weights $(WEIGHTS))
 
 .PHONY: check
-check: setup ## Lint, types, formatting
+check: setup ## Lint, prose, types, formatting
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/python -m tests.prose
 	$(BIN)/mypy -p yolov8_contract -p yolov8_triton -p yolov8_export -p yolov8_server -p yolov8_loadtest
 	$(BIN)/mypy demo.py
 	$(BIN)/mypy examples

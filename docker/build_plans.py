@@ -2,20 +2,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """Build the TensorRT plans of a model repository, inside the image and on the GPU that will serve them.
 
-    python3 build_plans.py /models             build what is missing or was built for something else
-    python3 build_plans.py /models --check     build nothing; say what does not fit, exit with 1
-    ... --config-name l4                       the plans that a server with --model-config-name=l4 loads
+    python3 build_plans.py /models             build plans that are missing or do not fit this machine
+    python3 build_plans.py /models --check     build nothing; list the plans that do not fit and exit with 1
+    ... --config-name l4                       build the plans that a server with --model-config-name=l4 loads
 
-A plan runs with the release of TensorRT and on the kind of GPU that it was built with, and no others. So a note beside
-each, `plan.json`, says which those were and of which network it is. Precision is the network's own: TensorRT 11 takes
-it from the graph.
+A plan runs only with the TensorRT release and on the kind of GPU that it was built with. So a note beside each plan,
+`plan.json`, records both and the hash of the network. TensorRT 11 takes the precision from the network's graph.
 
-Servers with different kinds of GPU can share a repository: each kind has its configuration, `configs/l4.pbtxt`, and
-that names a plan of its own, `model-l4.plan` with the note `plan-l4.json`. Where a model has none of the name, Triton
-reads `config.pbtxt`, and so does this; but with a name it builds over no plan of another kind.
+Servers with different kinds of GPU can share a repository. Each kind has a custom model configuration,
+`configs/l4.pbtxt`, with its own plan, `model-l4.plan`, and note, `plan-l4.json`. If a model has no such configuration,
+this program reads `config.pbtxt`, as Triton does. With --config-name it never replaces a plan of another kind of GPU.
 
-A `model.plan` that is Ultralytics' `.engine` loses the header in front of the plan; without a `model.onnx` beside it,
-it is served as it is. The standard library alone is used: the stock image needs nothing more.
+If a `model.plan` is Ultralytics' `.engine`, the header before the plan is removed. Without a `model.onnx` beside it, it
+is served as it is. The program needs only the standard library, so it runs in Triton's image.
 """
 
 from __future__ import annotations
@@ -37,17 +36,17 @@ CONFIG_FILE = "config.pbtxt"
 CONFIGS = "configs"
 TRTEXEC_PLACES = ("/usr/src/tensorrt/bin/trtexec", "/opt/tensorrt/bin/trtexec")
 MAGIC = b"ftrt"
-"""The first bytes of each plan."""
+"""The first bytes of every plan."""
 _QUERY = ("name", "compute_cap", "driver_version")
 
 
 class PlanError(Exception):
-    """A plan could not be built, or does not fit."""
+    """A plan can't be built or does not fit."""
 
 
 @dataclass(frozen=True)
 class Machine:
-    """What a plan depends on."""
+    """The properties of a machine that a plan depends on."""
 
     gpu: str
     compute_capability: str
@@ -57,7 +56,7 @@ class Machine:
 
 @dataclass(frozen=True)
 class Network:
-    """A network to build: its version folder, and what its configuration says."""
+    """A network to build: its version folder and the values from its configuration."""
 
     folder: Path
     plan_file: str
@@ -67,25 +66,25 @@ class Network:
 
     @property
     def plan(self) -> Path:
-        """Where its plan goes."""
+        """The path of the plan."""
         return self.folder / self.plan_file
 
     @property
     def note(self) -> Path:
-        """Where the note goes that tells what the plan was built for."""
+        """The path of the note that records what the plan was built for."""
         return self.folder / f"plan{self.plan.stem.removeprefix('model')}.json"
 
 
 def find_networks(repository: Path, config_name: str | None = None) -> list[Network]:
-    """Return all versions of all networks that TensorRT is to run.
+    """Return all versions of all networks that run on TensorRT.
 
     Raises:
-        PlanError: There is none, or one can't be read, or none has a configuration of the name.
+        PlanError: No network is found, a configuration can't be read, or no model has the custom model configuration.
     """
     if config_name and config_name not in {path.stem for path in repository.glob(f"*/{CONFIGS}/*.pbtxt")}:
         raise PlanError(
-            f"{repository}: no model has a configuration {config_name!r}; write it: "
-            f"python -m yolov8_export add-config NAME {config_name}"
+            f"{repository}: no model has a custom model configuration {config_name!r}; write it: "
+            f"yolov8-export add-config NAME {config_name}"
         )
     networks = []
     for model in sorted(path.parent for path in repository.glob(f"*/{CONFIG_FILE}")):
@@ -114,59 +113,59 @@ def _first_input(text: str) -> tuple[str, tuple[int, ...]] | None:
 
 
 def this_machine(trtexec: str, gpu: int) -> Machine:
-    """Ask the driver and TensorRT what they are.
+    """Return the GPU, the driver and the TensorRT release of this machine.
 
     Raises:
-        PlanError: One of them does not answer.
+        PlanError: nvidia-smi or trtexec does not report them.
     """
     query = ["nvidia-smi", f"--id={gpu}", f"--query-gpu={','.join(_QUERY)}", "--format=csv,noheader"]
     fields = [field.strip() for field in _output(query).split(",")]
     if len(fields) != len(_QUERY):
-        raise PlanError(f"nvidia-smi says {fields!r}, expected {', '.join(_QUERY)}: is there a GPU?")
-    # Its banner names the release as one number, such as v110400; all that matters is whether it is the same.
+        raise PlanError(f"nvidia-smi printed {fields!r}, expected {', '.join(_QUERY)}: is there a GPU?")
+    # The banner has the release as one number, such as v110400. It is only compared for equality.
     banner = re.search(r"TensorRT[ .]v?(\d{3,6})\b", _output([trtexec, "--help"]))
     if banner is None:
-        raise PlanError(f"{trtexec} does not say which TensorRT it belongs to")
+        raise PlanError(f"{trtexec} --help does not print its TensorRT release")
     return Machine(fields[0], fields[1], fields[2], banner[1])
 
 
 def problem(network: Network, machine: Machine) -> str | None:
-    """Return why a network's plan can't be served here, or None where it can."""
+    """Return why a network's plan can't be served on this machine, or None if it can."""
     plan = network.plan
     if not plan.is_file():
         return f"{plan}: is missing"
     with plan.open("rb") as file:
         start = file.read(len(MAGIC))
     if start != MAGIC:
-        return f"{plan}: is no TensorRT plan, it starts with {start!r} (Ultralytics' .engine has a header in front)"
+        return f"{plan}: is not a TensorRT plan, it starts with {start!r} (an Ultralytics .engine starts with a header)"
     onnx = network.folder / ONNX_FILE
     if not onnx.is_file() and not network.note.is_file():
-        return None  # built elsewhere, and there is nothing to build it from: Triton will tell whether it loads
+        return None  # it was built elsewhere and can't be built again here; Triton reports whether it loads
     try:
         note = json.loads(network.note.read_text(encoding="utf-8"))
         built = Machine(**note["machine"])
         source, batch = note["onnx_sha256"], note["max_batch_size"]
     except (OSError, ValueError, KeyError, TypeError):
-        return f"{network.note}: is missing or malformed, so that nothing tells what the plan was built for"
-    # Drivers may change below a plan; GPU and TensorRT may not.
+        return f"{network.note}: is missing or malformed, so it is unknown what the plan was built for"
+    # A plan runs with another driver, but not with another GPU or TensorRT.
     for name in ("gpu", "compute_capability", "tensorrt"):
         if getattr(built, name) != getattr(machine, name):
-            return f"{plan}: was built for {name} {getattr(built, name)}, here it is {getattr(machine, name)}"
+            return f"{plan}: was built for {name} {getattr(built, name)}, this machine has {getattr(machine, name)}"
     if batch != network.max_batch_size:
-        return f"{plan}: was built for batches up to {batch}, the configuration says {network.max_batch_size}"
+        return f"{plan}: was built for batches of up to {batch}, the configuration has {network.max_batch_size}"
     if onnx.is_file() and sha256_of(onnx) != source:
         return f"{plan}: was built from another {ONNX_FILE}"
     return None
 
 
 def check_not_anothers(network: Network, machine: Machine, config_name: str) -> None:
-    """Refuse to build where a plan serves another kind of GPU: the servers that have it would lose it.
+    """Refuse to replace a plan of another kind of GPU, because its servers would lose it.
 
-    That goes for `PLAN_FILE` as well, which a network without a configuration of the name has: two kinds of GPU would
-    build it in turn.
+    A network without the custom model configuration uses `PLAN_FILE`, which two kinds of GPU would otherwise replace in
+    turn.
 
     Raises:
-        PlanError: It does.
+        PlanError: The plan was built for another kind of GPU.
     """
     try:
         gpu = json.loads(network.note.read_text(encoding="utf-8"))["machine"]["gpu"]
@@ -176,19 +175,17 @@ def check_not_anothers(network: Network, machine: Machine, config_name: str) -> 
         return
     if network.plan_file == PLAN_FILE:
         model = network.folder.parent.name.removesuffix("_network")
-        advice = (
-            f"give the model a configuration of this name: python -m yolov8_export add-config {model} {config_name};"
-        )
+        advice = f"add the custom model configuration to the model (yolov8-export add-config {model} {config_name})"
     else:
-        advice = "give the configuration's name of this kind of GPU,"
+        advice = "use the configuration of this kind of GPU"
     raise PlanError(
-        f"{network.plan}: is for {gpu}, and this is {machine.gpu}; {advice} or --force, if none of the other kind is "
-        "left"
+        f"{network.plan}: was built for {gpu}, this machine has {machine.gpu}; {advice}, or use --force if no server "
+        "has the other kind any more"
     )
 
 
 def trtexec_command(trtexec: str, network: Network, plan: Path, cache: Path, gpu: int) -> list[str]:
-    """Return the command that builds a plan: one profile, from single images to full batches, best at those."""
+    """Return the command that builds a plan for batches from 1 to the largest, tuned for the largest."""
     sizes = {"min": 1, "opt": network.max_batch_size, "max": network.max_batch_size}
     shape = "x".join(map(str, network.dims))
     return [
@@ -203,10 +200,10 @@ def trtexec_command(trtexec: str, network: Network, plan: Path, cache: Path, gpu
 
 
 def build(network: Network, machine: Machine, trtexec: str, cache: Path, gpu: int) -> None:
-    """Build a network's plan; the old one stays until the new one is whole.
+    """Build a network's plan; the old plan is replaced when the new one is complete.
 
     Raises:
-        PlanError: TensorRT can't build it.
+        PlanError: TensorRT can't build the plan.
     """
     onnx, partial = network.folder / ONNX_FILE, network.plan.with_suffix(".partial")
     if not onnx.is_file():
@@ -214,7 +211,7 @@ def build(network: Network, machine: Machine, trtexec: str, cache: Path, gpu: in
     try:
         _output(trtexec_command(trtexec, network, partial, cache, gpu))
         if not partial.is_file() or not partial.read_bytes().startswith(MAGIC):
-            raise PlanError(f"{onnx}: trtexec ended well and wrote no plan")
+            raise PlanError(f"{onnx}: trtexec ended with 0 but wrote no plan")
         note = {
             "machine": asdict(machine),
             "onnx_sha256": sha256_of(onnx),
@@ -228,7 +225,7 @@ def build(network: Network, machine: Machine, trtexec: str, cache: Path, gpu: in
 
 
 def strip_header(plan: Path) -> None:
-    """Make a plan of an Ultralytics ``.engine``: a length in 4 bytes, so much JSON, then the plan."""
+    """Remove the header of an Ultralytics ``.engine``: 4 bytes with the length of a JSON text, and the JSON text."""
     content = plan.read_bytes() if plan.is_file() else b""
     length = int.from_bytes(content[:4], "little", signed=True)
     if 0 < length < len(content) and content[4 + length :].startswith(MAGIC):
@@ -238,15 +235,15 @@ def strip_header(plan: Path) -> None:
 
 
 def sha256_of(path: Path) -> str:
-    """Return the hash of a file's bytes, in hex."""
+    """Return the SHA-256 of a file as hex digits."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def find_trtexec() -> str:
-    """Return the path of trtexec: $TRTEXEC, PATH, or where the image has it.
+    """Return the path of trtexec from $TRTEXEC, PATH or the folders of Triton's image.
 
     Raises:
-        PlanError: It is in none of them.
+        PlanError: trtexec is not found.
     """
     places = (os.environ.get("TRTEXEC"), shutil.which("trtexec"), *TRTEXEC_PLACES)
     for place in places:
@@ -269,13 +266,13 @@ def _output(command: list[str]) -> str:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     parser = argparse.ArgumentParser(description="Build the TensorRT plans of a model repository.")
-    parser.add_argument("repository", type=Path)
-    parser.add_argument("--check", action="store_true", help="build nothing, say what does not fit")
-    parser.add_argument("--force", action="store_true", help="build also what fits, or is for another kind of GPU")
+    parser.add_argument("repository", type=Path, help="model repository")
+    parser.add_argument("--check", action="store_true", help="build nothing, list the plans that do not fit")
+    parser.add_argument("--force", action="store_true", help="build plans that fit or are for another kind of GPU, too")
     parser.add_argument(
         "--config-name",
         default=os.environ.get("CONFIG_NAME") or None,
-        help="of the configurations to read, as tritonserver's --model-config-name; $CONFIG_NAME",
+        help="custom model configuration to read, as tritonserver's --model-config-name (default: $CONFIG_NAME)",
     )
     parser.add_argument("--gpu", type=int, default=0, help="number of the GPU to build on")
     options = parser.parse_args(arguments)
@@ -283,7 +280,7 @@ def main(arguments: list[str] | None = None) -> int:
     cache = options.repository / "timing.cache"
     if options.config_name:
         again += f" --config-name {options.config_name}"
-        cache = options.repository / f"timing-{options.config_name}.cache"  # timings are of one kind of GPU
+        cache = options.repository / f"timing-{options.config_name}.cache"  # timings hold for one kind of GPU
     try:
         trtexec = find_trtexec()
         machine = this_machine(trtexec, options.gpu)
@@ -298,7 +295,7 @@ def main(arguments: list[str] | None = None) -> int:
             elif why or options.force:
                 if options.config_name and not options.force:
                     check_not_anothers(network, machine, options.config_name)
-                sys.stdout.write(f"{network.plan}: building, which takes minutes ({why or 'forced'})\n")
+                sys.stdout.write(f"{network.plan}: building takes minutes ({why or 'forced'})\n")
                 sys.stdout.flush()
                 build(network, machine, trtexec, cache, options.gpu)
     except PlanError as exc:

@@ -1,10 +1,10 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Write the requirements of the images anew, with the versions of requirements.lock: sh docker/lock.sh (in the root).
+# Regenerate the requirements of the images with the versions of requirements.lock: sh docker/lock.sh (in the root).
 set -eu
 cd "$(dirname "$0")/.."
 
-# What follows goes into an image whose Python is 3.12; hashes of all wheels of a version are listed.
+# The images have Python 3.12. The hashes of all wheels of a version are listed.
 compile() { # OUTPUT, then options; requirements on standard input
     output=$1
     shift
@@ -12,10 +12,10 @@ compile() { # OUTPUT, then options; requirements on standard input
         --generate-hashes --no-header --no-annotate --no-emit-index-url --quiet "$@" -o "$output" >/dev/null
 }
 
-# The image's own numpy stays.
+# Without dependencies, so that the image keeps its own numpy.
 printf 'opencv-python-headless\npillow\n' | compile docker/requirements-cpu.txt --no-deps
 
-# What our own distributions depend on, as pyproject.toml has it; they themselves come from the checkout.
+# Print the dependencies of our distributions from pyproject.toml, without the distributions, which the images build.
 dependencies() { # PYPROJECT [EXTRA]
     .venv/bin/python - "$@" <<'PYTHON'
 import sys
@@ -29,7 +29,7 @@ PYTHON
 }
 overrides=$(mktemp)
 trap 'rm -f "$overrides"' EXIT
-# torch comes as a build for the CPU, from an index of its own; the others as `make lock` leaves them out.
+# The image installs torch for the CPU from PyTorch's index. `make lock` leaves out the other two as well.
 for name in torch torchvision opencv-python ultralytics-platform; do
     echo "$name ; sys_platform == 'never'"
 done >"$overrides"

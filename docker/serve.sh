@@ -1,18 +1,21 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Serve a model repository as Triton's guide to secure deployment asks for. What is given as arguments comes last, so
-# that it wins. From the environment:
-#   MODEL_REPOSITORY        folder to serve; /models
-#   TRITON_ADMIN_KEY        or a file, TRITON_ADMIN_KEY_FILE: what the restricted protocols ask for; without one nobody
-#                           can use them. HTTP header triton-admin-key, gRPC triton-grpc-protocol-triton-admin-key
-#   TRITON_RESTRICTED       the protocols; "statistics" is one, and load tests like to read it
-#   TRITON_EXIT_TIMEOUT_S   how long requests in flight may take at the end; 30
-#   TRITON_OPTIONS          more options, with blanks between
-#   CONFIG_NAME             of this kind of machine, such as l4: Triton reads MODEL/configs/l4.pbtxt where a model has it
+# Serve a model repository with the settings of Triton's guide to secure deployment. Arguments become tritonserver's last
+# options, so they override the others. Environment:
+#   MODEL_REPOSITORY        folder to serve (default: /models)
+#   TRITON_ADMIN_KEY        key of the restricted protocols, or TRITON_ADMIN_KEY_FILE, a file with it. Clients send it in
+#                           HTTP header triton-admin-key or gRPC metadata triton-grpc-protocol-triton-admin-key. The
+#                           default is a random key, so that nobody can use these protocols
+#   TRITON_RESTRICTED       restricted protocols, separated by commas. Load tests read "statistics"
+#   TRITON_EXIT_TIMEOUT_S   longest time that requests in flight may take after the stop signal (default: 30)
+#   TRITON_OPTIONS          further options of tritonserver, separated by spaces
+#   CONFIG_NAME             custom model configuration for this kind of machine, such as l4: Triton reads
+#                           MODEL/configs/l4.pbtxt where a model has it
 set -eu
 
 repository="${MODEL_REPOSITORY:-/models}"
-# Where no model has the name, Triton would serve config.pbtxt without a word. A repository in a cloud can't be looked at.
+# If no model has the configuration, Triton would serve config.pbtxt without a message. A repository in cloud storage is
+# not checked.
 if [ -n "${CONFIG_NAME:-}" ] && [ -d "$repository" ]; then
     found=
     for path in "$repository"/*/configs/"$CONFIG_NAME".pbtxt; do
@@ -31,10 +34,10 @@ fi
 if [ -z "$key" ]; then
     key="$(od -An -N32 -tx1 /dev/urandom | tr -d ' \n')"
 fi
-# The configuration stays readable: clients find the class names in it.
+# The protocol "model-config" stays open because clients read the class names from it.
 restricted="${TRITON_RESTRICTED:-model-repository,shared-memory,statistics,trace,logging}:triton-admin-key=$key"
 
-# shellcheck disable=SC2086  # TRITON_OPTIONS are several
+# shellcheck disable=SC2086  # TRITON_OPTIONS has several words
 exec tritonserver \
     --model-repository="$repository" \
     ${CONFIG_NAME:+--model-config-name="$CONFIG_NAME"} \

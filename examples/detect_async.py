@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Find objects in many images with asyncio: some requests at once, answers in order.
+"""Detect objects in many images with asyncio: several requests in flight, results in order.
 
 python examples/detect_async.py photos/*.jpg
 """
@@ -15,15 +15,15 @@ from yolov8_triton import AsyncClient
 
 
 async def run(images: Sequence[str], url: str, model: str) -> int:
-    """Ask about the images; return how many failed."""
+    """Detect in the images; return the number of failures."""
     failed = 0
     async with AsyncClient(url, model=model) as client:
-        await client.check()  # once, at the start: the server is there, and its model is one for this client
+        await client.check()  # fails early if the server is not reachable or the model does not fit this client
         async for outcome in client.detect_many(images, in_flight=16):
             image = str(outcome.image)
             if outcome.error is None:
                 print(f"{image}: {outcome.result.summary()}")
-            else:  # of this image alone
+            else:  # only this image failed
                 failed += 1
                 print(f"{image}: {outcome.error}", file=sys.stderr)
     return failed

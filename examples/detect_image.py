@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Find objects in one image, and draw them.
+"""Detect objects in one image and draw them.
 
 python examples/detect_image.py bus.jpg --output bus-found.jpg
 """
@@ -32,13 +32,13 @@ def main() -> int:
     with Client(options.url, model=options.model, timeout_s=10) as client:
         try:
             found = client.detect(options.image, conf=options.conf)
-        except InvalidInputError as exc:  # a bad image or a wrong threshold: no other try would do better
+        except InvalidInputError as exc:  # a bad image or an invalid threshold: retrying would not help
             print(exc, file=sys.stderr)
             return 2
-        except (ServerOverloadedError, DeadlineExceededError) as exc:  # the server is well, but busy: try later
+        except (ServerOverloadedError, DeadlineExceededError) as exc:  # the server is busy: retry later
             print(exc, file=sys.stderr)
             return 75
-        except YoloTritonError as exc:  # all others; dead and draining servers have been tried again already
+        except YoloTritonError as exc:  # all other errors; the client has already retried unavailable servers
             print(exc, file=sys.stderr)
             return 1
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An HTTP service in front of Triton: POST an image, get its objects as JSON.
+"""Serve HTTP in front of Triton: POST an image, get its objects as JSON.
 
 YOLOV8_TRITON_URL=localhost:8001 YOLOV8_TRITON_MODEL=yolov8n uvicorn --app-dir examples fastapi_app:app
 curl --data-binary @bus.jpg 'localhost:8000/detect?conf=0.4'
@@ -32,13 +32,13 @@ STATUSES: tuple[tuple[type[YoloTritonError], int], ...] = (
     (ServerOverloadedError, 503),
     (ServerUnavailableError, 503),
     (DeadlineExceededError, 504),
-    (YoloTritonError, 502),  # a missing model, another task, a refused credential: not this caller's doing
+    (YoloTritonError, 502),  # a missing model, another task, a refused credential: not the caller's fault
 )
 
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """Hold one client for all requests, in the loop that serves them."""
+    """Open one client for all requests, in their event loop."""
     url = os.environ.get("YOLOV8_TRITON_URL", "localhost:8001").split()
     model = os.environ.get("YOLOV8_TRITON_MODEL", "yolov8n")
     timeout_s = float(os.environ.get("TIMEOUT_S", "5"))
@@ -52,7 +52,7 @@ app = FastAPI(title="YOLOv8", lifespan=lifespan)
 
 @app.exception_handler(YoloTritonError)
 async def refuse(_: Request, error: YoloTritonError) -> JSONResponse:
-    """Answer with the status of the error's kind; 503 says when to come again."""
+    """Answer with the error's HTTP status; 503 has a Retry-After header."""
     status = next(code for kind, code in STATUSES if isinstance(error, kind))
     headers = {"Retry-After": str(RETRY_AFTER_S)} if status == 503 else None
     return JSONResponse({"error": type(error).__name__, "detail": str(error)}, status, headers)
@@ -60,9 +60,9 @@ async def refuse(_: Request, error: YoloTritonError) -> JSONResponse:
 
 @app.post("/detect")
 async def detect(request: Request, conf: Annotated[float | None, Query(ge=0, le=1)] = None) -> dict[str, Any]:
-    """Find the objects in the image that is the request's body."""
+    """Detect the objects in the image that is the request's body."""
     image = bytearray()
-    async for part in request.stream():  # as it comes, so that too much is refused before it is all here
+    async for part in request.stream():  # refuses a body that is too large before all of it has arrived
         image += part
         if len(image) > MAX_BYTES:
             raise HTTPException(413, f"at most {MAX_BYTES} bytes")
@@ -73,7 +73,7 @@ async def detect(request: Request, conf: Annotated[float | None, Query(ge=0, le=
 
 @app.get("/ready")
 async def ready(request: Request) -> JSONResponse:
-    """Tell a load balancer whether images would be answered."""
+    """Report to a load balancer whether the model can answer."""
     client: AsyncClient = request.app.state.client
     is_ready = await client.is_ready(timeout_s=1)
     return JSONResponse({"ready": is_ready}, 200 if is_ready else 503)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ask about the images of COCO annotations, and write COCO results, ready for an evaluator.
+"""Detect in the images of COCO annotations and write COCO results for an evaluator.
 
 python examples/folder_to_coco.py val2017/ instances_val2017.json results.json
 
@@ -18,9 +18,9 @@ from yolov8_triton import Client
 def main() -> None:
     """Run the example."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("images", type=Path, help="a folder")
-    parser.add_argument("truth", type=Path, help="the annotations")
-    parser.add_argument("results", type=Path)
+    parser.add_argument("images", type=Path, help="folder of the images")
+    parser.add_argument("truth", type=Path, help="JSON file of the annotations")
+    parser.add_argument("results", type=Path, help="JSON file to write")
     parser.add_argument("--url", default="localhost:8001")
     parser.add_argument("--model", default="yolov8n")
     options = parser.parse_args()
@@ -31,9 +31,9 @@ def main() -> None:
     rows = []
     with Client(options.url, model=options.model) as client:
         by_class = [category_ids[name] for name in client.labels]
-        # Average precision wants the unsure objects, too: these are the thresholds that YOLOv8's figures are made at.
+        # Average precision needs objects of low confidence, too. YOLOv8's published figures use these thresholds.
         outcomes = client.detect_many(paths, conf=0.001, iou=0.7, max_det=300)
-        for image, outcome in zip(truth["images"], outcomes, strict=True):  # outcomes come in the order of the images
+        for image, outcome in zip(truth["images"], outcomes, strict=True):  # outcomes are in the order of the images
             rows += outcome.result.to_coco(image["id"], category_ids=by_class)
     options.results.write_text(json.dumps(rows))
     print(f"{len(rows)} objects in {len(paths)} images")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Find small objects in a large image: ask about overlapping tiles, and keep one box for what several tiles show.
+"""Detect small objects in a large image: detect in overlapping tiles and merge boxes of the same object.
 
 python examples/sliced.py aerial.jpg --tile 640 --overlap 200
 """
@@ -17,7 +17,7 @@ from yolov8_triton import Client, Detections, draw
 
 
 def sliced(client: Client, image: npt.NDArray[np.uint8], *, tile: int, overlap: int, conf: float) -> Detections:
-    """Find objects in an RGB image, tile by tile."""
+    """Detect objects in an RGB image, tile by tile."""
 
     def ask(part: npt.NDArray[np.uint8]) -> sv.Detections:
         return client.detect(part, channels="RGB", conf=conf).to_supervision()
@@ -25,14 +25,14 @@ def sliced(client: Client, image: npt.NDArray[np.uint8], *, tile: int, overlap: 
     slicer = sv.InferenceSlicer(
         ask,
         slice_wh=tile,
-        # An object up to this size is whole in at least one tile; its cut-off parts lie within that box.
+        # An object up to this size is complete in at least one tile. Boxes of its parts in other tiles lie within it.
         overlap_wh=overlap,
-        # So overlap is measured over the smaller box: over the union, a small part would pass for an object of its own.
+        # Hence intersection over the smaller box: with IoU, a small part would remain as a separate object.
         overlap_metric=sv.OverlapMetric.IOS,
-        # The larger box comes from the tile that shows more of the object, so boxes are joined, not the surer one kept.
+        # Boxes are merged, because the box with the higher confidence may show only a part of the object.
         overlap_filter=sv.OverlapFilter.NON_MAX_MERGE,
         iou_threshold=0.5,
-        thread_workers=8,  # requests at once
+        thread_workers=8,  # requests in flight
     )
     found = slicer(image)
     height, width = image.shape[:2]
@@ -55,7 +55,9 @@ def main() -> None:
     parser.add_argument("--url", default="localhost:8001")
     parser.add_argument("--model", default="yolov8n")
     parser.add_argument("--tile", type=int, default=640, help="side of a tile, in pixels")
-    parser.add_argument("--overlap", type=int, default=200, help="of two tiles: as large as the objects")
+    parser.add_argument(
+        "--overlap", type=int, default=200, help="overlap of tiles in pixels, at least an object's size"
+    )
     parser.add_argument("--conf", type=float, default=0.4)
     parser.add_argument("--output", default="sliced.jpg")
     options = parser.parse_args()
@@ -65,7 +67,7 @@ def main() -> None:
     with Client(options.url, model=options.model) as client:
         whole = client.detect(image, channels="RGB", conf=options.conf)
         found = sliced(client, image, tile=options.tile, overlap=options.overlap, conf=options.conf)
-    print(f"asked at once: {whole.summary()}")
+    print(f"whole image: {whole.summary()}")
     print(f"by tiles: {found.summary()}")
     draw(image, found, channels="RGB").save(options.output)
 

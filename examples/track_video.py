@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Follow the objects of a video, a camera or a stream, and write an annotated video.
+"""Track the objects of a video, a camera or a stream and write an annotated video.
 
 python examples/track_video.py street.mp4 --output followed.mp4
 python examples/track_video.py rtsp://camera/stream --seconds 60
@@ -15,11 +15,11 @@ from yolov8_triton import Client, VideoWriter, video
 def main() -> None:
     """Run the example."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("source", help="a file, a URL, or the number of a camera")
+    parser.add_argument("source", help="video file, URL, or number of a camera")
     parser.add_argument("--url", default="localhost:8001")
     parser.add_argument("--model", default="yolov8n")
     parser.add_argument("--output", default="followed.mp4")
-    parser.add_argument("--seconds", type=float, default=float("inf"), help="stop after so many")
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="stop after this time")
     options = parser.parse_args()
     source = int(options.source) if options.source.isdecimal() else options.source
 
@@ -32,7 +32,7 @@ def main() -> None:
         for frame in frames:
             if frame.time_s > options.seconds:
                 break
-            # A live source drops frames that nobody has time for: with their times the video runs as fast as life.
+            # A live source drops frames when detection is too slow. With time stamps the video keeps its real speed.
             out.write(frame.draw(), time_s=frame.time_s if frames.info.live else None)
             if frame.error is None and frame.result.tracker_id is not None:
                 names = frame.result.class_name.tolist()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Raw outputs such as YOLOv8 networks of every task put out, drawn from a seed: objects with several anchors each."""
+"""Draw network outputs for every task from a seed: objects with several anchors each."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def outputs(
         objects: How many stand in the image, in random places.
         per_object: How many anchors see each of them; the others see faint background.
         seed: The same seed gives the same outputs.
-        strides: Of the levels of anchors; those of ``-p2`` and ``-p6`` models differ.
+        strides: The strides of the levels of anchors; those of ``-p2`` and ``-p6`` models differ.
     """
     rng = np.random.default_rng(seed)
     height, width = model.imgsz
@@ -77,7 +77,7 @@ def outputs(
 
 
 def best_class(model: ServedModel, head: Sequence[Floats]) -> list[Floats]:
-    """Return what a network that reduces its scores to the best class would put out; by numpy."""
+    """Return the output of a ``best-class`` network, computed with numpy."""
     boxes, scores, extra = np.split(head[0], [4, 4 + len(model.labels)])
     best = np.stack([scores.max(axis=0), scores.argmax(axis=0).astype(np.float32)])
     return [np.concatenate([boxes, best, extra]), *head[1:]]

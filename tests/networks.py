@@ -35,7 +35,7 @@ class Network:
         )
 
     def outputs(self, image: Picture) -> list[npt.NDArray[np.float32]]:
-        """Return what an export would put out as ``output0`` (and ``output1``), without the batch axis."""
+        """Return what an export would output as ``output0`` (and ``output1``), without the batch axis."""
         self._seen.clear()
         self.predict(image, RequestParameters())
         answer = self._seen[-1][0]  # behind it come the losses' terms

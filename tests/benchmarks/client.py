@@ -68,7 +68,7 @@ def report_ways(server: TritonServer, rounds: int) -> bool:
             spent = take_turns(asks, server.pid, rounds, block)
         bare = spent["tritonclient"]
         for name, times in spent.items():
-            # Of each round, its own difference: what the machine does besides changes from round to round.
+            # The difference is taken within each round, because the machine's other load changes between rounds.
             above = float(np.median(times[:, 0] - bare[:, 0]))
             limit = ABOVE_RAW_MS if (name, size) == ("Client", "100 KB") else None
             missed = limit is not None and above > limit

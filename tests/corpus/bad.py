@@ -54,11 +54,11 @@ def undecodable_images() -> list[Refused]:
 
 def _no_images() -> Iterator[Refused]:
     noise = np.random.default_rng(7).integers(0, 256, 5000, dtype=np.uint8).tobytes()
-    yield Refused("no-bytes", b"", "there are no bytes")
-    yield Refused("one-byte", b"\xff", "the start of no image")
-    yield Refused("text", b"a photograph of a dog", "the start of no image")
+    yield Refused("no-bytes", b"", "it is empty")
+    yield Refused("one-byte", b"\xff", "its format is unknown")
+    yield Refused("text", b"a photograph of a dog", "its format is unknown")
     yield Refused("base64", b"/9j/4AAQSkZJRgABAQ", "base64 text")
-    yield Refused("random-bytes", noise, "the start of no image")
+    yield Refused("random-bytes", noise, "its format is unknown")
     for mark, name in (b"\xff\xd8\xff\xe0", "jpeg"), (PNG_SIGNATURE, "png"), (b"BM", "bmp"):
         yield Refused(f"{name}-mark-and-random-bytes", mark + noise, f"{name.upper()} is (damaged|cut off)")
     yield Refused("webp-mark-and-random-bytes", b"RIFF\0\0\0\0WEBP" + noise, "WebP is damaged")
@@ -138,4 +138,4 @@ def _traps() -> Iterator[Refused]:
     outside = chunk(b"fcTL", struct.pack(">IIIIIHHBB", 0, _HUGE, _HUGE, 0, 0, 1, 10, 0, 0))
     yield Refused("png-animated", with_png_chunks(png, frames, outside), "PNG is animated")
     jpeg = encode(drawn(), "JPEG")
-    yield Refused("jpeg-without-an-image", jpeg[: jpeg.index(b"\xff\xc0")] + jpeg[-2:], "holds no image")
+    yield Refused("jpeg-without-an-image", jpeg[: jpeg.index(b"\xff\xc0")] + jpeg[-2:], "contains no image")

@@ -106,7 +106,7 @@ def test_a_batch_of_the_picture_to_warm_up_with_is_decoded(twin: Callable[..., T
 
 
 def difference(images: Array, expected: Array, padding: Array, what: Any, allowed: int = 1) -> float:
-    """Hold an input against what is expected, in units of 255; return the mean difference."""
+    """Compare an input with the expected one, in units of 255; return the mean difference."""
     if images.dtype == np.float32:
         padded = images[:, padding]
         assert (padded == np.float32(PAD_VALUE) / np.float32(255)).all(), f"{what}: padding"

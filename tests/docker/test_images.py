@@ -23,7 +23,7 @@ from yolov8_triton import Client, InvalidImageError
 
 CONTAINERS = "tests/docker/containers.sh"
 ADDRESS = "127.77.0.1"
-"""Of its own, since ports 8000 and 8001 of 127.0.0.1 may be somebody's."""
+"""A loopback address of its own, because other programs may use ports 8000 and 8001 of 127.0.0.1."""
 TRITON, PROXY, PROMETHEUS = (f"yolov8-triton_{name}_1" for name in ("triton-cpu", "proxy", "prometheus"))
 BUILD_S, READY_S = 600, 90
 CONFINED = ("--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges", "--network=none", "--tmpfs=/tmp")
@@ -134,9 +134,9 @@ def test_the_client_gets_its_answers_through_the_proxy(tmp_path: Path) -> None:
 def test_bad_images_and_administration_are_refused() -> None:
     with Client(f"{ADDRESS}:8001", model=MODEL) as client:
         client.check()
-        with pytest.raises(InvalidImageError, match="larger than the proxy lets through"):
+        with pytest.raises(InvalidImageError, match="larger than the proxy allows"):
             client.detect(picture() + bytes(40 * 2**20))
-        with pytest.raises(InvalidImageError, match="the start of no image"):
+        with pytest.raises(InvalidImageError, match="its format is unknown"):
             client.detect(b"text")
 
 

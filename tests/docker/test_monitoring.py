@@ -97,11 +97,11 @@ def test_a_panel_shows_data(api: str, title: str, expression: str) -> None:
 
 @pytest.mark.parametrize(("title", "expression"), queries(gpu=True), ids=lambda text: str(text)[:40])
 def test_a_panel_of_the_gpu_is_a_valid_query(api: str, title: str, expression: str) -> None:
-    assert ask(api, expression) == [], title  # there is none here
+    assert ask(api, expression) == [], title  # this machine has none
 
 
 def test_the_panels_values_are_what_was_sent(api: str) -> None:
-    """Of 11 requests in a round 8 are answered, and 3 refused for 3 reasons."""
+    """Check the rates of rounds of 11 requests, of which 8 are answered and 3 are refused for 3 reasons."""
     wait_for(api, "yolov8:lost:rate1m")
     (answered,) = ask(api, "yolov8:answered:rate1m")
     (taken,) = ask(api, "yolov8:taken:rate1m")

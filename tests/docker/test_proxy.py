@@ -110,7 +110,7 @@ def test_an_image_is_answered_as_triton_itself_does(proxy: Proxy, server: Triton
 
 def test_a_request_that_is_too_large_is_refused_as_an_image_would_be(proxy: Proxy) -> None:
     with Client(proxy.grpc, model=MODEL) as client:
-        with pytest.raises(InvalidImageError, match="larger than the proxy lets through"):
+        with pytest.raises(InvalidImageError, match="larger than the proxy allows"):
             client.detect(picture() + bytes(40 * MIB))
         with pytest.raises(InvalidImageError, match="at most 33554432 are allowed"):  # the model's own limit is lower
             client.detect(picture() + bytes(33 * MIB))

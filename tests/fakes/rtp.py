@@ -7,10 +7,10 @@ import struct
 from collections.abc import Iterator
 
 PAYLOAD_TYPE = 26
-"""Of JPEG."""
+"""The RTP payload type of JPEG."""
 _CLOCK_HZ = 90_000
 _MOST_BYTES = 1400
-"""Of an image, in one packet."""
+"""The bytes of an image in one packet."""
 
 
 def packets(content: bytes, number: int, at_s: float) -> Iterator[bytes]:

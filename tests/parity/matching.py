@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Hold what was served against the reference: two sets of objects, paired one to one."""
+"""Compare the served objects with the reference: two sets of objects, paired one to one."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def _differences(into: Comparison, served: Arrays, reference: Arrays, i: int, j:
         iou = float(coco_mask.iou(runs[:1], runs[1:], [0])[0, 0])
         into.note("1 - mask IoU", 1 - iou)
         if iou < MASK_IOU:
-            # Of a small mask one pixel at the threshold is more than the limit allows.
+            # One pixel at the threshold is more than the limit allows in a small mask.
             areas = [int(area) for area in coco_mask.area(runs)]
             apart = sum(areas) - 2 * round(iou * sum(areas) / (1 + iou))
             return ONE_PIXEL if apart == 1 else f"mask IoU {iou:.5f}, {apart} pixels apart"

@@ -53,7 +53,7 @@ def sources(folder: str) -> list[Path]:
 
 
 def imported(path: Path) -> Iterator[str]:
-    """Yield the top-level packages that a file imports; a file beside it is none."""
+    """Yield the top-level packages that a file imports; files beside it don't count."""
     beside = {other.stem for other in path.parent.glob("*.py")} | {d.name for d in path.parent.iterdir() if d.is_dir()}
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What client, export and model code share: tensors, parameters, geometry, heads. numpy alone, no I/O.
+"""Share the tensors, parameters, geometry and head decoding of client, export and model code.
 
-A copy of this package travels inside every exported model, so nothing here may import anything but numpy
-and the standard library.
+Export puts a copy of this package into every model. So it imports only numpy and the standard library, and does no I/O.
 """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which anchors of a raw head are worth a look."""
+"""Select the anchors of a head that may be objects."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import numpy.typing as npt
 from .parameters import RequestParameters
 
 BOX_ROWS = 4
-"""A head's first rows: centre x, centre y, width, height in pixels of the network's input."""
+"""The number of a head's box rows: centre x, centre y, width, height in pixels of the network's input."""
 
 MAX_CANDIDATES = 30_000
-"""Ultralytics' ``max_nms``: only so many of the best go on to suppression."""
+"""The largest number of candidates for suppression, the best ones; Ultralytics' ``max_nms``."""
 
 _Floats = npt.NDArray[np.float32]
 
@@ -25,9 +25,9 @@ class Candidates:
 
     Attributes:
         boxes: ``(n, 4)`` centre x, centre y, width, height in pixels of the network's input.
-        scores: ``(n,)`` the best class's probability.
-        classes: ``(n,)`` the best class.
-        extras: ``(n, extra)`` what the task adds: mask coefficients, keypoints or an angle.
+        scores: ``(n,)`` the probability of the best class.
+        classes: ``(n,)`` the id of the best class.
+        extras: ``(n, extra)`` further values of the task: mask coefficients, keypoints or an angle.
     """
 
     boxes: _Floats
@@ -49,15 +49,15 @@ class Candidates:
 
 
 def find_candidates(head: _Floats, num_classes: int, parameters: RequestParameters) -> Candidates:
-    """Return the anchors whose best class beats ``parameters.conf``, equal scores in the head's order.
+    """Return the anchors whose best score is above ``parameters.conf``; equal scores keep the head's order.
 
-    An anchor with a value that is not finite (a network that overflowed) is no candidate: it could
-    neither be placed nor compared with the others.
+    Anchors with a value that is not finite, as from a network that overflowed, are dropped: they have no place
+    and no rank.
 
     Args:
         head: ``(4 + classes + extra, anchors)``, the network's first output.
-        num_classes: How many of its rows are class probabilities.
-        parameters: ``conf`` and ``classes`` are read.
+        num_classes: The number of rows with class probabilities.
+        parameters: The request's parameters; only ``conf`` and ``classes`` are read.
     """
     ends = BOX_ROWS + num_classes
     scores = head[BOX_ROWS:ends].max(axis=0)
@@ -68,18 +68,18 @@ def find_candidates(head: _Floats, num_classes: int, parameters: RequestParamete
 
 
 def read_candidates(head: _Floats, parameters: RequestParameters) -> Candidates:
-    """Return the same of a head whose network has found each anchor's best class.
+    """Return the same as `find_candidates` for a ``best-class`` head.
 
     Args:
-        head: ``(4 + 2 + extra, anchors)``: behind the boxes the best score and the index of its class.
-        parameters: ``conf`` and ``classes`` are read.
+        head: ``(4 + 2 + extra, anchors)``: after the box rows, the best score and the index of its class.
+        parameters: The request's parameters; only ``conf`` and ``classes`` are read.
     """
     columns = head.take(_best_first(head[BOX_ROWS], parameters.conf), axis=1)
     return _chosen(columns, columns[BOX_ROWS], columns[BOX_ROWS + 1], columns[BOX_ROWS + 2 :], parameters)
 
 
 def _best_first(scores: _Floats, conf: float) -> npt.NDArray[np.intp]:
-    # A comparison with NaN is false, and conf is rounded to float32 first, as torch does.
+    # Comparing with NaN gives False. conf is rounded to float32 before the comparison, as torch does.
     anchors = np.flatnonzero(scores > np.float32(conf))
     return anchors[np.argsort(-scores[anchors], kind="stable")]
 
@@ -91,7 +91,7 @@ def _chosen(
     extras: _Floats,
     parameters: RequestParameters,
 ) -> Candidates:
-    """Keep of the anchors in ``columns``, best first, what is finite and asked for."""
+    """Return the anchors in ``columns`` that are finite and of a requested class, best first."""
     classes = classes.astype(np.int32)
     wanted = np.isfinite(columns).all(axis=0)
     if parameters.classes is not None:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How an image becomes a classifier's input: its short side is resized, the middle is cut out.
+"""Turn an image into a classifier's input: resize the short side and crop the centre.
 
-Classifiers were trained on Pillow's bilinear filter, and one grey level more or less already moves their
-probabilities by 0.001. So the resize here gives Pillow's result (13 and later) to the bit.
+Classifiers were trained on images resized with Pillow's bilinear filter, and a difference of one grey level changes
+their probabilities by 0.001. So this resize equals that of Pillow 13 and later to the bit.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 _WEIGHT_BITS = 22
-"""Pillow weighs 8 bit values with integers that sum up to 2 ** 22."""
+"""Pillow's integer weights for 8-bit values sum to 2 ** 22."""
 
 _BLOCK = 32
-"""Output rows that share one matrix product: few enough that its band of weights stays narrow."""
+"""Output rows per matrix product; with more rows the band matrix of weights would be mostly zeros."""
 
 _Bytes = npt.NDArray[np.uint8]
 _Weights = tuple[npt.NDArray[np.intp], npt.NDArray[np.float64]]
@@ -25,14 +25,14 @@ _Weights = tuple[npt.NDArray[np.intp], npt.NDArray[np.float64]]
 
 @dataclass(frozen=True, slots=True)
 class CenterCrop:
-    """The place of a classifier's input inside the resized image.
+    """The position of a classifier's input inside the resized image.
 
     Attributes:
         orig_shape: Height and width of the image as displayed, in pixels.
         imgsz: Height and width of the network's input, in pixels.
         new_shape: Height and width to which the image is resized.
         top: Rows of the resized image above the input.
-        left: Columns of the resized image to its left.
+        left: Columns of the resized image to the left of the input.
     """
 
     orig_shape: tuple[int, int]
@@ -48,7 +48,7 @@ class CenterCrop:
         input_height, input_width = (int(side) for side in imgsz)
         new_height, new_width = input_height, input_width
         if input_height == input_width:
-            # The long side is cut off, not rounded, as torchvision does.
+            # The length of the long side is truncated, not rounded, as torchvision does.
             if width <= height:
                 new_height = int(input_height * height / width)
             else:
@@ -63,14 +63,14 @@ class CenterCrop:
 
     @property
     def vertical_first(self) -> bool:
-        """Tell whether Pillow resizes the height first; the image is rounded to 8 bit in between, so it matters."""
+        """Return whether Pillow resizes the height first; the order matters because the result of each is rounded."""
         (height, width), (new_height, new_width) = self.orig_shape, self.new_shape
         return height > new_height and height - new_height > 2 * (width - new_width)
 
     def apply(self, image: _Bytes) -> _Bytes:
-        """Return the ``(*imgsz, channels)`` input that Pillow would make of ``(*orig_shape, channels)`` uint8.
+        """Return the ``(*imgsz, channels)`` input for ``(*orig_shape, channels)`` uint8 pixels, equal to Pillow's.
 
-        Only pixels that the input depends on are touched, so an image of 1 x 5000 costs no more than others.
+        Only pixels that the input depends on are computed, so an image of 1 x 5000 takes no longer than others.
         """
         rows = _Axis(0, self.orig_shape[0], self.new_shape[0], self.top, self.imgsz[0])
         columns = _Axis(1, self.orig_shape[1], self.new_shape[1], self.left, self.imgsz[1])
@@ -81,7 +81,7 @@ class CenterCrop:
 
 @dataclass(frozen=True, slots=True)
 class _Axis:
-    """Resizing along one axis: output pixels ``start`` up to ``start + length`` of ``size_out``."""
+    """The resize along one axis, for output pixels ``start`` to ``start + length`` of ``size_out``."""
 
     axis: int
     size_in: int
@@ -95,7 +95,7 @@ class _Axis:
         return image[low:high] if self.axis == 0 else image[:, low:high]
 
     def resize(self, part: _Bytes) -> _Bytes:
-        """Resize what `needed` returned."""
+        """Resize the part that `needed` returned."""
         if self.size_in == self.size_out:
             return part
         lines = np.moveaxis(part, self.axis, 0)
@@ -124,7 +124,7 @@ class _Axis:
             band = np.zeros((stop - start, high - low))
             np.put_along_axis(band, (first[start:stop] - low)[:, None] + np.arange(taps), weights[start:stop], axis=1)
             source = lines[low:high].astype(np.float64)
-            sums = band[:, : len(source)] @ source  # weights of lines beyond the end are zero
+            sums = band[:, : len(source)] @ source  # the weights of lines beyond the end are zero
             sums += 1 << (_WEIGHT_BITS - 1)
             sums *= 0.5**_WEIGHT_BITS
             out[start:stop] = np.clip(np.floor(sums, out=sums), 0, 255, out=sums)
@@ -135,7 +135,7 @@ class _Axis:
 def _weights(size_in: int, size_out: int, start: int, length: int) -> _Weights:
     """Return, for each output pixel, its first input pixel and the weights from there on, ``(length, taps)``."""
     scale = size_in / size_out
-    support = max(scale, 1.0)  # of the triangle filter, in input pixels
+    support = max(scale, 1.0)  # half the width of the triangle filter, in input pixels
     centre = (np.arange(start, start + length) + 0.5) * scale
     first = np.maximum((centre - support + 0.5).astype(np.intp), 0)
     stop = np.minimum((centre + support + 0.5).astype(np.intp), size_in)
@@ -143,7 +143,7 @@ def _weights(size_in: int, size_out: int, start: int, length: int) -> _Weights:
     distance = np.abs((taps + first[:, None] - centre[:, None] + 0.5) * (1 / support))
     weights = np.where((distance < 1) & (taps < (stop - first)[:, None]), 1 - distance, 0.0)
     total = np.zeros(length)
-    for column in weights.T:  # in this order, as the last bit of a sum depends on it
+    for column in weights.T:  # the order of the additions decides the last bit of the sum
         total += column
     weights /= total[:, None]
     return first, np.floor(weights * (1 << _WEIGHT_BITS) + 0.5)

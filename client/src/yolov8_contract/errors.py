@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every error of the contract.
+"""Define every error of the contract.
 
 * ContractError(ValueError)
   - ConfigError             a model's configuration breaks the contract
-  - RequestError            one request can't be answered, the model is well
-    + InvalidImageError     its bytes are no image that the model takes
-    + InvalidParameterError one of its parameters is unknown, mistyped or out of range
+  - RequestError            one request can't be answered; the model is not at fault
+    + InvalidImageError     the bytes are not an image that the model accepts
+    + InvalidParameterError a parameter is unknown, of the wrong type or out of range
 
-The server answers a `RequestError` with INVALID_ARGUMENT. A client has only the text to tell its two
-kinds apart, so the text starts with the kind.
+The server answers a `RequestError` with INVALID_ARGUMENT. Its text starts with the kind, because clients can
+distinguish the two kinds only by the text.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ INVALID_PARAMETER = "invalid parameter"
 
 
 class Refusal(Enum):
-    """Why a request is refused: what operators count by. The value is the label ``reason`` of the metric."""
+    """The reason why a request is refused; the value is the label ``reason`` of the metric."""
 
     FORMAT = "format"
-    """No image, or of a kind that the model does not take."""
+    """The bytes are not an image, or the model does not accept their format."""
     TOO_LARGE = "too_large"
-    """More bytes, pixels or parts than are decoded."""
+    """The image has more bytes, pixels or parts than the deployment decodes."""
     DAMAGED = "damaged"
-    """Cut off, or broken inside."""
+    """The image is cut off or damaged."""
     COUNT = "count"
-    """Not one image a request."""
+    """The request has no image or more than one."""
     PARAMETER = "parameter"
-    """A request parameter is wrong."""
+    """A request parameter is invalid."""
 
 
 class ContractError(ValueError):
@@ -43,7 +43,7 @@ class ConfigError(ContractError):
 
 
 class RequestError(ContractError):
-    """One request can't be answered; nothing is wrong with the model."""
+    """One request can't be answered; the model is not at fault."""
 
     def __init__(self, message: str, refusal: Refusal) -> None:
         super().__init__(message)
@@ -51,14 +51,14 @@ class RequestError(ContractError):
 
 
 class InvalidImageError(RequestError):
-    """The bytes are no image that the model takes."""
+    """The bytes are not an image that the model accepts."""
 
     def __init__(self, reason: str, refusal: Refusal = Refusal.DAMAGED) -> None:
         super().__init__(f"{INVALID_IMAGE}: {reason}", refusal)
 
 
 class InvalidParameterError(RequestError):
-    """A request parameter is unknown, mistyped or out of range."""
+    """A request parameter is unknown, of the wrong type or out of range."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"{INVALID_PARAMETER}: {reason}", Refusal.PARAMETER)

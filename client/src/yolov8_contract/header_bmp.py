@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The header of a BMP, and whether its pixels are there."""
+"""Read the header of a BMP and check that the file is complete."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from .exif import UPRIGHT
 
 _CORE_BYTES = 12
 _INFO_BYTES = 36
-"""Of the usual 40 OpenCV needs these."""
+"""The bytes of the info header that OpenCV needs; the header usually has 40."""
 _FILE_HEADER_BYTES = 14
 _UNCOMPRESSED = (0, 3)
-"""Plain pixels, and pixels with bit masks: their number of bytes follows from the size."""
+"""The compression codes of plain pixels and of pixels with bit masks; their byte count follows from the size."""
 
 
 def read_bmp(content: bytes) -> tuple[int, int, int]:
-    """Return width and height in pixels, and 1 for upright (a BMP carries no orientation).
+    """Return width and height in pixels, and the orientation 1, because a BMP has no orientation.
 
     Raises:
-        InvalidImageError: It is damaged or cut off.
+        InvalidImageError: The BMP is damaged or cut off.
     """
     try:
         offset, header = struct.unpack_from("<II", content, 10)
@@ -33,7 +33,7 @@ def read_bmp(content: bytes) -> tuple[int, int, int]:
             raise InvalidImageError(f"the BMP is damaged: expected a header of 12, 40 or more bytes, got {header}")
     except struct.error:
         raise InvalidImageError(f"the BMP is cut off: its header ends beyond {len(content)} bytes") from None
-    height = abs(height)  # negative: rows from the top
+    height = abs(height)  # a negative height means that rows start at the top
     if compression in _UNCOMPRESSED:
         _check_length(content, offset + _row_bytes(width, bits) * height)
     return width, height, UPRIGHT

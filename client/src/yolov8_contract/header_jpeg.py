@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The header of a JPEG, and whether the file reaches its end."""
+"""Read the header of a JPEG and check that the file is complete."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from .errors import InvalidImageError, Refusal
 from .exif import UPRIGHT, read_orientation
 
 MAX_SCANS = 64
-"""Encoders write about ten. A decoder goes over all pixels for each scan, though one takes but 30 bytes."""
+"""The limit of scans. Encoders write about ten; a scan of 30 bytes makes a decoder process all pixels again."""
 MAX_SEGMENTS = 4096
-"""A large colour profile or depth map takes a few hundred."""
+"""The limit of segments. A large colour profile or depth map takes a few hundred."""
 
 _MARKERS = frozenset(range(0x01, 0xFF)) - frozenset(range(0xD0, 0xD8))
-"""What may follow 0xff, but for stuffed zeros of entropy-coded data, restarts (0xd0 to 0xd7) and fill bytes (0xff)."""
+"""The second bytes of markers, without stuffed zeros, restart markers (0xd0 to 0xd7) and fill bytes (0xff)."""
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _WITH_LENGTH = frozenset((*range(0xC0, 0xD0), *range(0xDA, 0xF0), 0xFE))
 _APP1, _END, _SCAN = 0xE1, 0xD9, 0xDA
@@ -28,7 +28,7 @@ def read_jpeg(content: bytes) -> tuple[int, int, int]:
     """Return width and height in pixels as stored, and the EXIF orientation.
 
     Raises:
-        InvalidImageError: It is damaged, cut off, or has so many scans that decoding would take minutes.
+        InvalidImageError: The JPEG is damaged, cut off, or has so many scans that decoding would take minutes.
     """
     size: tuple[int, int] | None = None
     orientation: int | None = None
@@ -38,7 +38,7 @@ def read_jpeg(content: bytes) -> tuple[int, int, int]:
         marker, start, position = _next_segment(content, position, in_scan=scans > 0)
         if marker == _END:
             if size is None or not scans:
-                raise InvalidImageError("the JPEG is damaged: it holds no image")
+                raise InvalidImageError("the JPEG is damaged: it contains no image")
             return (*size, orientation or UPRIGHT)
         if marker in _FRAMES and size is None:
             size = _read_size(content, start)
@@ -48,15 +48,15 @@ def read_jpeg(content: bytes) -> tuple[int, int, int]:
                 raise InvalidImageError(
                     f"the JPEG has more than {MAX_SCANS} scans; save it as baseline", Refusal.TOO_LARGE
                 )
-        elif marker == _APP1 and orientation is None and not scans:  # OpenCV looks at the first one only
+        elif marker == _APP1 and orientation is None and not scans:  # OpenCV reads only the first one
             orientation = read_orientation(content[start + _EXIF_INTRODUCTION : position])
     raise InvalidImageError(f"the JPEG is damaged: it has more than {MAX_SEGMENTS} segments")
 
 
 def _next_segment(content: bytes, position: int, *, in_scan: bool) -> tuple[int, int, int]:
-    """Return the next marker, and where its segment's data start and end.
+    """Return the next marker, and the start and end of its segment's data.
 
-    Inside a scan a damaged byte may look like a marker; the decoder passes over it.
+    Inside a scan, damaged bytes may look like a marker; the decoder ignores it.
     """
     position = _find_marker(content, position)
     marker, start = content[position + 1], position + 2
@@ -71,14 +71,14 @@ def _next_segment(content: bytes, position: int, *, in_scan: bool) -> tuple[int,
 
 
 def _find_marker(content: bytes, position: int) -> int:
-    """Return where the next marker is. A pattern would be as fast on images, but 50 times slower on hostile bytes."""
+    """Return the position of the next marker. On hostile bytes a regular expression would be 50 times slower."""
     if len(content) >= position + 2 and content[position] == 0xFF and content[position + 1] in _MARKERS:
         return position
     while position < len(content) - 1:
         count = min(_BLOCK_BYTES, len(content) - position)
         block = np.frombuffer(content, np.uint8, count, position)
         after = block[1:]
-        # Bytes wrap around below zero, so each comparison is a range: 0x01 to 0xcf, 0xd8 to 0xfe.
+        # uint8 wraps around below zero, so each comparison tests a range: 0x01 to 0xcf, 0xd8 to 0xfe.
         found = (block[:-1] == 0xFF) & ((after - 1 < 0xCF) | (after - 0xD8 < 0x27))
         first = int(found.argmax())
         if found[first]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The header of a PNG, and whether the file reaches its end."""
+"""Read the header of a PNG and check that the file is complete."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from .exif import UPRIGHT, read_orientation
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 MAX_CHUNKS = 16384
-"""Encoders write pixels in pieces of 8 kB or more."""
+"""The limit of chunks. Encoders write pixels in chunks of 8 kB or more."""
 MAX_COMPRESSED_NOTES = 16
-"""Compressed texts and colour profiles: the decoder may inflate each to 8 MB (60 ms) before it drops it."""
+"""The limit of compressed texts and colour profiles. A decoder may inflate each to 8 MB (60 ms) and then drop it."""
 
 _CHUNK = struct.Struct(">I4s")
 _CRC_BYTES = 4
@@ -23,11 +23,11 @@ _COMPRESSED_NOTES = frozenset((b"zTXt", b"iTXt", b"iCCP"))
 def read_png(content: bytes) -> tuple[int, int, int]:
     """Return width and height in pixels as stored, and the EXIF orientation.
 
-    OpenCV 4.11 can be made to hang by a chunk that ends beyond the file and to crash by the frames of an
-    animation, so such files must not get as far as decoding.
+    A chunk that ends beyond the file can make OpenCV 4.11 hang, and the frames of an animation can make it crash. So
+    such files must be refused before decoding.
 
     Raises:
-        InvalidImageError: It is damaged, cut off or animated, or has more chunks than any encoder writes.
+        InvalidImageError: The PNG is damaged, cut off or animated, or has more chunks than any encoder writes.
     """
     size: tuple[int, int] | None = None
     orientation: int | None = None
@@ -54,7 +54,7 @@ def read_png(content: bytes) -> tuple[int, int, int]:
 
 
 def _next_chunk(content: bytes, position: int) -> tuple[bytes, int, int]:
-    """Return a chunk's type, and where its data start and end."""
+    """Return a chunk's type, and the start and end of its data."""
     start = position + _CHUNK.size
     if start > len(content):
         raise InvalidImageError(f"the PNG is cut off: no IEND chunk in its {len(content)} bytes")
@@ -76,7 +76,7 @@ def _read_size(content: bytes, kind: bytes, start: int, end: int) -> tuple[int, 
 
 
 def _read_exif(content: bytes, start: int, end: int) -> int | None:
-    """Return the orientation of an eXIf chunk, None for one that libpng drops."""
+    """Return the orientation of an eXIf chunk, or None if libpng drops the chunk."""
     checksum = zlib.crc32(content[start - 4 : end]).to_bytes(_CRC_BYTES, "big")
     tiff = content[start:end]
     if tiff[:2] not in (b"II", b"MM") or content[end : end + _CRC_BYTES] != checksum:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The header of a WebP, and whether the file is as long as it says.
+"""Read the header of a WebP and check that the file is complete.
 
-An orientation is not looked for: OpenCV 4.11, which decodes for the server and for Ultralytics, doesn't apply one.
+The orientation is always 1. OpenCV 4.11, which decodes in the server and in Ultralytics, ignores that of a WebP.
 """
 
 from __future__ import annotations
@@ -11,20 +11,20 @@ from .exif import UPRIGHT
 
 _RIFF_BYTES = 8
 _SMALLEST = 30
-"""Bytes up to the end of the longest header."""
+"""The number of bytes up to the end of the longest header."""
 
 
 def read_webp(content: bytes) -> tuple[int, int, int]:
-    """Return width and height in pixels, and 1 for upright.
+    """Return width and height in pixels, and the orientation 1.
 
     Raises:
-        InvalidImageError: It is damaged or cut off.
+        InvalidImageError: The WebP is damaged or cut off.
     """
     if len(content) < _SMALLEST:
         raise InvalidImageError(f"the WebP is cut off: its header takes {_SMALLEST} bytes, got {len(content)}")
     stated = int.from_bytes(content[4:8], "little") + _RIFF_BYTES
     if stated > len(content):
-        raise InvalidImageError(f"the WebP is cut off: it says {stated} bytes, got {len(content)}")
+        raise InvalidImageError(f"the WebP is cut off: its header states {stated} bytes, got {len(content)}")
     return (*_read_size(content), UPRIGHT)
 
 

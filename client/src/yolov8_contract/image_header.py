@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an encoded image says of itself, read without decoding it, and which images a deployment takes."""
+"""Read the header of an encoded image without decoding it, and check it against a deployment's limits."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DEFAULT_MAX_BYTES = 32 * 1024 * 1024
 
 _SHOWN_BYTES = 12
 _TRANSPOSED = 5
-"""From this EXIF orientation on, rows and columns are swapped."""
+"""The first EXIF orientation that swaps rows and columns; all higher ones do so as well."""
 
 _READERS: dict[str, Callable[[bytes], tuple[int, int, int]]] = {
     "jpeg": read_jpeg,
@@ -51,19 +51,18 @@ _OTHER_FORMATS: tuple[tuple[int, bytes, str], ...] = (
     (0, b"iVBORw0KGgo", "base64 text"),
     (0, b"data:image/", "base64 text"),
 )
-"""Where a format's mark lies, the mark, and the format: to tell people what they sent instead of an image."""
+"""The offset, the signature and the name of other formats, for error messages."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImageHeader:
-    """What an encoded image says of itself.
+    """The header of an encoded image.
 
     Attributes:
         format: One of the names in `ServedModel.image_formats`.
-        width: Pixels a row, as stored.
-        height: Rows, as stored.
-        orientation: The EXIF orientation, 1 to 8, that reading the image applies. It is OpenCV's reading, so
-            1 for every WebP.
+        width: The stored width in pixels.
+        height: The stored height in pixels.
+        orientation: The EXIF orientation, 1 to 8, that OpenCV applies when it decodes the image; 1 for every WebP.
     """
 
     format: str
@@ -73,7 +72,7 @@ class ImageHeader:
 
     @property
     def displayed_shape(self) -> tuple[int, int]:
-        """Height and width of the image as displayed, in pixels: the shape it has when decoded."""
+        """The height and width of the image as displayed, in pixels; the decoded image has this shape."""
         if self.orientation >= _TRANSPOSED:
             return self.width, self.height
         return self.height, self.width
@@ -84,8 +83,8 @@ class ImageLimits:
     """The largest image that a deployment decodes.
 
     Attributes:
-        max_pixels: Width times height; decoding takes 3 to 8 bytes of memory for each.
-        max_bytes: Of the encoded image.
+        max_pixels: The largest width times height; decoding takes 3 to 8 bytes of memory per pixel.
+        max_bytes: The largest size of the encoded image in bytes.
     """
 
     max_pixels: int = DEFAULT_MAX_PIXELS
@@ -97,7 +96,7 @@ class ImageLimits:
                 raise ConfigError(f"{name}: expected a whole number of at least 1, got {value!r}")
 
     def to_parameters(self) -> dict[str, str]:
-        """Return the ``parameters`` of ``config.pbtxt`` that say the same: JSON texts by name."""
+        """Return the limits as ``parameters`` of ``config.pbtxt``: JSON texts by name."""
         return {name: json.dumps(value) for name, value in asdict(self).items()}
 
     @classmethod
@@ -105,7 +104,7 @@ class ImageLimits:
         """Read the limits from a model configuration in JSON form.
 
         Raises:
-            ConfigError: One is missing or malformed.
+            ConfigError: A limit is missing or malformed.
         """
         return cls(**{field.name: read_parameter(config, field.name) for field in fields(cls)})
 
@@ -115,11 +114,11 @@ def admit(content: bytes, formats: Collection[str], limits: ImageLimits) -> Imag
 
     Args:
         content: The encoded image.
-        formats: Those that are taken.
-        limits: The largest that is taken.
+        formats: The formats that the deployment accepts.
+        limits: The largest image that the deployment accepts.
 
     Raises:
-        InvalidImageError: It is too large, of another format, damaged or cut off.
+        InvalidImageError: The image is too large, of another format, damaged or cut off.
     """
     if len(content) > limits.max_bytes:
         raise InvalidImageError(
@@ -140,11 +139,11 @@ def admit(content: bytes, formats: Collection[str], limits: ImageLimits) -> Imag
 def read_header(content: bytes) -> ImageHeader:
     """Return the header of a JPEG, PNG, WebP or BMP.
 
-    It is read without decoding. A file that ends too early is refused as far as its structure shows it: half
-    a WebP or BMP that was filled up with zeros is not noticed, and decodes to half an image.
+    Nothing is decoded. A file that is cut off is refused if its structure shows it. Half a WebP or BMP that was padded
+    with zeros is not detected and decodes to half an image.
 
     Raises:
-        InvalidImageError: It is of another format, damaged or cut off.
+        InvalidImageError: The image is of another format, damaged or cut off.
     """
     return _read(content, _recognise(content, _READERS))
 
@@ -166,12 +165,12 @@ def _recognise(content: bytes, wanted: Collection[str]) -> str:
     if content.startswith(b"BM"):
         return "bmp"
     if not content:
-        raise InvalidImageError(f"there are no bytes, {_wanted(wanted)}", Refusal.FORMAT)
+        raise InvalidImageError(f"it is empty, {_wanted(wanted)}", Refusal.FORMAT)
     for offset, mark, name in _OTHER_FORMATS:
         if content.startswith(mark, offset):
             raise InvalidImageError(f"this is {name}, {_wanted(wanted)}", Refusal.FORMAT)
     start = content[:_SHOWN_BYTES]
-    raise InvalidImageError(f"{start!r} is the start of no image, {_wanted(wanted)}", Refusal.FORMAT)
+    raise InvalidImageError(f"its format is unknown (it starts with {start!r}), {_wanted(wanted)}", Refusal.FORMAT)
 
 
 def _wanted(formats: Collection[str]) -> str:

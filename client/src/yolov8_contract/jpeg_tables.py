@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether a JPEG's frame and tables can be decoded at all, told without decoding.
+"""Check a JPEG's frame header and tables without decoding it.
 
-A decoder that works on whole batches fails them as a whole, so what it would choke on is refused before. Damage inside
-the entropy-coded data shows only when it is decoded.
+A batch decoder fails the whole batch for one bad image, so bad images are refused before it. Damage inside the
+entropy-coded data shows only in decoding.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ _LONGEST_DC = 16
 _COEFFICIENTS = 64
 
 _Table = tuple[int, int]
-"""Class (0 for DC, 1 for AC) and number of a Huffman table."""
+"""The class (0 for DC, 1 for AC) and the number of a Huffman table."""
 
 
 def check_tables(content: bytes) -> None:
-    """Refuse a JPEG that no decoder can make an image of.
+    """Refuse a JPEG that a decoder on a GPU can't decode.
 
     Args:
-        content: What `image_header.admit` let pass as a JPEG: its segments lie within the file.
+        content: A JPEG that `image_header.admit` accepted, so its segments end within the file.
 
     Raises:
-        InvalidImageError: Its frame is of a kind that decoders on GPUs don't know, or a table is damaged or missing.
+        InvalidImageError: GPU decoders don't support the kind of frame, or a table is damaged or missing.
     """
     state = _State()
     for marker, data in _segments(content):
@@ -71,11 +71,11 @@ def _damaged(what: str) -> InvalidImageError:
 
 @dataclass
 class _State:
-    """What has been defined so far."""
+    """The components and tables that the JPEG has defined so far."""
 
     progressive: bool = False
     components: dict[int, int] = field(default_factory=dict)
-    """Id of a colour component → number of its quantisation table."""
+    """The number of the quantisation table by the id of the colour component."""
     quantisation: set[int] = field(default_factory=set)
     huffman: set[_Table] = field(default_factory=set)
 
@@ -83,16 +83,16 @@ class _State:
         if self.components:
             raise _damaged("it has two frames")
         if len(data) < 6 or data[5] not in (1, 3, 4) or len(data) != 6 + 3 * data[5]:
-            raise _damaged("its frame header names a wrong number of colour components")
+            raise _damaged("its frame header has an invalid number of colour components")
         if data[0] != 8:
             raise InvalidImageError(
-                f"the JPEG has {data[0]} bits a colour, only 8 can be decoded; save it as baseline", Refusal.FORMAT
+                f"the JPEG has {data[0]} bits per colour, only 8 can be decoded; save it as baseline", Refusal.FORMAT
             )
         for start in range(6, len(data), 3):
             component, sampling, table = data[start : start + 3]
             across, down = sampling >> 4, sampling & 15
             if not (1 <= across <= 4 and 1 <= down <= 4) or table not in _TABLES or component in self.components:
-                raise _damaged("a colour component of its frame header is wrong")
+                raise _damaged("its frame header has an invalid colour component")
             self.components[component] = table
         self.progressive = marker == _PROGRESSIVE
 
@@ -102,7 +102,7 @@ class _State:
             precision, number = data[position] >> 4, data[position] & 15
             position += 1 + _COEFFICIENTS * (1 + precision)
             if precision > 1 or number not in _TABLES or position > len(data):
-                raise _damaged("a quantisation table is wrong")
+                raise _damaged("a quantisation table is invalid")
             self.quantisation.add(number)
 
     def huffman_tables(self, data: bytes) -> None:
@@ -113,9 +113,9 @@ class _State:
             symbols = data[position + 1 + _CODE_LENGTHS : position + 1 + _CODE_LENGTHS + sum(counts)]
             complete = len(counts) == _CODE_LENGTHS and len(symbols) == sum(counts) <= 256
             if kind > 1 or number not in _TABLES or not complete or not _fits(counts):
-                raise _damaged("a Huffman table is wrong")
+                raise _damaged("a Huffman table is invalid")
             if kind == 0 and max(symbols, default=0) >= _LONGEST_DC:
-                raise _damaged("a Huffman table holds symbols that are none")
+                raise _damaged("a Huffman table has an invalid symbol")
             self.huffman.add((kind, number))
             position += 1 + _CODE_LENGTHS + len(symbols)
 
@@ -124,30 +124,30 @@ class _State:
             raise _damaged("a scan comes before its frame header")
         count = data[0] if data else 0
         if not 1 <= count <= len(self.components) or len(data) != 4 + 2 * count:
-            raise _damaged("a scan names a wrong number of colour components")
+            raise _damaged("a scan has an invalid number of colour components")
         first, last, approximation = data[-3:]
         if self.progressive:
             valid = first <= last < _COEFFICIENTS and (first == 0) == (last == 0) and (first == 0 or count == 1)
             low, high = approximation & 15, approximation >> 4
             if not valid or low > 13 or (high and high != low + 1):
-                raise _damaged("a scan's spectral selection is wrong")
+                raise _damaged("a scan has an invalid spectral selection")
         for start in range(1, 1 + 2 * count, 2):
             component, tables = data[start], data[start + 1]
             if self.components.get(component) not in self.quantisation:
-                raise _damaged("a scan names a colour component or a quantisation table that is not there")
+                raise _damaged("a scan uses a colour component or a quantisation table that is not defined")
             self._check_huffman((0, tables >> 4), (1, tables & 15), first, approximation)
 
     def _check_huffman(self, dc: _Table, ac: _Table, first: int, approximation: int) -> None:
         needed = {dc, ac}
         if self.progressive:
             needed = {ac} if first else {dc} if approximation >> 4 == 0 else set()
-        # Frames of Motion JPEG leave the tables out altogether; decoders then take the standard's example.
+        # Motion JPEG frames have no tables at all; decoders then use the example tables of the standard.
         if self.huffman and not needed <= self.huffman:
-            raise _damaged("a scan names a Huffman table that is not there")
+            raise _damaged("a scan uses a Huffman table that is not defined")
 
 
 def _fits(counts: bytes) -> bool:
-    """Tell whether there are enough codes of each length, in bits from 1 on; all ones is never one."""
+    """Return whether a prefix code can have so many codes of each length, from 1 bit on."""
     free = 1
     for count in counts:
         free = 2 * free - count

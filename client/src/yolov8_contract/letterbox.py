@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How an image is fitted into the network's input, and how results come back to the image's own pixels."""
+"""Fit an image into the network's input, and map results back to the image's own pixels."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ import numpy as np
 import numpy.typing as npt
 
 PAD_VALUE = 114
-"""Grey level of the border around the image, in all three channels."""
+"""The grey level of the border around the image, in all three channels."""
 
 _ROUND_HALF_DOWN = 0.1
-"""Of an odd number of padding pixels the smaller half goes to the top and to the left."""
+"""Subtracted before rounding, so that top and left get the smaller half of an odd number of padding pixels."""
 
 _Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
 class Letterbox:
-    """The place of one image inside the network's input.
+    """The position of one image inside the network's input.
 
     Attributes:
         orig_shape: Height and width of the image as displayed, in pixels.
         imgsz: Height and width of the network's input, in pixels.
         new_shape: Height and width to which the image is resized.
-        top: Rows of padding above it.
-        left: Columns of padding to its left.
+        top: Rows of padding above the image.
+        left: Columns of padding to the left of the image.
     """
 
     orig_shape: tuple[int, int]
@@ -37,13 +37,13 @@ class Letterbox:
 
     @classmethod
     def fit(cls, orig_shape: tuple[int, int], imgsz: tuple[int, int]) -> Letterbox:
-        """Place an image of height and width ``orig_shape`` in the middle of an input of ``imgsz``.
+        """Place an image of height and width ``orig_shape`` in the centre of an input of ``imgsz``.
 
-        The aspect ratio is kept up to rounding, small images grow, and no side falls below one pixel.
+        The aspect ratio is kept up to rounding. Small images are enlarged. Each side has at least one pixel.
         """
         height, width = (int(side) for side in orig_shape)
         gain = min(imgsz[0] / height, imgsz[1] / width)
-        # `round` sends halves to the even neighbour, as Ultralytics does; np.rint would agree, int(x + 0.5) not.
+        # Like Ultralytics, `round` rounds halves to even; int(x + 0.5) would not.
         new_height, new_width = max(round(height * gain), 1), max(round(width * gain), 1)
         return cls(
             orig_shape=(height, width),
@@ -55,20 +55,20 @@ class Letterbox:
 
     @property
     def gain(self) -> tuple[np.float32, np.float32]:
-        """Input pixels per image pixel, along y and along x; rounding makes the two differ."""
+        """The input pixels per image pixel along y and x; rounding makes the two differ."""
         return (
             np.float32(self.new_shape[0] / self.orig_shape[0]),
             np.float32(self.new_shape[1] / self.orig_shape[1]),
         )
 
     def boxes_to_image(self, xyxy: _Floats) -> _Floats:
-        """Return ``(n, 4)`` corners x1, y1, x2, y2 of the input in pixels of the image, clipped to it."""
+        """Convert ``(n, 4)`` corners x1, y1, x2, y2 from input pixels to image pixels, clipped to the image."""
         return self.points_to_image(xyxy.reshape(-1, 2, 2)).reshape(-1, 4)
 
     def points_to_image(self, points: _Floats) -> _Floats:
-        """Return ``(..., 2 or more)`` points of the input in pixels of the image, clipped to it.
+        """Convert ``(..., 2 or more)`` points from input pixels to image pixels, clipped to the image.
 
-        The first two values of a point are x and y; the others (visibility) stay as they are.
+        The first two values of a point are x and y; the others (visibility) are unchanged.
         """
         gain_y, gain_x = self.gain
         height, width = self.orig_shape
@@ -78,9 +78,9 @@ class Letterbox:
         return moved
 
     def rotated_to_image(self, xywhr: _Floats) -> _Floats:
-        """Return ``(n, 5)`` rotated boxes (centre, width, height, radians) in pixels of the image, not clipped.
+        """Convert ``(n, 5)`` rotated boxes (centre, width, height, radians) to image pixels, without clipping.
 
-        Ultralytics scales width and height as if the box stood upright and keeps the angle.
+        As in Ultralytics, width and height are scaled as if the box were upright, and the angle is kept.
         """
         gain_y, gain_x = self.gain
         offset = np.array([self.left, self.top, 0, 0, 0], np.float32)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From mask prototypes to the image's own pixels, one axis at a time.
+"""Compute the weights that turn mask prototypes into the image's own pixels, one axis at a time.
 
-Ultralytics (``retina_masks=True``) enlarges the prototypes by a whole factor, cuts the letterbox's padding
-off and resizes what is left to the image, all bilinearly. Each step acts on rows and columns separately, and
-the two resizes of one axis compose: every pixel is a weighted sum of at most three neighbouring prototypes.
+Ultralytics (``retina_masks=True``) enlarges the prototypes by an integer factor, crops the letterbox's padding and
+resizes the rest to the image, all bilinearly. Each step is separable, and the two resizes of one axis compose: every
+pixel is a weighted sum of at most three neighbouring prototypes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .letterbox import Letterbox
 TAPS = 3
 
 _STRIDE = 4
-"""Pixels of the network's input per prototype, along both axes."""
+"""The pixels of the network's input per prototype, along both axes."""
 
 _Floats = npt.NDArray[np.float32]
 _Indices = npt.NDArray[np.intp]
@@ -29,22 +29,22 @@ _Indices = npt.NDArray[np.intp]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MaskAxis:
-    """How the pixels along one axis of the image mix prototypes.
+    """The weights of the prototypes for each pixel along one axis of the image.
 
     Attributes:
-        first: ``(pixels,)`` the first of `TAPS` neighbouring prototypes, ascending.
-        weights: ``(pixels, TAPS)``, none negative; rows sum to one.
+        first: ``(pixels,)`` the index of the first of `TAPS` neighbouring prototypes, ascending.
+        weights: ``(pixels, TAPS)`` weights of 0 or more; each row sums to one.
     """
 
     first: _Indices
     weights: _Floats
 
     def span(self, start: int, stop: int) -> slice:
-        """Return the prototypes that pixels ``start`` to ``stop`` touch."""
+        """Return the range of prototypes that pixels ``start`` to ``stop`` depend on."""
         return slice(int(self.first[start]), int(self.first[stop - 1]) + TAPS)
 
     def mix(self, prototypes: _Floats, start: int, stop: int) -> _Floats:
-        """Return pixels ``start`` to ``stop``, mixed from the rows of ``prototypes``, which are those of their span."""
+        """Return pixels ``start`` to ``stop`` as weighted sums of ``prototypes``, the rows of the pixels' `span`."""
         first = self.first[start:stop] - self.first[start]
         weights = self.weights[start:stop]
         mixed: _Floats = prototypes.take(first, axis=0) * weights[:, :1]
@@ -58,10 +58,10 @@ class MaskStrips:
     """One axis of the image cut into strips of pixels, each with its weights as a dense matrix.
 
     Attributes:
-        axis: The same weights, pixel by pixel.
-        size: Pixels of a strip; the last one may be shorter.
-        dense: ``(pixels, prototypes of the longest strip)``, columns counted from the strip's first prototype.
-        touched: ``(prototypes, strips)``, 1 where the strip mixes the prototype, else 0.
+        axis: The weights by pixel.
+        size: The pixels of a strip; the last strip may be shorter.
+        dense: ``(pixels, prototypes of the longest strip)`` weights; column 0 is the strip's first prototype.
+        touched: ``(prototypes, strips)``, 1 where the strip depends on the prototype, else 0.
     """
 
     axis: MaskAxis
@@ -71,7 +71,7 @@ class MaskStrips:
 
     @classmethod
     def cut(cls, axis: MaskAxis, size: int, prototypes: int) -> MaskStrips:
-        """Cut an axis over so many ``prototypes`` into strips of ``size`` pixels."""
+        """Cut an axis with that number of ``prototypes`` into strips of ``size`` pixels."""
         starts = axis.first[::size]
         offset = axis.first - np.repeat(starts, size)[: len(axis.first)]
         dense = np.zeros((len(offset), int(offset.max()) + TAPS), np.float32)
@@ -83,12 +83,12 @@ class MaskStrips:
         return cls(axis, size, dense, ((index >= starts) & (index < stops)).astype(np.float32))
 
     def split(self, start: int, stop: int) -> list[tuple[int, int]]:
-        """Return pixels ``start`` to ``stop`` as ranges that keep to one strip each."""
+        """Split pixels ``start`` to ``stop`` into ranges that lie within one strip each."""
         cuts = [start, *range((start // self.size + 1) * self.size, stop, self.size), stop]
         return list(itertools.pairwise(cuts))
 
     def matrix(self, start: int, stop: int) -> _Floats:
-        """Return the weights of a range within one strip over the prototypes of its span."""
+        """Return the weight matrix of a range within one strip; its columns are the prototypes of the range's span."""
         span = self.axis.span(start, stop)
         base = int(self.axis.first[start // self.size * self.size])
         return self.dense[start:stop, span.start - base : span.stop - base]
@@ -98,12 +98,12 @@ class MaskStrips:
 def mask_axes(orig_shape: tuple[int, int], prototypes: tuple[int, int], strip: int) -> tuple[MaskAxis, MaskStrips]:
     """Return the vertical and the horizontal axis for an image and a grid of prototypes (height, width).
 
-    The horizontal one comes in strips of ``strip`` pixels.
+    The horizontal axis is cut into strips of ``strip`` pixels.
     """
     height, width = prototypes
     place = Letterbox.fit(orig_shape, (_STRIDE * height, _STRIDE * width))
     padding = (place.imgsz[0] - place.new_shape[0]) | (place.imgsz[1] - place.new_shape[1])
-    # The smallest enlargement at which both paddings, and their halves, end on whole pixels.
+    # The smallest enlargement at which both paddings and their halves are whole numbers of pixels.
     factor = _STRIDE // math.gcd(_STRIDE, padding | padding // 2)
     place = Letterbox.fit(orig_shape, (factor * height, factor * width))
     columns = _axis(width, factor, place.left, place.new_shape[1], orig_shape[1])
@@ -128,10 +128,10 @@ def _axis(prototypes: int, factor: int, padding: int, content: int, pixels: int)
 
 
 def _bilinear(source: int, target: int) -> tuple[_Indices, _Indices, npt.NDArray[np.float64]]:
-    """Return for each target pixel its two source pixels, and the weight of the second.
+    """Return the two source pixels of each target pixel, and the weight of the second.
 
-    Positions are float32, as in ``torch.nn.functional.interpolate``: near the far end of a wide image exact
-    ones would move some pixels of a mask's edge.
+    Positions are float32, as in ``torch.nn.functional.interpolate``. Exact positions would change some pixels of a
+    mask's edge near the far end of a wide image.
     """
     scale = np.float32(source) / np.float32(target)
     position = scale * (np.arange(target, dtype=np.float32) + np.float32(0.5)) - np.float32(0.5)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Masks of objects at the image's own resolution, straight to run lengths."""
+"""Compute masks of objects at the image's own resolution, directly as run lengths."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy.typing as npt
 from .mask_axis import TAPS, MaskAxis, MaskStrips, mask_axes
 
 _STRIP = 128
-"""Columns of the image decided at once: narrower strips skip more rows, wider ones make fewer calls."""
+"""Image columns computed at once. Narrower strips skip more rows; wider strips need fewer calls."""
 
 _UNDECIDED = 1
 
@@ -23,13 +23,13 @@ _Indices = npt.NDArray[np.intp]
 def mask_runs(
     prototypes: _Floats, coefficients: _Floats, boxes: _Floats, orig_shape: tuple[int, int]
 ) -> list[_Indices | None]:
-    """Return each object's mask as run lengths in column order, background first; None where it is empty.
+    """Return each object's mask as run lengths in column order, background first; None for an empty mask.
 
-    A pixel is inside where the object's mix of prototypes is above zero and the pixel lies in its box.
+    A pixel belongs to the mask if it lies in the object's box and its weighted sum of prototypes is above zero.
 
     Args:
         prototypes: ``(k, height, width)``, the network's second output.
-        coefficients: ``(n, k)``.
+        coefficients: ``(n, k)`` weights of the prototypes.
         boxes: ``(n, 4)`` x1, y1, x2, y2 in pixels of the image, clipped to it.
         orig_shape: Height and width of the image.
     """
@@ -37,12 +37,12 @@ def mask_runs(
     rows, columns = mask_axes(orig_shape, grid, _STRIP)
     runs: list[_Indices | None] = []
     for mix, box in zip(coefficients, np.ceil(boxes).astype(int).tolist(), strict=True):
-        x1, y1, x2, y2 = box  # pixel i lies in the box where x1 <= i < x2, before rounding up as after
+        x1, y1, x2, y2 = box  # pixel i lies in the box if x1 <= i < x2; rounding up does not change that
         if x1 >= x2 or y1 >= y2:
             runs.append(None)
             continue
         part = prototypes[:, rows.span(y1, y2), columns.axis.span(x1, x2)]
-        with np.errstate(all="ignore"):  # prototypes that are not finite spoil their own object's mask alone
+        with np.errstate(all="ignore"):  # values that are not finite affect only their own object's mask
             logits = (mix @ part.reshape(len(part), -1)).reshape(part.shape[1:])
             changes = [column * orig_shape[0] + row for column, row in _changes(logits, rows, columns, box)]
         runs.append(_run_lengths(np.concatenate(changes), orig_shape[0] * orig_shape[1]))
@@ -52,12 +52,12 @@ def mask_runs(
 def _changes(
     logits: _Floats, rows: MaskAxis, columns: MaskStrips, box: tuple[int, int, int, int]
 ) -> Iterator[tuple[_Indices, _Indices]]:
-    """Yield, strip by strip, column and row of each pixel where the mask begins or, in turn, has just ended.
+    """Yield columns and rows of the pixels where a run of the mask begins or has just ended, strip by strip.
 
     Args:
-        logits: The prototypes that the box touches, mixed for the object.
-        rows: The image's rows.
-        columns: The image's columns.
+        logits: The object's weighted sum of the prototypes that its box depends on.
+        rows: The weights along the image's rows.
+        columns: The weights along the image's columns.
         box: x1, y1, x2, y2 in whole pixels.
     """
     x1, y1, x2, y2 = box
@@ -69,7 +69,7 @@ def _changes(
         kept = np.flatnonzero(live)
         span = columns.axis.span(start, stop)
         few = stretched[:, span.start - taps.start : span.stop - taps.start].take(kept[:-1], axis=0)
-        # The last row stays background and ends each column; a leading pixel of background begins the first.
+        # The last row stays background and ends each column. One background pixel is added before the first column.
         inside = np.zeros((stop - start) * len(kept) + 1, bool)
         pixels = inside[1:].reshape(stop - start, len(kept))
         np.greater(columns.matrix(start, stop) @ few.T, 0, out=pixels[:, :-1])
@@ -78,10 +78,10 @@ def _changes(
 
 
 def _live_rows(positive: _Bools, touched: _Floats, first: _Indices) -> _Bools:
-    """Tell for each strip which rows of pixels may differ from a neighbour.
+    """Return for each strip which rows of pixels may differ from a neighbouring row.
 
-    Where all prototypes that a strip mixes into a row have one sign, so has the row: most rows of a strip
-    are like their neighbours and need no arithmetic. The outermost rows and the one beyond always count.
+    If all prototypes that a row of a strip depends on have the same sign, the row has that sign, too. So most rows
+    equal their neighbours and are not computed. The outermost rows and the row after the last are always included.
     """
     inside = touched.T @ positive.T.astype(np.float32)
     inside = inside[:, :-2] + inside[:, 1:-1] + inside[:, 2:]
@@ -96,7 +96,7 @@ def _live_rows(positive: _Bools, touched: _Floats, first: _Indices) -> _Bools:
 def _run_lengths(changes: _Indices, pixels: int) -> _Indices | None:
     if not len(changes):
         return None
-    # Boxes as high as the image: a run that ends where the next column's begins goes on.
+    # In a box as high as the image, a run may end where the next column's run begins; the two are one run.
     joined = np.flatnonzero(changes[1:] == changes[:-1])
     if len(joined):
         changes = np.delete(changes, np.concatenate([joined, joined + 1]))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Greedy non-maximum suppression of upright boxes."""
+"""Suppress overlapping upright boxes by greedy non-maximum suppression."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import numpy as np
 import numpy.typing as npt
 
 CLASS_OFFSET = 7680
-"""Pixels by which classes are moved apart, so that only boxes of one class meet (Ultralytics' ``max_wh``)."""
+"""Offset in pixels between classes, so that only boxes of one class overlap; Ultralytics' ``max_wh``."""
 
 _BLOCK = 128
-"""Boxes decided at once; below it the calls dominate, above it the work on boxes that fall anyway."""
+"""Boxes per step. With fewer, call overhead dominates; with more, too many suppressed boxes are compared."""
 
 _Floats = npt.NDArray[np.float32]
 _Indices = npt.NDArray[np.intp]
@@ -21,19 +21,18 @@ def suppress(
 ) -> _Indices:
     """Return the indices of the boxes to keep, at most ``max_det``, in ascending order.
 
-    A box falls when it overlaps a better one that stays by more than ``iou``. Work is bounded by the boxes
-    kept times the boxes looked at, memory by the boxes kept: the boxes after the last that is kept are
-    never touched.
+    A box is suppressed if its overlap with a better box that is kept is above ``iou``. Time is proportional to the kept
+    boxes times the compared boxes, and memory to the kept boxes. Boxes after the last kept box are not read.
 
     Args:
         corners: ``(n, 4)`` x1, y1, x2, y2, best first.
-        classes: ``(n,)`` boxes of different classes don't suppress each other unless ``agnostic``.
-        iou: The largest overlap (intersection over union) that both survive.
-        max_det: How many to keep at most.
-        agnostic: Let classes suppress each other.
+        classes: ``(n,)`` class ids; boxes of different classes don't suppress each other unless ``agnostic``.
+        iou: The largest overlap (intersection over union) of two kept boxes.
+        max_det: The largest number of boxes to keep.
+        agnostic: Whether boxes of different classes suppress each other.
     """
-    # In float32, as Ultralytics has it: far from the origin coordinates grow coarse (1/16 pixel at class 79),
-    # and leaving that out would decide close calls otherwise.
+    # The offset is added in float32, as in Ultralytics. Large coordinates lose precision (1/16 pixel at class 79), and
+    # exact arithmetic would decide some close cases differently.
     moved = corners if agnostic else corners + class_offset(classes)[:, None]
     boxes = np.ascontiguousarray(moved.T)
     threshold = _round_down(iou)
@@ -49,15 +48,15 @@ def suppress(
 
 
 def class_offset(classes: npt.NDArray[np.int32]) -> _Floats:
-    """Return how far each box is moved along both axes."""
+    """Return the offset of each box along both axes."""
     return classes.astype(np.float32) * np.float32(CLASS_OFFSET)
 
 
 def _overlap(boxes: _Floats, first: _Indices, second: _Indices, threshold: np.float32) -> npt.NDArray[np.bool_]:
-    """Tell for each pair ``(first, second)`` whether their IoU is above the threshold."""
+    """Return for each pair ``(first, second)`` whether their IoU is above the threshold."""
     x1, y1, x2, y2 = boxes[:, first, None]
     u1, v1, u2, v2 = boxes[:, second]
-    with np.errstate(all="ignore"):  # two boxes without area: 0 / 0 is not above any threshold
+    with np.errstate(all="ignore"):  # two boxes without area give 0 / 0, which is not above any threshold
         inter = np.maximum(np.minimum(x2, u2) - np.maximum(x1, u1), 0)
         inter *= np.maximum(np.minimum(y2, v2) - np.maximum(y1, v1), 0)
         union = (x2 - x1) * (y2 - y1) + (u2 - u1) * (v2 - v1)
@@ -66,8 +65,8 @@ def _overlap(boxes: _Floats, first: _Indices, second: _Indices, threshold: np.fl
 
 
 def _greedy(overlap: npt.NDArray[np.bool_]) -> list[int]:
-    """Return the boxes that no better kept one overlaps, given the symmetric matrix of one block."""
-    # One integer per row: Python's big integers make each step of this serial loop one operation.
+    """Return the boxes of one block that no better kept box overlaps, given the block's symmetric overlap matrix."""
+    # Each row is packed into one integer, so that each step of this serial loop is one operation.
     packed = np.packbits(overlap, axis=1, bitorder="little")
     kept: list[int] = []
     fallen = 0
@@ -81,8 +80,8 @@ def _greedy(overlap: npt.NDArray[np.bool_]) -> list[int]:
 def _round_down(threshold: float) -> np.float32:
     """Return the largest float32 that is not above a threshold.
 
-    torchvision compares float32 overlaps with a double: an overlap of float32(0.6) is above 0.6. Against
-    this float32 all overlaps fall on the same side.
+    torchvision compares float32 overlaps with a double, so the overlap float32(0.6) is above 0.6. Comparing with this
+    float32 gives the same result for every overlap.
     """
     rounded = np.float32(threshold)
     return rounded if float(rounded) <= threshold else np.nextafter(rounded, np.float32(-1))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Request parameters: Ultralytics' names and defaults, checked once, at the door."""
+"""Parse and check request parameters, which have Ultralytics' names and defaults."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ _SYNONYMS = {
     "class_ids": "classes",
     "agnostic_nms": "agnostic",
 }
-"""Other projects' words for ours. Near misses must not pass as unknown: the caller would get the defaults."""
+"""Other projects' names of the parameters. If they were ignored, the caller would silently get the defaults."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestParameters:
-    """What one request asks for.
+    """The parameters of one request.
 
     Attributes:
-        conf: Objects need a score strictly above it, in [0, 1].
-        iou: Of two objects that overlap more than it the worse is dropped, in [0, 1].
-        max_det: At most so many objects, the best ones.
-        classes: Only objects of these class ids; None for all.
-        agnostic: Let objects of different classes suppress each other.
+        conf: Threshold of the score, in [0, 1]; objects with a higher score are returned.
+        iou: Threshold of the overlap, in [0, 1]; if two objects overlap more, the worse one is dropped.
+        max_det: The largest number of objects; the best ones are returned.
+        classes: The class ids to return; None for all.
+        agnostic: Whether objects of different classes suppress each other.
     """
 
     conf: float = 0.25
@@ -57,13 +57,13 @@ NAMES = tuple(field.name for field in fields(RequestParameters))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParameterPolicy:
-    """What a deployment makes of request parameters.
+    """The rules of a deployment for request parameters.
 
     Attributes:
-        task: A classifier takes none.
-        num_classes: Class ids lie below it.
-        defaults: What holds where a request says nothing.
-        max_det_limit: Requests may not ask for more objects.
+        task: The model's task; classify models accept no parameters.
+        num_classes: The number of classes; class ids are smaller.
+        defaults: The values of parameters that a request leaves out.
+        max_det_limit: The largest ``max_det`` that a request may have.
     """
 
     task: Task
@@ -82,15 +82,17 @@ class ParameterPolicy:
             raise ConfigError(f"defaults: {exc}") from exc
 
     def parse(self, raw: Mapping[str, Any]) -> RequestParameters:
-        """Return what a request asks for.
+        """Return the checked parameters of a request.
+
+        Unknown names are ignored, because forwarded headers arrive as parameters, too. Names that resemble a
+        parameter are refused.
 
         Args:
-            raw: The request's parameters as Triton gives them: bool, int, float or str by name. Names that
-                resemble none of ours are passed over: forwarded headers arrive as parameters, too.
+            raw: The request's parameters from Triton: bool, int, float or str by name.
 
         Raises:
-            InvalidParameterError: A value is mistyped or out of range, a name nearly is one of ours, or the
-                task has no use for it.
+            InvalidParameterError: A value has the wrong type or is out of range, a name resembles a parameter, or the
+                task accepts no parameters.
         """
         read: dict[str, Any] = {}
         for name, value in raw.items():
@@ -100,12 +102,12 @@ class ParameterPolicy:
             if meant != name:
                 raise InvalidParameterError(f"{name!r} is not known, did you mean {meant!r}?")
             if self.task is Task.CLASSIFY:
-                raise InvalidParameterError(f"{name!r} means nothing to a model of task 'classify', leave it out")
+                raise InvalidParameterError(f"{name!r} has no effect on a model of task 'classify', leave it out")
             read[name] = self._read(name, value)
         return replace(self.defaults, **read)
 
     def to_parameters(self) -> dict[str, str]:
-        """Return the ``parameters`` of ``config.pbtxt`` that say the same: JSON texts by name."""
+        """Return the policy as ``parameters`` of ``config.pbtxt``: JSON texts by name."""
         return {"defaults": json.dumps(asdict(self.defaults)), "max_det_limit": json.dumps(self.max_det_limit)}
 
     @classmethod
@@ -113,7 +115,7 @@ class ParameterPolicy:
         """Read the policy from a model configuration in JSON form.
 
         Raises:
-            ConfigError: It is missing or malformed.
+            ConfigError: A parameter of the policy is missing or malformed.
         """
         defaults = read_parameter(config, "defaults")
         try:
@@ -150,7 +152,7 @@ class ParameterPolicy:
         texts = str(value).split(",") if isinstance(value, int | str) and not isinstance(value, bool) else [""]
         if not all(text.strip().isdecimal() and int(text) < self.num_classes for text in texts):
             raise InvalidParameterError(
-                f"'classes' must be class ids from 0 to {self.num_classes - 1} with commas between, got {value!r}"
+                f"'classes' must be class ids from 0 to {self.num_classes - 1}, separated by commas, got {value!r}"
             )
         return tuple(sorted({int(text) for text in texts}))
 

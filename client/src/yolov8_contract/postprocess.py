@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a network's raw outputs to what was found, in the image's own pixels: one image at a time."""
+"""Turn a network's outputs for one image into detections in the image's own pixels."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ _Tensors = dict[str, npt.NDArray[Any]]
 def postprocess(
     model: ServedModel, head: Sequence[_Floats], orig_shape: tuple[int, int], parameters: RequestParameters
 ) -> _Tensors:
-    """Return the tensors of ``signature.detections(model)`` for one image; none has a batch axis.
+    """Return the tensors of ``signature.detections(model)`` for one image, without a batch axis.
 
     Args:
-        model: What the network is.
-        head: Its outputs for the image, ``output0`` first.
+        model: The properties of the network.
+        head: The network's outputs for the image, ``output0`` first.
         orig_shape: Height and width of the image as displayed, in pixels.
-        parameters: What the request asks for.
+        parameters: The parameters of the request.
 
     Raises:
-        ConfigError: A classifier's probabilities are its answer, there is nothing to process.
+        ConfigError: The model is a classifier, whose probabilities need no postprocessing.
     """
     if model.task is Task.CLASSIFY:
-        raise ConfigError("a classify model has no postprocess: serve the network's probabilities")
+        raise ConfigError("a classify model has no postprocess model: serve the network's probabilities")
     letterbox = Letterbox.fit(orig_shape, model.imgsz)
     if model.network_output == "raw":
         candidates = find_candidates(head[0], len(model.labels), parameters)
@@ -88,7 +88,7 @@ def _rotated(candidates: Candidates, letterbox: Letterbox, parameters: RequestPa
 
 
 def _segmented(found: Candidates, boxes: _Floats, prototypes: _Floats, letterbox: Letterbox) -> _Tensors:
-    """Add masks; an object without a single pixel of mask is none, and is missing from all tensors."""
+    """Return the tensors with masks; objects whose mask is empty are left out of all tensors."""
     runs = mask_runs(prototypes, found.extras, boxes, letterbox.orig_shape)
     visible = np.array([run is not None for run in runs], bool)
     tensors = _tensors(found[visible], boxes[visible])

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How much two rotated boxes overlap, taken as Gaussians (https://arxiv.org/abs/2106.06072).
+"""Compute the overlap of two rotated boxes as Gaussians (probIoU, https://arxiv.org/abs/2106.06072).
 
-A box is the Gaussian with its centre, whose covariance ``[[a, c], [c, b]]`` is that of a uniform
-distribution over the box; the overlap is one minus the Hellinger distance of the two. All of it is float32
-in Ultralytics' order of operations: identical boxes get 0.9995, not 1.
+A box becomes the Gaussian with the centre and the covariance ``[[a, c], [c, b]]`` of a uniform distribution over the
+box. The overlap is one minus the Hellinger distance of the two Gaussians. All operations are float32 and in
+Ultralytics' order, so identical boxes overlap by 0.9995, not 1.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ import numpy.typing as npt
 _EPS = np.float32(1e-7)
 _MAX_DISTANCE = np.float32(100)
 _UNIFORM = 12
-"""The variance of a uniform distribution is its squared length by 12."""
+"""The variance of a uniform distribution is its squared length divided by 12."""
 
 _FLAT_DISTANCE = 18.0
-"""From a Bhattacharyya distance of 17.4 on the overlap is zero in float32, so nothing exceeds a threshold."""
+"""An upper limit of useful distances: from a Bhattacharyya distance of 17.4 on, the overlap is zero in float32."""
 _DISTANCE_MARGIN = 0.01
-"""For float32's rounding in the distances of boxes that `Gaussians.reach` calls regular."""
+"""The margin for float32 rounding in the distances of regular boxes; see `Gaussians.reach`."""
 
 _MIN_AREA = 1.0
-"""In square pixels: below it the epsilons of `Gaussians.probiou` count."""
+"""The smallest area of a regular box, in square pixels; for smaller ones the epsilons of `Gaussians.probiou` matter."""
 _MAX_RATIO = 100.0
-"""Of the sides: above it rounding grows, with its square, into what determinants leave."""
+"""The largest side ratio of a regular box; the rounding error of determinants grows with the square of the ratio."""
 
 _Floats = npt.NDArray[np.float32]
 _Indices = npt.NDArray[np.intp]
@@ -38,11 +38,11 @@ class Gaussians:
     """Rotated boxes as Gaussians; parallel ``(n,)`` arrays.
 
     Attributes:
-        x: Centres.
-        y: Centres.
-        a: Variances along x.
-        b: Variances along y.
-        c: Covariances.
+        x: The centres' x.
+        y: The centres' y.
+        a: The variances along x.
+        b: The variances along y.
+        c: The covariances of x and y.
     """
 
     x: _Floats
@@ -65,7 +65,7 @@ class Gaussians:
         a1, b1, c1, a2, b2, c2 = (v[pair] for pair in (first, second) for v in (self.a, self.b, self.c))
         dx, dy = self.x[first] - self.x[second], self.y[first] - self.y[second]
         a, b, c = a1 + a2, b1 + b2, c1 + c2
-        with np.errstate(all="ignore"):  # needles can have a determinant below zero; NaN exceeds nothing
+        with np.errstate(all="ignore"):  # long thin boxes can have a negative determinant; NaN exceeds no threshold
             determinant: _Floats = a * b - c * c
             spread = (a * (dy * dy) + b * (dx * dx)) / (determinant + _EPS) * np.float32(0.25)
             spread += c * -dx * dy / (determinant + _EPS) * np.float32(0.5)
@@ -75,12 +75,12 @@ class Gaussians:
             return np.asarray(1 - np.sqrt(1 - np.exp(-distance) + _EPS))
 
     def reach(self, threshold: float) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        """Return how far from its centre, along x and y, each box may exceed an overlap of ``threshold``.
+        """Return each box's reach along x and y: two boxes overlap by more than ``threshold`` only if reaches meet.
 
-        The overlap of two boxes can exceed the threshold only where both their reaches meet: with distance
-        ``D = -log(1 - (1 - threshold)²)``, it needs ``dx² < 4 D (a₁ + a₂)`` (Cauchy-Schwarz), hence
-        ``|dx| < 2 √(D a₁) + 2 √(D a₂)``, and the same along y. That bound is exact arithmetic's. Needles
-        and specks, where float32 may say anything, reach everywhere.
+        With the distance ``D = -log(1 - (1 - threshold)²)``, an overlap above the threshold needs
+        ``dx² < 4 D (a₁ + a₂)`` (Cauchy-Schwarz), hence ``|dx| < 2 √(D a₁) + 2 √(D a₂)``; the same holds along y. The
+        bound is one of exact arithmetic. For very thin or very small boxes float32 may deviate from it, so their reach
+        is infinite; all others are called regular.
         """
         limit = 1 - (1 - float(np.float32(threshold))) ** 2
         distance = min(-math.log(max(limit - 1e-6, 1e-12)), _FLAT_DISTANCE) * (1 + _DISTANCE_MARGIN)

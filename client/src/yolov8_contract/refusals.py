@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The metric of refused requests: Triton's own counters say of them that they failed, and not why."""
+"""Count refused requests by reason. Triton's own counters show that requests failed, but not why."""
 
 from __future__ import annotations
 
@@ -11,17 +11,19 @@ METRIC = "yolov8_refused_total"
 
 
 class Refusals:
-    """Counts a model's refusals by reason. All reasons are there from the start, so that rates begin at zero.
+    """The counters of a model's refused requests, one for each reason.
+
+    All counters exist from the start, so that rates begin at zero.
 
     Args:
-        family: Triton's ``pb_utils.MetricFamily``, which only the python backend has.
-        model_name: The label ``model``.
+        family: Triton's ``pb_utils.MetricFamily``, which exists only inside the python backend.
+        model_name: The value of the label ``model``.
     """
 
     def __init__(self, family: Any, model_name: str) -> None:
-        self._family = family(  # kept: its counters go when it goes
+        self._family = family(  # kept because its counters are deleted with it
             name=METRIC,
-            description="Requests that the first member refused, by reason",
+            description="Requests that the first composing model refused, by reason",
             kind=family.COUNTER,
         )
         self._counters = {
@@ -29,5 +31,5 @@ class Refusals:
         }
 
     def count(self, error: RequestError) -> None:
-        """Count one."""
+        """Count one refused request."""
         self._counters[error.refusal].increment(1)

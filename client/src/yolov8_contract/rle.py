@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""COCO's compressed run-length strings: masks as short, lossless text.
+"""Encode and decode masks as COCO's compressed run-length strings, which are short and lossless.
 
-A mask is read column by column; its runs, background first, are counted. From the third count on, the
-difference to the last but one is written instead, in groups of five bits, the least significant first, as
-characters from '0' on; the sixth bit says that more follow.
+The counts are the lengths of the mask's runs in column order, background first. From the fourth count on, the
+difference from the count two before it is written instead. Each number is written in groups of five bits, the least
+significant group first, as characters from '0' on. The sixth bit of a character says that more groups follow.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _MORE = 1 << _GROUP_BITS
 _SIGN = 1 << (_GROUP_BITS - 1)
 _FIRST_CHARACTER = ord("0")
 _MAX_GROUPS = 7
-"""35 bits: more than any image has pixels, and no sum of counts overflows."""
+"""The limit of groups in a number: 35 bits hold more pixels than any image has, and sums of counts don't overflow."""
 
 _Counts = npt.NDArray[np.int64]
 
@@ -47,14 +47,14 @@ def decode(text: bytes, shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
     """Return the mask of ``shape`` (height, width) that a string describes.
 
     Raises:
-        ContractError: The string is damaged, or describes a mask of another size.
+        ContractError: The string is damaged or describes a mask of another size.
     """
     counts = decode_counts(text)
     height, width = shape
     if int(counts.sum()) != height * width:
         raise ContractError(
             f"run-length string: expected {height} x {width} = {height * width} pixels, got {int(counts.sum())}; "
-            "decode it with the shape of the image that it came with"
+            "decode it with the shape of its own image"
         )
     inside = np.arange(len(counts)) % 2 == 1
     return np.repeat(inside, counts).reshape(width, height).T
@@ -91,7 +91,7 @@ def _differences(counts: _Counts) -> _Counts:
 
 
 def _groups_needed(values: _Counts) -> npt.NDArray[np.int64]:
-    """Return how many groups hold each value and its sign."""
+    """Return the number of groups that each value and its sign need."""
     magnitude = np.where(values < 0, ~values, values)
     groups = np.ones(len(values), np.int64)
     limit, largest = _SIGN, int(magnitude.max(initial=0))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Non-maximum suppression of rotated boxes."""
+"""Suppress overlapping rotated boxes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .probiou import Gaussians
 _FIRST_ROUND = 64
 _ROUND_GROWTH = 8
 _PAIRS_AT_ONCE = 1 << 16
-"""Bounds memory; the arrays of one chunk fit into the second-level cache."""
+"""The pairs of one chunk, which limits memory; a chunk's arrays fit into the second-level cache."""
 
 _Floats = npt.NDArray[np.float32]
 _Doubles = npt.NDArray[np.float64]
@@ -26,16 +26,16 @@ def suppress_rotated(
 ) -> _Indices:
     """Return the indices of the boxes to keep, at most ``max_det``, in ascending order.
 
-    A box falls when any better one overlaps it (probIoU) by more than ``iou``, even one that falls itself:
-    Ultralytics suppresses rotated boxes by Fast-NMS, not greedily. Only pairs near enough are compared, so
-    that time grows almost linearly with the boxes of a crowded image; memory never grows with the pairs.
+    A box is suppressed if its overlap (probIoU) with any better box is above ``iou``, even if that box is suppressed
+    itself: Ultralytics uses Fast-NMS for rotated boxes, not greedy NMS. Only nearby pairs are compared, so time grows
+    almost linearly with the number of boxes, and memory does not grow with the number of pairs.
 
     Args:
         boxes: ``(n, 5)`` centre x, centre y, width, height, radians; best first.
-        classes: ``(n,)`` boxes of different classes don't suppress each other unless ``agnostic``.
-        iou: The largest overlap that both survive.
-        max_det: How many to keep at most.
-        agnostic: Let classes suppress each other.
+        classes: ``(n,)`` class ids; boxes of different classes don't suppress each other unless ``agnostic``.
+        iou: The overlap above which the worse of two boxes is suppressed.
+        max_det: The largest number of boxes to keep.
+        agnostic: Whether boxes of different classes suppress each other.
     """
     moved = boxes.copy()
     if not agnostic:
@@ -45,7 +45,7 @@ def suppress_rotated(
     stays = np.ones(len(boxes), bool)
     start, stop = 0, _FIRST_ROUND
     while start < len(boxes) and np.count_nonzero(stays[:start]) < max_det:
-        # The best boxes first: they take most of the others out of the later, larger rounds.
+        # The best boxes come first, because they suppress most of the others before the later, larger rounds.
         better = np.arange(start, min(stop, len(boxes)))
         worse = start + np.flatnonzero(stays[start:])
         for first, second in near.pairs(better, worse):
@@ -57,7 +57,7 @@ def suppress_rotated(
 
 
 class _Neighbours:
-    """Finds the pairs of boxes whose reaches meet, by the sides of their reaches along x."""
+    """Finds the pairs of boxes whose reaches meet, by sorting the ends of their reaches along x."""
 
     def __init__(self, gaussians: Gaussians, iou: float) -> None:
         reach_x, reach_y = gaussians.reach(iou)
@@ -69,11 +69,11 @@ class _Neighbours:
         better = better[np.argsort(self._left[better])]
         worse = worse[np.argsort(self._left[worse])]
         left_b, left_w = self._left[better], self._left[worse]
-        # Of two intervals that meet, one begins within the other: either the better one's ...
+        # If two intervals meet, one begins within the other: either the better box's interval ...
         first = np.searchsorted(left_b, left_w), np.searchsorted(left_b, self._right[worse], side="right")
         for own, other in _ranges(*first):
             yield self._near(better[other], worse[own])
-        # ... or the worse one's, and strictly later.
+        # ... or the worse box's interval, strictly later.
         second = np.searchsorted(left_w, left_b, side="right"), np.searchsorted(left_w, self._right[better], "right")
         for own, other in _ranges(*second):
             yield self._near(better[own], worse[other])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a deployment says of its model, and how that travels in ``config.pbtxt``."""
+"""Describe a deployed model, and store the description in ``config.pbtxt``."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ from .errors import ConfigError
 from .task import Task
 
 CONTRACT_VERSION = 1
-"""Raised when a client or a model of the older version could misread the newer one."""
+"""The version is increased when a client or model code of an older version could misread the newer one."""
 
 CPU_IMAGE_FORMATS = ("jpeg", "png", "webp", "bmp")
 GPU_IMAGE_FORMATS = ("jpeg",)
 NETWORK_INPUTS = ("fp32", "uint8")
 NETWORK_OUTPUTS = ("raw", "best-class")
 MIN_CLASSES_TO_REDUCE = 3
-"""A best score and its class are two rows: of fewer classes nothing is saved, and of two a head's shape would not tell
-which it is."""
+"""The fewest classes for ``best-class``, which has two rows. With 1 or 2 classes it saves nothing, and with 2 the shape
+of a head would not show which of the two it is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServedModel:
-    """The facts about a network that preprocessing, postprocessing and clients need.
+    """The properties of a network that preprocessing, postprocessing and clients need.
 
     Attributes:
-        task: What the network was trained for.
-        labels: Class names; a class id is an index into them.
+        task: The task that the network was trained for.
+        labels: The class names; a class id is an index into them.
         imgsz: Height and width of the network's input in pixels.
-        kpt_shape: For pose, keypoints per object and values per keypoint (2: x, y; 3: x, y, visibility).
-        image_formats: Encoded formats that requests may carry.
-        network_input: Between preprocess and network, ``fp32`` planes from 0 to 1, or ``uint8`` pixels (red, green,
-            blue) that the network scales and transposes itself: a quarter of the bytes.
-        network_output: Between network and postprocess, of each anchor the ``raw`` scores of all classes, or the
-            ``best-class``: its score and its index.
+        kpt_shape: Keypoints per object and values per keypoint (2: x, y; 3: x, y, visibility), for task pose alone.
+        image_formats: The image formats that the deployment accepts.
+        network_input: The tensor between preprocess and network: ``fp32`` planes from 0 to 1, or ``uint8`` RGB pixels,
+            a quarter of the bytes, which the network scales and transposes itself.
+        network_output: The class rows between network and postprocess: ``raw`` scores of all classes, or
+            ``best-class``, the score and the index of each anchor's best class.
     """
 
     task: Task
@@ -66,7 +66,7 @@ class ServedModel:
         if self.network_output == "raw":
             return
         if self.task is Task.CLASSIFY:
-            raise ConfigError("network_output best-class: a classifier's probabilities are its answer, all of them")
+            raise ConfigError("network_output best-class: a classify model returns the probabilities of all classes")
         if len(self.labels) < MIN_CLASSES_TO_REDUCE:
             raise ConfigError(
                 f"network_output best-class: saves nothing with fewer than {MIN_CLASSES_TO_REDUCE} classes, "
@@ -75,11 +75,11 @@ class ServedModel:
 
     @property
     def score_rows(self) -> int:
-        """How many rows of a head follow its boxes and say what each anchor shows."""
+        """The number of a head's class rows, which follow the box rows."""
         return len(self.labels) if self.network_output == "raw" else 2
 
     def to_parameters(self) -> dict[str, str]:
-        """Return the ``parameters`` of ``config.pbtxt`` that say the same: JSON texts by name."""
+        """Return the properties as ``parameters`` of ``config.pbtxt``: JSON texts by name."""
         values: dict[str, Any] = {
             "contract_version": CONTRACT_VERSION,
             "task": self.task.value,
@@ -100,17 +100,17 @@ class ServedModel:
         """Read the ``parameters`` of a model configuration in JSON form.
 
         Raises:
-            ConfigError: One is missing or malformed, or the contract's version is another.
+            ConfigError: A parameter is missing or malformed, or the contract has another version.
         """
         version = read_parameter(config, "contract_version")
         if version != CONTRACT_VERSION:
             raise ConfigError(
-                f"{_where(config)}: contract_version is {version!r}, this code speaks {CONTRACT_VERSION}; "
-                "export the model again, or use the release that it was exported with"
+                f"{_where(config)}: contract_version is {version!r}, this code supports {CONTRACT_VERSION}; "
+                "export the model again, or use the release that exported it"
             )
         task = read_parameter(config, "task")
         if task not in {known.value for known in Task}:
-            raise ConfigError(f"{_where(config)}: task {task!r} is none of {[known.value for known in Task]}")
+            raise ConfigError(f"{_where(config)}: task is {task!r}, expected one of {[known.value for known in Task]}")
         kpt_shape = read_parameter(config, "kpt_shape") if Task(task) is Task.POSE else None
         try:
             return cls(
@@ -130,7 +130,7 @@ def read_parameter(config: Mapping[str, Any], name: str) -> Any:
     """Return one JSON parameter of a model configuration in JSON form.
 
     Raises:
-        ConfigError: It is missing or is not JSON.
+        ConfigError: The parameter is missing or not JSON.
     """
     try:
         text = config["parameters"][name]["string_value"]
@@ -145,7 +145,7 @@ def read_parameter(config: Mapping[str, Any], name: str) -> Any:
 
 
 def _said_or(config: Mapping[str, Any], name: str, default: str) -> str:
-    """Return a parameter that is written only where it is not the default."""
+    """Return a parameter, or its default; ``config.pbtxt`` has only values that differ from the default."""
     return str(read_parameter(config, name)) if name in config["parameters"] else default
 
 

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Names, types and shapes of every tensor that crosses a model's boundary, for each task.
+"""Define names, types and shapes of the inputs and outputs of every model, for each task.
 
-    ensemble  image → everything a client reads
-    members   image → preprocess → images, orig_shape → network → output0 (, output1) → postprocess
+    ensemble          image → everything that a client reads
+    composing models  image → preprocess → images, orig_shape → network → output0 (, output1) → postprocess
 
-Where DALI preprocesses, a check comes first: image → check → checked_image → preprocess.
+With DALI, a check model comes first: image → check → checked_image → preprocess.
 
-Classification has no postprocess member: the network's probabilities are the answer.
+Classification has no postprocess model; the answer is the network's probabilities.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from .task import Task
 from .tensors import DYNAMIC, DataType, Signature, TensorSpec
 
 Head = tuple[tuple[int, ...], ...]
-"""Shapes of a network's outputs without the batch axis, such as ``((116, 8400), (32, 160, 160))``."""
+"""The shapes of a network's outputs without the batch axis, such as ``((116, 8400), (32, 160, 160))``."""
 
 IMAGE = TensorSpec("image", DataType.UINT8, (DYNAMIC,))
-"""One encoded image: the bytes of a file."""
+"""One encoded image, the bytes of a file."""
 CHECKED_IMAGE = TensorSpec("checked_image", DataType.UINT8, (DYNAMIC,))
-"""The same bytes, once their parameters, header and tables are found good."""
+"""The bytes of an image whose header and tables the check model has accepted."""
 ORIG_SHAPE = TensorSpec("orig_shape", DataType.INT32, (2,))
-"""Height and width of the image as displayed (EXIF orientation applied), in pixels."""
+"""The height and width of the image as displayed (EXIF orientation applied), in pixels."""
 NUM_DETECTIONS = TensorSpec("num_detections", DataType.INT32, (1,))
 BOXES = TensorSpec("detection_boxes", DataType.FP32, (DYNAMIC, 4))
 """x1, y1, x2, y2 in pixels of the image as displayed, clipped to it."""
@@ -39,24 +39,24 @@ KEYPOINTS = "detection_keypoints"
 
 
 def ensemble(model: ServedModel) -> Signature:
-    """Return what clients send and read."""
+    """Return the ensemble's tensors, which clients send and read."""
     if model.task is Task.CLASSIFY:
         return Signature((IMAGE,), (TensorSpec(CLASS_SCORES, DataType.FP32, (len(model.labels),)), ORIG_SHAPE))
     return Signature((IMAGE,), (*detections(model), ORIG_SHAPE))
 
 
 def preprocess(model: ServedModel) -> Signature:
-    """Return the first member's tensors: an encoded image becomes the network's input."""
+    """Return the preprocess model's tensors: an encoded image becomes the network's input."""
     return Signature((IMAGE,), (_images(model), ORIG_SHAPE))
 
 
-def check(model: ServedModel) -> Signature:  # noqa: ARG001  (the same for all models; asked for as the others are)
-    """Return the first member's tensors where another one behind it decodes: the bytes are passed on."""
+def check(model: ServedModel) -> Signature:  # noqa: ARG001  (the signature of its siblings)
+    """Return the check model's tensors: it passes the bytes of an accepted image on."""
     return Signature((IMAGE,), (CHECKED_IMAGE,))
 
 
 def checked_preprocess(model: ServedModel) -> Signature:
-    """Return the tensors of a preprocess member behind a check."""
+    """Return the tensors of a preprocess model that follows a check model."""
     return Signature((CHECKED_IMAGE,), (_images(model), ORIG_SHAPE))
 
 
@@ -64,22 +64,22 @@ def network(model: ServedModel, head: Head) -> Signature:
     """Return the network's tensors.
 
     Raises:
-        ConfigError: ``head`` is no head of the model's task, classes and keypoints.
+        ConfigError: ``head`` does not fit the model's task, classes and keypoints.
     """
     return Signature((_images(model),), _outputs(model, head))
 
 
 def postprocess(model: ServedModel, head: Head) -> Signature:
-    """Return the last member's tensors: the network's outputs become detections.
+    """Return the postprocess model's tensors: the network's outputs become detections.
 
     Raises:
-        ConfigError: ``head`` is no head of the model's task, classes and keypoints.
+        ConfigError: ``head`` does not fit the model's task, classes and keypoints.
     """
     return Signature((*_outputs(model, head), ORIG_SHAPE), detections(model))
 
 
 def detections(model: ServedModel) -> tuple[TensorSpec, ...]:
-    """Return the tensors that say what was found; one row per object, best first."""
+    """Return the tensors of the detections; they have one row per object, best first."""
     boxes = ROTATED_BOXES if model.task is Task.OBB else BOXES
     found = (NUM_DETECTIONS, boxes, SCORES, CLASSES)
     if model.task is Task.SEGMENT:
@@ -101,7 +101,7 @@ def _outputs(model: ServedModel, head: Head) -> tuple[TensorSpec, ...]:
 
 
 def _check_head(model: ServedModel, head: Head) -> None:
-    """Hold a network's output shapes against its task (Ultralytics' ``nn/modules/head.py``)."""
+    """Compare a network's output shapes with those of its task (Ultralytics' ``nn/modules/head.py``)."""
     num_classes, rows = len(model.labels), 4 + model.score_rows
     if model.task is Task.CLASSIFY:
         fits, expected = head == ((num_classes,),), f"[{num_classes}]"
@@ -117,7 +117,6 @@ def _check_head(model: ServedModel, head: Head) -> None:
         fits, expected = len(head) == 1 and len(head[0]) == 2 and head[0][0] == rows, f"[{rows}, anchors]"
     if not fits or any(dim < 1 for shape in head for dim in shape):
         raise ConfigError(
-            f"a {model.task.value} network of {num_classes} classes puts out {expected}"
-            f"{'' if model.network_output == 'raw' else ' where it puts out the best class alone'}, "
-            f"got {' and '.join(str(list(shape)) for shape in head) or 'nothing'}"
+            f"a {model.task.value} network of {num_classes} classes with {model.network_output} output has the outputs "
+            f"{expected}, got {' and '.join(str(list(shape)) for shape in head) or 'nothing'}"
         )

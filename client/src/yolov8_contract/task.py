@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The five YOLOv8 tasks, under Ultralytics' names."""
+"""Name the five YOLOv8 tasks as Ultralytics does."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import Enum
 
 
 class Task(Enum):
-    """What a network was trained for."""
+    """The task that a network was trained for."""
 
     DETECT = "detect"
     SEGMENT = "segment"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a tensor is, and what a model's inputs and outputs are; the tensors themselves are in `signature`."""
+"""Describe tensors and the inputs and outputs of a model; the project's own tensors are in `signature`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DYNAMIC = -1
 
 
 class DataType(Enum):
-    """Triton dtypes in use; the value is the name on the wire."""
+    """The Triton dtypes in use; the value is the name on the wire."""
 
     UINT8 = "UINT8"
     INT32 = "INT32"
@@ -26,7 +26,7 @@ class DataType(Enum):
 
     @property
     def numpy(self) -> npt.DTypeLike:
-        """The dtype of the arrays that carry it (``object`` holds ``bytes``)."""
+        """The dtype of numpy arrays with such values (``object`` for ``bytes``)."""
         return _NUMPY[self]
 
     @property
@@ -45,7 +45,7 @@ _NUMPY: dict[DataType, npt.DTypeLike] = {
 
 @dataclass(frozen=True, slots=True)
 class TensorSpec:
-    """One tensor, without its batch axis; `DYNAMIC` marks a length that varies."""
+    """One tensor without its batch axis; `DYNAMIC` stands for a variable length."""
 
     name: str
     dtype: DataType
@@ -55,7 +55,7 @@ class TensorSpec:
         return f"{self.name} {self.dtype.value} {list(self.shape)}"
 
     def accepts(self, array: npt.NDArray[Any]) -> bool:
-        """Tell whether one un-batched array fits."""
+        """Return whether an array without a batch axis has this dtype and shape."""
         return (
             array.dtype == self.dtype.numpy
             and array.ndim == len(self.shape)
@@ -71,10 +71,10 @@ class Signature:
     outputs: tuple[TensorSpec, ...]
 
     def check_config(self, config: Mapping[str, Any]) -> None:
-        """Compare with a model configuration, as Triton's python backend and its HTTP endpoint give it (JSON).
+        """Compare with a model configuration in the JSON form of Triton's python backend and HTTP endpoint.
 
         Raises:
-            ConfigError: A tensor is missing, not known, or of another type or shape.
+            ConfigError: A tensor is missing or unknown, or has another type or shape.
         """
         where = f"model {config.get('name', '?')!r}"
         _compare(f"{where}, inputs", self.inputs, config.get("input", ()))
@@ -83,12 +83,12 @@ class Signature:
 
 def _compare(where: str, specs: tuple[TensorSpec, ...], tensors: Iterable[Mapping[str, Any]]) -> None:
     expected = {(spec.name, spec.dtype.config_name, spec.shape) for spec in specs}
-    # JSON made from protobuf may carry int64 dims as strings.
+    # JSON made from protobuf may have int64 dims as strings.
     actual = {(t["name"], t["data_type"], tuple(int(dim) for dim in t["dims"])) for t in tensors}
     if actual != expected:
         raise ConfigError(
             f"{where}: expected {_listed(expected)}, got {_listed(actual)}; "
-            "export the model again, or serve it with the version of the contract that it was made for"
+            "export the model again, or use the release that exported it"
         )
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The last member: makes detections, in the image's own pixels, of the network's raw outputs."""
+"""Postprocess, the last composing model: turn the network's outputs into detections in the image's own pixels."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parent))  # the contract that travelled with the model is the one that runs
+sys.path.insert(0, str(Path(__file__).parent))  # use the copy of the contract in the model's folder
 
 import numpy as np
 import triton_python_backend_utils as pb_utils
@@ -23,13 +23,13 @@ from yolov8_contract.served_model import ServedModel
 
 
 class TritonPythonModel:
-    """What Triton's python backend loads and calls."""
+    """One model instance; Triton's python backend finds the class by its name."""
 
     def initialize(self, args: dict[str, str]) -> None:
-        """Hold the configuration against the contract.
+        """Compare the configuration with the contract.
 
         Raises:
-            ConfigError: They differ; the model then doesn't load.
+            ConfigError: The configuration breaks the contract, so the model doesn't load.
         """
         config = json.loads(args["model_config"])
         self._model = ServedModel.from_config(config)
@@ -47,7 +47,7 @@ class TritonPythonModel:
         )
 
     def execute(self, requests: Sequence[Any]) -> list[Any]:
-        """Answer each request of a batch on its own."""
+        """Answer each request of a batch separately."""
         return [self._respond(request) for request in requests]
 
     def _respond(self, request: Any) -> Any:
@@ -55,9 +55,9 @@ class TritonPythonModel:
             tensors = self._detect(request)
         except RequestError as exc:
             return _error(str(exc), pb_utils.TritonError.INVALID_ARG)
-        except Exception:  # noqa: BLE001  (a request fails alone; the reason is the operator's business)
+        except Exception:  # noqa: BLE001  (only this request fails; the reason is for the operator)
             pb_utils.Logger.log_error(traceback.format_exc())
-            return _error("postprocessing failed, the server's log says why", pb_utils.TritonError.INTERNAL)
+            return _error("postprocessing failed, see the server's log", pb_utils.TritonError.INTERNAL)
         wanted = request.requested_output_names()
         return pb_utils.InferenceResponse(
             [pb_utils.Tensor(name, array[np.newaxis]) for name, array in tensors.items() if name in wanted]
@@ -74,29 +74,29 @@ class TritonPythonModel:
 
 
 def _one(request: Any, name: str) -> Any:
-    """Return a tensor of the request's only image, without the batch axis."""
+    """Return a tensor of the request's single image, without the batch axis."""
     batch = pb_utils.get_input_tensor_by_name(request, name).as_numpy()
     if len(batch) != 1:
-        # Images have different numbers of objects: there is no array that could hold the answer.
+        # Images have different numbers of objects, so their results do not fit into one array.
         raise RequestError(
-            f"{name}: expected one image a request, got {len(batch)}; send them one by one", Refusal.COUNT
+            f"{name}: expected one image per request, got {len(batch)}; send one request per image", Refusal.COUNT
         )
     return batch[0]
 
 
 def _head_shapes(config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
-    """Return the network's outputs, in their order, as this model's inputs have them."""
+    """Return the shapes of the network's outputs, in their order, from this model's inputs."""
     shapes = {tensor["name"]: tuple(int(dim) for dim in tensor["dims"]) for tensor in config["input"]}
     return {name: shapes[name] for name in sorted(shapes) if name != signature.ORIG_SHAPE.name}
 
 
 def _counter_families() -> tuple[Any, ...]:
-    """Count images and objects: Triton counts requests alone. A family must outlive its counters."""
+    """Create counters of images and objects; Triton itself counts only requests. A family must outlive its counters."""
     return tuple(
         pb_utils.MetricFamily(name=name, description=description, kind=pb_utils.MetricFamily.COUNTER)
         for name, description in (
             ("yolov8_images_total", "Images that were postprocessed"),
-            ("yolov8_detections_total", "Objects that were found in them"),
+            ("yolov8_detections_total", "Objects that were found in these images"),
         )
     )
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A classifier's input: the resized image's middle, bit for bit as Ultralytics does it with Pillow."""
+"""Make a classifier's input, the centre of the resized image; equal to Ultralytics' with Pillow to the bit."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ try:
 except ImportError:
     pillow = None  # type: ignore[assignment]
 
-PILLOW_MISSING = "Pillow is not installed here: classification gives the same, but resizes up to 5 times slower"
+PILLOW_MISSING = "Pillow is not installed: classification gives the same results, but resizing is up to 5 times slower"
 
 _PILLOW_ASPECT = 4
-"""Pillow resizes all of an image, the contract's code only what is cropped: which wins on longer ones. And on
-1 x 5000 pixels Pillow would need a gigabyte."""
+"""The largest aspect ratio to resize with Pillow. Pillow resizes the whole image and the contract's code only the crop,
+which is faster on longer images. For 1 x 5000 pixels Pillow would need a gigabyte."""
 
 
 def has_pillow() -> bool:
-    """Tell whether the fast way is there."""
+    """Return whether Pillow is installed."""
     return pillow is not None
 
 
 def center_cropped(image: Image, imgsz: tuple[int, int]) -> Image:
-    """Resize the short side of an image to height and width ``imgsz``, cut out the middle."""
+    """Resize the short side of an image to that of ``imgsz`` and crop the centre."""
     fit = CenterCrop.fit(shape(image), imgsz)
     return _pillow_apply(fit, image) if _suits_pillow(fit) else fit.apply(image)
 
 
 def _suits_pillow(fit: CenterCrop) -> bool:
-    # From version 13 on Pillow resizes the height of tall images first. The contract's code does that, whatever
-    # version is installed here.
+    # From version 13 on, Pillow resizes the height of tall images first. The contract's code always does so, whichever
+    # version is installed.
     aspect = max(fit.orig_shape) / min(fit.orig_shape)
     return has_pillow() and aspect <= _PILLOW_ASPECT and not fit.vertical_first
 

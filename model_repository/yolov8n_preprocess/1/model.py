@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The first member: checks a request's parameters and its image, and makes the network's input of it."""
+"""Preprocess, the first composing model: check a request and turn its image into the network's input."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parent))  # the contract that travelled with the model is the one that runs
+sys.path.insert(0, str(Path(__file__).parent))  # use the copy of the contract in the model's folder
 
 import cropped
 import memory
@@ -30,13 +30,13 @@ from yolov8_contract.task import Task
 
 
 class TritonPythonModel:
-    """What Triton's python backend loads and calls."""
+    """One model instance; Triton's python backend finds the class by its name."""
 
     def initialize(self, args: dict[str, str]) -> None:
-        """Hold the configuration against the contract, and make ready.
+        """Compare the configuration with the contract, and create the thread pool.
 
         Raises:
-            ConfigError: They differ; the model then doesn't load.
+            ConfigError: The configuration breaks the contract, so the model doesn't load.
         """
         config = json.loads(args["model_config"])
         model = ServedModel.from_config(config)
@@ -52,20 +52,20 @@ class TritonPythonModel:
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="preprocess")
 
     def execute(self, requests: Sequence[Any]) -> list[Any]:
-        """Answer each request of a batch on its own; images are worked on in parallel."""
-        raws = [_read(request) for request in requests]  # Triton's objects stay in this thread
-        # One image alone stays in this thread, which has its bytes at hand.
+        """Answer each request of a batch separately; the images are processed in parallel."""
+        raws = [_read(request) for request in requests]  # Triton's objects are used in this thread only
+        # A single image is processed in this thread, whose CPU cache has its bytes.
         outcomes = map(self._outcome, raws) if len(raws) == 1 else self._pool.map(self._outcome, raws)
         return [self._respond(request, outcome) for request, outcome in zip(requests, outcomes, strict=True)]
 
     def finalize(self) -> None:
-        """Let the threads go."""
+        """Stop the threads."""
         self._pool.shutdown()
 
     def _outcome(self, raw: Raw) -> Outputs | Exception:
         try:
             return self._preparation.run(raw)
-        except Exception as exc:  # noqa: BLE001  (a request fails alone; `_respond` tells the client or the log)
+        except Exception as exc:  # noqa: BLE001  (only this request fails; `_respond` reports the error)
             return exc
 
     def _respond(self, request: Any, outcome: Outputs | Exception) -> Any:
@@ -75,7 +75,7 @@ class TritonPythonModel:
             return _error(str(outcome), pb_utils.TritonError.INVALID_ARG)
         if isinstance(outcome, Exception):
             pb_utils.Logger.log_error("".join(traceback.format_exception(outcome)))
-            return _error("preprocessing failed, the server's log says why", pb_utils.TritonError.INTERNAL)
+            return _error("preprocessing failed, see the server's log", pb_utils.TritonError.INTERNAL)
         wanted = request.requested_output_names()
         return pb_utils.InferenceResponse(
             [pb_utils.Tensor(name, array) for name, array in outcome.items() if name in wanted]

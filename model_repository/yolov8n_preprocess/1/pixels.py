@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From the bytes of a file to a network's input, bit for bit as Ultralytics does it."""
+"""Turn the bytes of an image file into a network's input, equal to Ultralytics' to the bit."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from yolov8_contract.letterbox import PAD_VALUE, Letterbox
 _WHITE = np.float32(255)
 
 Image = npt.NDArray[np.uint8]
-"""``(height, width, 3)``, blue, green, red."""
+"""An image as ``(height, width, 3)`` with channels blue, green, red."""
 Planes = npt.NDArray[np.float32]
-"""``(1, 3, height, width)``, red, green, blue from 0 to 1: a network's input."""
+"""A network's input as ``(1, 3, height, width)`` with channels red, green, blue from 0 to 1."""
 
 
 def configure_opencv() -> None:
-    """Leave threads to the batch, and the log to the server: OpenCV writes to it whatever damaged images say."""
+    """Turn off OpenCV's threads, since the batch has its own, and its messages about damaged images."""
     cv2.setNumThreads(1)
     cv2.setLogLevel(0)
 
@@ -28,7 +28,7 @@ def decode(content: bytes) -> Image:
     """Return an image as displayed: EXIF orientation applied, alpha dropped, 16 bit reduced to 8.
 
     Raises:
-        InvalidImageError: OpenCV can't decode it, or there is no memory for it.
+        InvalidImageError: OpenCV can't decode the image, or it needs more memory than there is.
     """
     image: Image | None
     try:
@@ -47,7 +47,7 @@ def shape(image: Image) -> tuple[int, int]:
 
 
 def letterboxed(image: Image, imgsz: tuple[int, int]) -> Image:
-    """Fit an image into height and width ``imgsz``, with grey around it."""
+    """Fit an image into height and width ``imgsz`` with a grey border."""
     fit = Letterbox.fit(shape(image), imgsz)
     height, width = fit.new_shape
     if shape(image) != fit.new_shape:
@@ -60,9 +60,9 @@ def letterboxed(image: Image, imgsz: tuple[int, int]) -> Image:
 
 
 def planes(image: Image) -> Planes:
-    """Return an image as a network takes it.
+    """Return an image as the input of an ``fp32`` network.
 
-    Dividing is what Ultralytics does: multiplying by 1 / 255 differs in the last bit.
+    Ultralytics divides by 255; multiplying by 1 / 255 would differ in the last bit.
     """
     out = np.empty((1, 3, *shape(image)), np.float32)
     for plane, channel in zip(out[0, ::-1], cv2.split(image), strict=True):
@@ -71,5 +71,5 @@ def planes(image: Image) -> Planes:
 
 
 def rgb(image: Image) -> Image:
-    """Return an image as a network takes it that scales and transposes by itself: ``(1, height, width, 3)``."""
+    """Return an image as the input ``(1, height, width, 3)`` of a ``uint8`` network."""
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)[None]  # type: ignore[return-value]

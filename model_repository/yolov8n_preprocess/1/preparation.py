@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From what a request carries to what the network gets, free of Triton."""
+"""Turn a request's content into the network's input, without any import of Triton."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ Outputs = dict[str, npt.NDArray[np.generic]]
 
 @dataclass(frozen=True, slots=True)
 class Raw:
-    """What one request carries.
+    """The content of one request.
 
     Attributes:
-        parameters: JSON text.
-        images: ``(count, bytes)``; a request has to carry one image.
+        parameters: The request parameters as JSON text.
+        images: ``(count, bytes)`` encoded images; exactly one is allowed.
     """
 
     parameters: str
@@ -36,21 +36,21 @@ class Raw:
 
 @dataclass(frozen=True, slots=True)
 class Preparation:
-    """Checks a request and makes the network's input of its image. It may run in several threads at once."""
+    """Checks a request and turns its image into the network's input; thread-safe."""
 
     model: ServedModel
     policy: ParameterPolicy
     limits: ImageLimits
 
     def run(self, raw: Raw) -> Outputs:
-        """Return the member's outputs by name. What is cheap is checked first, and all before decoding.
+        """Return the model's outputs by name. All checks run before decoding, the cheapest first.
 
         Raises:
             RequestError: A parameter or the image is refused.
         """
         self.policy.parse(json.loads(raw.parameters or "{}"))
         if len(raw.images) != 1:
-            raise InvalidImageError(f"a request carries one image, got {len(raw.images)}", Refusal.COUNT)
+            raise InvalidImageError(f"expected one image per request, got {len(raw.images)}", Refusal.COUNT)
         content = raw.images.tobytes()
         admit(content, self.model.image_formats, self.limits)
         image = pixels.decode(content)

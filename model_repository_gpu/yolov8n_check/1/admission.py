@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which requests reach the GPU, free of Triton."""
+"""Decide which requests reach the GPU, without any import of Triton."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ Outputs = dict[str, npt.NDArray[np.generic]]
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """Checks a request and hands its bytes on as they are; nothing is decoded here."""
+    """Checks a request and passes its bytes on unchanged; nothing is decoded."""
 
     model: ServedModel
     policy: ParameterPolicy
     limits: ImageLimits
 
     def run(self, parameters: str, images: npt.NDArray[np.uint8]) -> Outputs:
-        """Return the member's outputs by name.
+        """Return the model's outputs by name.
 
         Args:
-            parameters: The request's, as JSON text.
-            images: ``(count, bytes)``; a request has to carry one image.
+            parameters: The request parameters as JSON text.
+            images: ``(count, bytes)`` encoded images; exactly one is allowed.
 
         Raises:
             RequestError: A parameter or the image is refused.
         """
         self.policy.parse(json.loads(parameters or "{}"))
         if len(images) != 1:
-            raise InvalidImageError(f"a request carries one image, got {len(images)}", Refusal.COUNT)
+            raise InvalidImageError(f"expected one image per request, got {len(images)}", Refusal.COUNT)
         content = images.tobytes()
         admit(content, self.model.image_formats, self.limits)
         check_tables(content)

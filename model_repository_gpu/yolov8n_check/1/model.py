@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The first member of the gpu profile: checks a request's parameters and its JPEG before DALI sees it.
+"""Check, the first composing model of the gpu profile: check a request's parameters and JPEG before DALI decodes it.
 
-DALI fails a whole batch for one image that it can't decode, and knows nothing of request parameters.
+DALI can't read request parameters, and it fails a whole batch for one image that it can't decode.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parent))  # the contract that travelled with the model is the one that runs
+sys.path.insert(0, str(Path(__file__).parent))  # use the copy of the contract in the model's folder
 
 import triton_python_backend_utils as pb_utils
 from admission import Admission
@@ -27,13 +27,13 @@ from yolov8_contract.served_model import ServedModel
 
 
 class TritonPythonModel:
-    """What Triton's python backend loads and calls."""
+    """One model instance; Triton's python backend finds the class by its name."""
 
     def initialize(self, args: dict[str, str]) -> None:
-        """Hold the configuration against the contract, and make ready.
+        """Compare the configuration with the contract.
 
         Raises:
-            ConfigError: They differ; the model then doesn't load.
+            ConfigError: The configuration breaks the contract, so the model doesn't load.
         """
         config = json.loads(args["model_config"])
         model = ServedModel.from_config(config)
@@ -43,7 +43,7 @@ class TritonPythonModel:
         self._refusals = Refusals(pb_utils.MetricFamily, args["model_name"])
 
     def execute(self, requests: Sequence[Any]) -> list[Any]:
-        """Answer each request of a batch on its own."""
+        """Answer each request of a batch separately."""
         return [self._respond(request) for request in requests]
 
     def _respond(self, request: Any) -> Any:
@@ -53,9 +53,9 @@ class TritonPythonModel:
         except RequestError as exc:
             self._refusals.count(exc)
             return _error(str(exc), pb_utils.TritonError.INVALID_ARG)
-        except Exception as exc:  # noqa: BLE001  (a request fails alone; the log says why)
+        except Exception as exc:  # noqa: BLE001  (only this request fails; the reason is for the operator)
             pb_utils.Logger.log_error("".join(traceback.format_exception(exc)))
-            return _error("the check failed, the server's log says why", pb_utils.TritonError.INTERNAL)
+            return _error("the check failed, see the server's log", pb_utils.TritonError.INTERNAL)
         return pb_utils.InferenceResponse([pb_utils.Tensor(name, array) for name, array in outputs.items()])
 
 

@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The preprocess member of the gpu profile: JPEG bytes become the network's input, decoded and resized on the GPU.
+"""Preprocess, a composing model of the gpu profile: decode and resize a JPEG on the GPU.
 
 Triton's dali backend runs this file once at load, with the server's own DALI, and keeps the serialized graph.
-`settings.json` beside it says for which model.
+`settings.json` beside it has the properties of the model.
 
     checked_image  UINT8 [-1]           one JPEG
     images         the network's input  FP32 [3, height, width] from 0 to 1, or UINT8 [height, width, 3]; RGB
-    orig_shape     INT32 [2]            height and width as displayed; 0, 0 for what was not decoded
+    orig_shape     INT32 [2]            height and width as displayed; 0, 0 if the image was not decoded
 
-The check member refuses what must not come here before this sees it, since one image that DALI can't decode fails its
-whole batch, and some crash the process. The graph has gates of its own for those who call this member directly: what
-is no JPEG, or is too large, is replaced by a grey one.
+One image that DALI can't decode fails its whole batch, and some images crash the process. So the check model refuses
+them before. For clients that call this model directly, the graph replaces by a grey image what is not a JPEG or is too
+large.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ WHITE = 255.0
 MAX_SIDE = 65_535
 
 ROUNDER = 6755399441055744.0
-"""1.5 * 2**52: adding and taking it away rounds a float64 as Python's round() does, halves to the even neighbour."""
+"""1.5 * 2**52. Adding and subtracting it rounds a float64 as Python's round() does, halves to even."""
 
 GREY_JPEG = base64.b64decode(
     "/9j/4AAQSkZJRgABAQAAAQABAAD/2wBDAAIBAQEBAQIBAQECAgICAgQDAgICAgUEBAMEBgUGBgYFBgYGBwkIBgcJBwYGCAsICQoKCgoKBggLDAsK"
@@ -46,16 +46,16 @@ GREY_JPEG = base64.b64decode(
     "AREAAhEBAxEB/8QAFAABAAAAAAAAAAAAAAAAAAAABv/EABQQAQAAAAAAAAAAAAAAAAAAAAD/xAAUAQEAAAAAAAAAAAAAAAAAAAAA/8QAFBEBAAAA"
     "AAAAAAAAAAAAAAAAAP/aAAwDAQACEQMRAD8ADg//2Q=="
 )
-"""8 x 8 pixels of the padding's grey."""
+"""A JPEG of 8 x 8 grey pixels, the grey of the padding."""
 
-# Up to DALI 2.1 the stable decoder and its peek know nothing of EXIF orientation; mixing the pairs breaks the shapes.
+# Up to DALI 2.1, the stable decoder and peek_image_shape ignore the EXIF orientation. Both must be of the same kind.
 _SEES_EXIF = tuple(int(part) for part in dali.__version__.split(".")[:2]) >= (2, 2)
 _operators = fn if _SEES_EXIF else fn.experimental
 decode, peek = _operators.decoders.image, _operators.peek_image_shape
 
 
 def float64(value: float) -> Any:
-    """Return a constant; the geometry is done in float64, since float32 misses some sizes by a pixel."""
+    """Return a constant. The geometry uses float64, because float32 gives some sizes that differ by a pixel."""
     return types.Constant(float(value), dtype=types.FLOAT64)
 
 
@@ -65,24 +65,24 @@ def rounded(value: Any) -> Any:
 
 
 def letterboxed(image: Any, shape: Any) -> Any:
-    """Resize into the input, keeping the aspect ratio, with grey around it."""
+    """Resize into the input with the aspect ratio kept, and add a grey border."""
     gain = dmath.min(float64(HEIGHT) / shape[0], float64(WIDTH) / shape[1])
     size = dmath.max(rounded(shape * gain), float64(1))
     resized = fn.resize(
         image,
         size=fn.cast(size, dtype=types.FLOAT),
-        subpixel_scale=False,  # else the sampling grid is bent to the unrounded size
+        subpixel_scale=False,  # True would fit the sampling grid to the unrounded size
         antialias=False,
         interp_type=types.INTERP_LINEAR,
     )
-    # Of an odd number of padding pixels the smaller half goes to the top and to the left: "truncate".
+    # "truncate" gives top and left the smaller half of an odd number of padding pixels.
     return normalised(resized, PAD_VALUE, crop=(HEIGHT, WIDTH), rounding="truncate", out_of_bounds_policy="pad")
 
 
 def center_cropped(image: Any, shape: Any) -> Any:
-    """Resize the short side to that of a square input and cut out the middle; stretch to one that is not square.
+    """Resize the short side to that of a square input and crop the centre; stretch to an input that is not square.
 
-    Only the part that is cut out is resized: a whole image of 1 x 5000 would take gigabytes.
+    Only the cropped part is resized, because a whole image of 1 x 5000 would take gigabytes.
     """
     part = {}
     if HEIGHT == WIDTH:
@@ -98,27 +98,27 @@ def center_cropped(image: Any, shape: Any) -> Any:
 
 
 def normalised(image: Any, fill: float, **crop: Any) -> Any:
-    """Crop, pad, and bring into the network's type and layout, in one operator."""
+    """Crop, pad and convert to the network's dtype and layout in one operator."""
     if "crop" in crop:
         crop |= {"crop_pos_x": 0.5, "crop_pos_y": 0.5}
     if IS_UINT8:
         return fn.crop_mirror_normalize(
             image, dtype=types.UINT8, output_layout="HWC", mean=[0.0] * 3, std=[1.0] * 3, fill_values=[fill] * 3, **crop
         )
-    fills = [fill / WHITE] * 3  # in units of the output
+    fills = [fill / WHITE] * 3  # from 0 to 1, as the output
     return fn.crop_mirror_normalize(
         image, dtype=types.FLOAT, output_layout="CHW", mean=[0.0] * 3, std=[WHITE] * 3, fill_values=fills, **crop
     )
 
 
 def graph(device: str) -> tuple[Any, Any]:
-    """Build the graph for ``gpu``, or its twin for ``cpu``, which differs in the operators' devices alone."""
+    """Build the graph for ``gpu``, or the same graph with all operators on the ``cpu``."""
     grey = np.frombuffer(GREY_JPEG, np.uint8)
     content = fn.external_source(name="checked_image", device="cpu", dtype=types.UINT8, ndim=1)
     head = fn.slice(content, start=[0], shape=[3], axes=[0], out_of_bounds_policy="pad", fill_values=[0])
     mark = fn.cast(head, dtype=types.INT32)
     is_jpeg = (mark[0] == 0xFF) & (mark[1] == 0xD8) & (mark[2] == 0xFF)
-    if is_jpeg:  # noqa: SIM108  (DALI makes branches of the graph out of statements)
+    if is_jpeg:  # noqa: SIM108  (DALI turns if statements into conditional branches of the graph)
         named = fn.copy(content)
     else:
         named = types.Constant(grey, device="cpu")
@@ -130,7 +130,7 @@ def graph(device: str) -> tuple[Any, Any]:
     else:
         admitted = types.Constant(grey, device="cpu")
     shape = fn.cast(peek(admitted)[:2], dtype=types.FLOAT64)
-    # Fancy upsampling of the colours is libjpeg's default, but not nvJPEG's.
+    # Fancy upsampling of chroma is the default of libjpeg, but not of nvJPEG.
     image = decode(
         admitted,
         device="mixed" if device == "gpu" else "cpu",
@@ -142,7 +142,7 @@ def graph(device: str) -> tuple[Any, Any]:
     return images, orig_shape
 
 
-# No device here: a graph for the GPU then serializes on a machine without one, and the backend sets its own.
+# Without a device_id the graph can be serialized on a machine without a GPU; the backend sets the device.
 @autoserialize
 @dali.pipeline_def(
     batch_size=SETTINGS["max_batch_size"],
@@ -154,5 +154,5 @@ def graph(device: str) -> tuple[Any, Any]:
     output_ndim=[3, 1],
 )
 def preprocess(device: str = "gpu") -> tuple[Any, Any]:
-    """Return the pipeline."""
+    """Return the pipeline's outputs."""
     return graph(device)

@@ -41,7 +41,7 @@ def write_checkpoint(
         architecture: One of Ultralytics' model files, such as ``yolov8n-seg.yaml``.
         names: Class names; numbers by default.
         imgsz: What it says it was trained at, in pixels.
-        channels: Of its input.
+        channels: The channels of the network's input.
         content: Added to the checkpoint.
         changes: Entries of the model file to change; the sizes of a nano YOLOv8 are `NARROW` unless said otherwise.
     """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A served network that puts out the best class alone answers to the bit as one that puts out all."""
+"""A served ``best-class`` network gives the same answers to the bit as a ``raw`` one."""
 
 from __future__ import annotations
 

@@ -147,7 +147,7 @@ def test_cameras_drop_the_frames_that_are_outdated(server: TritonServer, run: Ru
     assert done.code == 1
     assert "FAILED: dropped_ratio" in done.output
     assert total["dropped"] > 0
-    # Of two cameras with 200 frames a second each, none is lost and none counted twice.
+    # No frame of the two cameras (200 frames a second each) is lost or counted twice.
     assert total["dropped"] + total["requests"] == pytest.approx(2 * 2 * 200, abs=2)
 
 

@@ -33,7 +33,7 @@ TASKS = [Task.DETECT, Task.SEGMENT, Task.POSE, Task.OBB]
 STRIDE = 32
 
 DRIFTED = {
-    "other_classes": ("[9, 525]", "[10, 525]", "a detect network of 5 classes puts out [9, anchors], got [10, 525]"),
+    "other_classes": ("[9, 525]", "[10, 525]", "has the outputs [9, anchors], got [10, 525]"),
     "other_output": ('"detection_scores"', '"scores"', "expected detection_boxes"),
     "other_version": ('string_value: "1"', 'string_value: "999"', "contract_version is 999"),
     "no_batches": ("max_batch_size: 8", "max_batch_size: 0", "expected max_batch_size of at least 1, got 0"),
@@ -125,7 +125,7 @@ def test_requests_at_once_keep_their_own_parameters(client: Any) -> None:
     ("change", "status", "reason"),
     [
         pytest.param({"conf": 2.0}, "INVALID_ARGUMENT", "invalid parameter: 'conf'", id="parameter"),
-        pytest.param({"images": 2}, "INVALID_ARGUMENT", "expected one image a request, got 2", id="two-images"),
+        pytest.param({"images": 2}, "INVALID_ARGUMENT", "expected one image per request, got 2", id="two-images"),
     ],
 )
 def test_a_request_that_cannot_be_answered_is_refused(

@@ -103,7 +103,7 @@ def test_a_bad_image_is_refused_with_a_reason(client: Any, image: corpus.Refused
     ("images", "parameters", "reason"),
     [
         pytest.param([GOOD["png-rgb"]], {"conf": 2.0}, "invalid parameter: 'conf' must be", id="parameter"),
-        pytest.param([GOOD["png-rgb"]] * 2, {}, "invalid image: a request carries one image, got 2", id="two-images"),
+        pytest.param([GOOD["png-rgb"]] * 2, {}, "invalid image: expected one image per", id="two-images"),
     ],
 )
 def test_a_bad_request_is_refused_with_a_reason(

@@ -81,7 +81,7 @@ def rows_seen() -> ModelProto:
 
 
 def positive_rows() -> ModelProto:
-    """Put out one row for each positive number, whatever the batch was."""
+    """Return a graph that outputs one row for each positive number, for any batch."""
     zero = numpy_helper.from_array(np.float32(0), "zero")
     return model(
         [

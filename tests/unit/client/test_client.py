@@ -184,7 +184,7 @@ def newer_contract(config: Any) -> None:
         pytest.param(other_dims, "detection_boxes TYPE_FP32 [-1, 6]", id="other-dims"),
         pytest.param(no_batches, "max_batch_size: expected 1, got 0", id="no-batch-axis"),
         pytest.param(no_labels, "parameter 'labels' is missing", id="no-labels"),
-        pytest.param(newer_contract, "contract_version is 2, this code speaks 1", id="newer-contract"),
+        pytest.param(newer_contract, "contract_version is 2, this code supports 1", id="newer-contract"),
     ],
 )
 def test_a_model_that_differs_from_the_contract_fails_the_check(

@@ -49,21 +49,21 @@ def frame_of_kind(marker: int) -> bytes:
 
 
 DAMAGED = [
-    pytest.param(changed(0xC0, 0, 12), "12 bits a colour", id="12-bit"),
-    pytest.param(changed(0xC0, 5, 2), "wrong number of colour components", id="two-components"),
-    pytest.param(changed(0xC0, 7, 0x55), "colour component of its frame", id="sampling-factor-5"),
-    pytest.param(changed(0xC0, 9, 1), "colour component of its frame", id="component-twice"),
+    pytest.param(changed(0xC0, 0, 12), "12 bits per colour", id="12-bit"),
+    pytest.param(changed(0xC0, 5, 2), "invalid number of colour components", id="two-components"),
+    pytest.param(changed(0xC0, 7, 0x55), "frame header has an invalid colour component", id="sampling-factor-5"),
+    pytest.param(changed(0xC0, 9, 1), "frame header has an invalid colour component", id="component-twice"),
     pytest.param(frame_of_kind(0xC3), "lossless, hierarchical or arithmetically", id="lossless"),
     pytest.param(frame_of_kind(0xC9), "lossless, hierarchical or arithmetically", id="arithmetic"),
-    pytest.param(changed(0xDB, 0, 0x27), "a quantisation table is wrong", id="quantisation-table-number"),
-    pytest.param(changed(0xC4, 0, 0x27), "a Huffman table is wrong", id="huffman-class"),
-    pytest.param(changed(0xC4, 1, 3), "a Huffman table is wrong", id="huffman-too-many-codes"),
-    pytest.param(changed(0xC4, 17, 200), "symbols that are none", id="huffman-symbol"),
-    pytest.param(changed(0xDA, 1, 77), "is not there", id="unknown-component"),
-    pytest.param(changed(0xDA, 2, 0x33), "Huffman table that is not there", id="unknown-huffman-table"),
-    pytest.param(changed(0xDA, 0, 4), "wrong number of colour components", id="scan-of-four"),
+    pytest.param(changed(0xDB, 0, 0x27), "a quantisation table is invalid", id="quantisation-table-number"),
+    pytest.param(changed(0xC4, 0, 0x27), "a Huffman table is invalid", id="huffman-class"),
+    pytest.param(changed(0xC4, 1, 3), "a Huffman table is invalid", id="huffman-too-many-codes"),
+    pytest.param(changed(0xC4, 17, 200), "has an invalid symbol", id="huffman-symbol"),
+    pytest.param(changed(0xDA, 1, 77), "is not defined", id="unknown-component"),
+    pytest.param(changed(0xDA, 2, 0x33), "Huffman table that is not defined", id="unknown-huffman-table"),
+    pytest.param(changed(0xDA, 0, 4), "invalid number of colour components", id="scan-of-four"),
     pytest.param(changed(0xDA, 7, 70, jpeg(progressive=True)), "spectral selection", id="progressive-selection"),
-    pytest.param(without(0xDB), "quantisation table that is not there", id="no-quantisation-table"),
+    pytest.param(without(0xDB), "quantisation table that is not defined", id="no-quantisation-table"),
     pytest.param(without(0xC0), "comes before its frame header", id="no-frame"),
 ]
 

@@ -44,7 +44,7 @@ def test_what_a_request_asks_for_is_read(raw: dict[str, object], expected: Reque
         pytest.param({"max_det": 0}, "'max_det' must be a whole number from 1 to 1000, got 0", id="max_det-0"),
         pytest.param({"max_det": 1001}, "from 1 to 1000, got 1001", id="max_det-above-the-limit"),
         pytest.param({"max_det": 2.5}, "'max_det' must be", id="max_det-fraction"),
-        pytest.param({"classes": "900"}, "ids from 0 to 79 with commas between, got '900'", id="class-unknown"),
+        pytest.param({"classes": "900"}, "ids from 0 to 79, separated by commas, got '900'", id="class-unknown"),
         pytest.param({"classes": ""}, "'classes' must be", id="classes-empty"),
         pytest.param({"classes": "-1"}, "'classes' must be", id="class-negative"),
         pytest.param({"classes": "person"}, "'classes' must be", id="class-by-name"),
@@ -66,7 +66,7 @@ def test_a_wrong_value_or_a_near_miss_is_refused(raw: dict[str, object], reason:
 def test_a_classifier_takes_none_of_them() -> None:
     policy = ParameterPolicy(task=Task.CLASSIFY, num_classes=3)
 
-    with pytest.raises(InvalidParameterError, match="'conf' means nothing to a model of task 'classify'"):
+    with pytest.raises(InvalidParameterError, match="'conf' has no effect on a model of task 'classify'"):
         policy.parse({"conf": 0.5})
 
 

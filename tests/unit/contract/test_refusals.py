@@ -13,7 +13,7 @@ from yolov8_contract.image_header import ImageLimits, admit
 
 FORMATS = ("jpeg", "png", "webp", "bmp")
 STATED = {
-    Refusal.FORMAT: r"the start of no image|there are no bytes|this is (an? |base64)|animated",
+    Refusal.FORMAT: r"its format is unknown|it is empty|this is (an? |base64)|animated",
     Refusal.TOO_LARGE: r"at most \d+ are allowed|more than \d+ (scans|compressed)",
     Refusal.DAMAGED: r"damaged|cut off",
 }

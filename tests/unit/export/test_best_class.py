@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Networks that put out the best class of each anchor: to the bit what numpy makes of all scores."""
+"""``best-class`` networks give the same to the bit as numpy computes from all scores."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_a_network_puts_out_what_numpy_makes_of_its_scores(task: Task, opset: in
 
 
 def passes_on(path: Path, classes: int, extra: int, anchors: int) -> Path:
-    """Write a network that puts out what it is given."""
+    """Write a network that outputs its input."""
     dims = ["batch", 4 + classes + extra, anchors]
     ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, dims) for name in ("images", "output0")]
     graph = helper.make_graph([helper.make_node("Identity", ["images"], ["output0"])], "g", ends[:1], ends[1:])
@@ -192,7 +192,7 @@ def test_half_precision_is_judged_before_the_classes_are_reduced(
 @pytest.mark.parametrize(
     ("task", "options", "reason"),
     [
-        pytest.param(Task.CLASSIFY, {}, "--network-output best-class: a classifier's", id="classifier"),
+        pytest.param(Task.CLASSIFY, {}, "--network-output best-class: a classify model", id="classifier"),
         pytest.param(
             Task.DETECT, {"opset": 12}, "needs opset 13, the network has 12; export the checkpoint with", id="opset"
         ),
@@ -210,7 +210,7 @@ def test_what_cannot_have_it_is_refused(
 def test_its_onnx_file_is_no_source_of_another_export(export_tiny: Export, repository: Path) -> None:
     export_tiny(deployment=BEST)
 
-    with pytest.raises(UnsupportedError, match=r"puts out \[7, anchors\], got \[6, 32\]"):
+    with pytest.raises(UnsupportedError, match=r"has the outputs \[7, anchors\], got \[6, 32\]"):
         export_tiny(weights=repository / "tiny_network" / "1" / "model.onnx", name="again")
 
 

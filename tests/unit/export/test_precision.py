@@ -41,7 +41,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def head(*scores: float, shift: float = 0.0) -> np.ndarray:
-    """What a detector puts out: two anchors, the given scores of class 0."""
+    """Return a detector's output: two anchors with the given scores of class 0."""
     rows = np.zeros((1, 4 + len(LABELS), len(scores)), np.float32)
     rows[0, :4] = np.array(BOX[: len(scores)]).T + shift
     rows[0, 4] = scores

@@ -24,7 +24,7 @@ def model_of(task: Task) -> ServedModel:
 
 
 def network(task: Task, *, row: int | None = None, masks: float = 0.0, off: float = 0.0) -> Run:
-    """Put out numbers that depend on each image; ``off`` is added to one row, ``masks`` to the prototypes."""
+    """Output numbers that depend on each image; ``off`` is added to one row, ``masks`` to the prototypes."""
 
     def run(images: Array) -> Sequence[Array]:
         bright = images.mean(axis=(1, 2, 3))[:, np.newaxis, np.newaxis]

@@ -107,7 +107,7 @@ def test_another_gpu_is_one_clear_line(built: Machine) -> None:
 
     assert done.returncode == 1
     assert done.stderr.splitlines() == [
-        f"{built.plan}: was built for gpu NVIDIA L4, here it is Tesla T4; "
+        f"{built.plan}: was built for gpu NVIDIA L4, this machine has Tesla T4; "
         f"build it: python3 build_plans.py {built.repository}"
     ]
 
@@ -115,7 +115,7 @@ def test_another_gpu_is_one_clear_line(built: Machine) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "reason"),
     [
-        pytest.param("model.plan", b"\x10\0\0\0{json", "is no TensorRT plan, it starts with", id="no-plan"),
+        pytest.param("model.plan", b"\x10\0\0\0{json", "is not a TensorRT plan, it starts with", id="no-plan"),
         pytest.param("model.onnx", b"another", "was built from another model.onnx", id="other-network"),
         pytest.param("plan.json", b"{}", "is missing or malformed", id="no-note"),
     ],
@@ -156,7 +156,7 @@ def test_a_build_that_writes_no_plan_is_an_error(machine: Machine) -> None:
     done = machine.run(PLAN="nothing of the kind")
 
     assert done.returncode == 1
-    assert "ended well and wrote no plan" in done.stderr
+    assert "ended with 0 but wrote no plan" in done.stderr
     assert not machine.plan.exists()
 
 
@@ -223,7 +223,7 @@ def test_a_machine_of_another_kind_does_not_take_the_plan_away(built: Machine) -
     forced = built.run("--config-name", "l4", "--force", GPU="Tesla T4")
 
     assert refused.returncode == 1
-    assert "is for NVIDIA L4, and this is Tesla T4" in refused.stderr
+    assert "was built for NVIDIA L4, this machine has Tesla T4" in refused.stderr
     assert kept == note
     assert forced.returncode == 0
 
@@ -261,8 +261,9 @@ def test_kinds_of_gpu_do_not_build_such_a_plan_in_turn(machine: Machine) -> None
 
     assert refused.returncode == 1
     assert refused.stderr == (
-        f"error: {other / 'model.plan'}: is for Tesla T4, and this is NVIDIA L4; give the model a configuration of "
-        "this name: python -m yolov8_export add-config other l4; or --force, if none of the other kind is left\n"
+        f"error: {other / 'model.plan'}: was built for Tesla T4, this machine has NVIDIA L4; add the custom "
+        "model configuration to the model (yolov8-export add-config other l4), or use --force if no server has the "
+        "other kind any more\n"
     )
     assert kept == note
     assert forced.returncode == 0, forced.stderr
@@ -275,7 +276,7 @@ def test_a_name_that_no_model_has_is_refused(name: str, machine: Machine) -> Non
     done = machine.run("--config-name", name)
 
     assert done.returncode == 1
-    assert f"no model has a configuration {name!r}" in done.stderr
+    assert f"no model has a custom model configuration {name!r}" in done.stderr
 
 
 def test_the_check_of_a_repository_understands_the_notes(machine: Machine) -> None:

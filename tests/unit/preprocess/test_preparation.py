@@ -61,10 +61,10 @@ def test_a_classifier_s_image_is_not_letterboxed() -> None:
     ("request_", "limits", "error", "reason"),
     [
         pytest.param(raw(IMAGE, conf=2), {}, InvalidParameterError, "'conf' must be", id="parameter"),
-        pytest.param(raw(b"text"), {}, InvalidImageError, "the start of no image", id="image"),
+        pytest.param(raw(b"text"), {}, InvalidImageError, "its format is unknown", id="image"),
         pytest.param(raw(b"text", conf=2), {}, InvalidParameterError, "'conf'", id="both: the cheaper check first"),
-        pytest.param(raw(IMAGE, IMAGE), {}, InvalidImageError, "carries one image, got 2", id="two-images"),
-        pytest.param(raw(), {}, InvalidImageError, "carries one image, got 0", id="no-image"),
+        pytest.param(raw(IMAGE, IMAGE), {}, InvalidImageError, "one image per request, got 2", id="two-images"),
+        pytest.param(raw(), {}, InvalidImageError, "one image per request, got 0", id="no-image"),
         pytest.param(raw(IMAGE), {"max_pixels": 99}, InvalidImageError, "at most 99 are allowed", id="pixels"),
         pytest.param(raw(IMAGE), {"max_bytes": 99}, InvalidImageError, "at most 99 are allowed", id="bytes"),
     ],

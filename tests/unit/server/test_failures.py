@@ -107,9 +107,9 @@ def test_a_port_in_use_is_named(repository: Path, service: str) -> None:
         pytest.param({"host": "no such host"}, "host 'no such host' has no IPv4 address", id="no-address"),
         pytest.param({"host": "::1"}, "host '::1' has no IPv4 address", id="ipv6-address"),
         pytest.param({"log_file": "/nowhere/log"}, "can't write the log file '/nowhere/log'", id="log-file"),
-        pytest.param({"model_config_name": "l4"}, "has a custom model configuration named 'l4': it has none", id="config-name"),
+        pytest.param({"model_config_name": "l4"}, "configuration named 'l4': it has none", id="config-name"),
         pytest.param({"arguments": ["--http-port=1"]}, "--http-port is set by the launcher", id="own-option"),
-        pytest.param({"arguments": ["--allow-client-shm=1"]}, "--allow-client-shm is not an option of", id="newer-option"),
+        pytest.param({"arguments": ["--allow-client-shm=1"]}, "--allow-client-shm is not an option", id="newer-option"),
     ],
 )
 def test_what_no_server_could_do_is_refused(repository: Path, options: dict[str, Any], message: str) -> None:
