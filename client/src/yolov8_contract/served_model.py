@@ -119,8 +119,8 @@ class ServedModel:
                 imgsz=_pair(read_parameter(config, "imgsz")),
                 kpt_shape=None if kpt_shape is None else _pair(kpt_shape),
                 image_formats=tuple(str(name) for name in read_parameter(config, "image_formats")),
-                network_input=_said_or(config, "network_input", "fp32"),
-                network_output=_said_or(config, "network_output", "raw"),
+                network_input=_optional_parameter(config, "network_input", "fp32"),
+                network_output=_optional_parameter(config, "network_output", "raw"),
             )
         except (TypeError, ValueError) as exc:
             raise ConfigError(f"{_where(config)}: {exc}") from exc
@@ -144,7 +144,7 @@ def read_parameter(config: Mapping[str, Any], name: str) -> Any:
         raise ConfigError(f"{_where(config)}: parameter {name!r} is not JSON: {text!r}") from exc
 
 
-def _said_or(config: Mapping[str, Any], name: str, default: str) -> str:
+def _optional_parameter(config: Mapping[str, Any], name: str, default: str) -> str:
     """Return a parameter, or its default; ``config.pbtxt`` has only values that differ from the default."""
     return str(read_parameter(config, name)) if name in config["parameters"] else default
 

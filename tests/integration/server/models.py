@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Small models to serve: what they are, and writing them into a repository."""
+"""Small models for tests of a server, and a function that writes them into a repository."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ FLAT_WITH_BATCH = {
 def write(
     repository: Path, name: str, config: dict[str, Any], *, graph: ModelProto | None = None, code: str | None = None
 ) -> None:
-    """Write a model with one version, of an ONNX graph or of Python code."""
+    """Write a model with one version from an ONNX graph or Python code."""
     version = repository / name / "1"
     version.mkdir(parents=True)
     defaults: dict[str, Any] = {"instance_group": ONE_INSTANCE}
@@ -46,13 +46,13 @@ def write(
 
 
 def double(length: int | str = 2) -> ModelProto:
-    """``y = x + x``."""
+    """Return a graph for ``y = x + x``."""
     shape = ["batch", length]
     return model([make_node("Add", ["x", "x"], ["y"])], [tensor("x", FLOAT, shape)], [tensor("y", FLOAT, shape)])
 
 
 def look_up() -> ModelProto:
-    """Look ``x`` up in a table of three rows: an index beyond fails inside ONNX Runtime."""
+    """Return a graph that looks ``x`` up in a table of three rows; a larger index fails inside ONNX Runtime."""
     table = numpy_helper.from_array(np.arange(3, dtype=np.float32), "table")
     return model(
         [make_node("Gather", ["table", "x"], ["y"])],
@@ -63,7 +63,7 @@ def look_up() -> ModelProto:
 
 
 def rows_seen() -> ModelProto:
-    """Answer each row with the number of rows that the session was given."""
+    """Return a graph that answers each row with the number of rows in the session's run."""
     first = numpy_helper.from_array(np.array([0], np.int64), "first")
     none = numpy_helper.from_array(np.float32(0), "none")
     return model(
@@ -96,7 +96,7 @@ def positive_rows() -> ModelProto:
 
 
 def convolution() -> ModelProto:
-    """Two layers with random weights: enough arithmetic for bits to differ where something does."""
+    """Return a graph of two layers with random weights, enough arithmetic to show a difference in the last bit."""
     rng = np.random.default_rng(0)
     weights = [
         numpy_helper.from_array(rng.standard_normal(shape, dtype=np.float32), name)

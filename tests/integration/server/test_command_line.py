@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``python -m yolov8_server`` serves until it is told to stop, and says what went wrong."""
+"""``python -m yolov8_server`` serves until a signal, and prints the reason of a failure."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @dataclass
 class Launcher:
-    """A running command, whose server is ready."""
+    """A running command whose server is ready."""
 
     process: subprocess.Popen[str]
     printed: str
@@ -54,7 +54,7 @@ class Launcher:
         return int(line.split()[1].rstrip(":"))
 
     def send(self, number: signal.Signals) -> int:
-        """Send a signal and wait for the end; return the exit code."""
+        """Send a signal, wait until the command ends and return its exit code."""
         self.process.send_signal(number)
         return self.process.wait(DEADLINE_S)
 
@@ -140,13 +140,13 @@ def test_the_end_of_the_server_is_the_end_of_the_command(launch: Callable[..., L
         pytest.param(("launcher", "supervisor", "server"), id="the-server-is-killed-with-them"),
     ],
 )
-def test_what_nobody_could_remove_is_swept_by_the_next_start(
+def test_the_next_start_removes_the_files_of_killed_servers(
     launch: Callable[..., Launcher], repository: Path, killed: tuple[str, ...]
 ) -> None:
     launcher = launch()
     server = launcher.server_pid()
     pids = {"launcher": launcher.pid, "supervisor": parent(server), "server": server}
-    for name in killed:  # at once, so that none can clean up after another
+    for name in killed:  # all at once, so that no process can clean up after another
         os.kill(pids[name], signal.SIGKILL)
     launcher.process.wait(DEADLINE_S)
     wait_until(lambda: not any(trace.startswith("process") for trace in traces(launcher.pid)), "the server lives on")
@@ -160,7 +160,7 @@ def test_options_after_two_dashes_go_to_the_server(launch: Callable[..., Launche
 
     launch(f"--log-file={log}", "--", "--log-verbose=1")
 
-    assert "OpenLibraryHandle" in log.read_text()  # which it says when verbose alone
+    assert "OpenLibraryHandle" in log.read_text()  # appears only in a verbose log
 
 
 @pytest.mark.parametrize(
@@ -172,7 +172,7 @@ def test_options_after_two_dashes_go_to_the_server(launch: Callable[..., Launche
         pytest.param(["{repository}", "--grpc-port={taken}"], r"gRPC port \d+ on 127.0.0.1 is in use", id="port"),
     ],
 )
-def test_a_server_that_can_not_start_is_one_line_and_exit_code_1(
+def test_a_server_that_cannot_start_is_one_line_and_exit_code_1(
     repository: Path, arguments: list[str], message: str
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A server starts, stops, and leaves nothing behind, however it ends."""
+"""A server starts, stops and leaves nothing behind, however it ends."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def left() -> Left:
-    """What is left of the servers that the test started."""
+    """Return a function that lists what is left of the test's servers."""
     others = marks(os.getpid())
     return lambda: traces(os.getpid(), besides=others)
 

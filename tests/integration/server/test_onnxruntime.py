@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The onnxruntime drop-in answers as a bare session does, batches, and keeps requests apart."""
+"""The onnxruntime drop-in gives the answers of a bare session, batches requests and isolates their errors."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from yolov8_server import TritonServer
 
 Array = npt.NDArray[np.generic]
 WIRE = {"float32": "FP32", "int64": "INT64"}
-# Long enough for all requests of a test to be in one batch, on a machine that does other things as well.
+# Long enough for all requests of a test to be in one batch, even on a busy machine.
 TOGETHER = {
     "max_batch_size": 16,
     "dynamic_batching": {"preferred_batch_size": [16], "max_queue_delay_microseconds": 500_000},
@@ -100,14 +100,14 @@ def attempt(client: triton.InferenceServerClient, model: str, x: Array) -> Array
 
 
 class Counters:
-    """How often a model ran, and for how many requests, since this was made."""
+    """The number of a model's runs and requests since this object was created."""
 
     def __init__(self, client: triton.InferenceServerClient, model: str) -> None:
         self._client, self._model = client, model
         self._before = self._now()
 
     def sessions_for(self, requests: int) -> int:
-        """Wait until all requests are counted, which happens after they are answered; return the runs they took."""
+        """Wait until Triton has counted the requests (it does so after answering them); return the number of runs."""
         wait_until(lambda: self._now()[0] - self._before[0] >= requests, "the requests are not counted")
         return self._now()[1] - self._before[1]
 
@@ -214,7 +214,7 @@ def test_a_request_that_fails_inside_onnxruntime_fails_alone(client: triton.Infe
     assert "Traceback" not in failed.message()
 
 
-def test_rows_that_no_request_owns_are_an_error(client: triton.InferenceServerClient) -> None:
+def test_a_wrong_number_of_output_rows_is_an_error(client: triton.InferenceServerClient) -> None:
     with pytest.raises(InferenceServerException, match="output 'y' has 0 rows for a batch of 1"):
         infer(client, "positive_rows", x=np.array([[-1, -1]], np.float32))
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The table of refusals holds where the server's core has its say before the drop-in."""
+"""The table of refusals is true in a real server, whose core reads configurations before the drop-in."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CASES = [case for case in cases() if case.core]
 
 @pytest.fixture(scope="module")
 def loaded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
-    """State and reason of every case, each a model of one repository."""
+    """Return the index entry, with state and reason, of every case; each case is a model of one repository."""
     folder = tmp_path_factory.mktemp("served")
     for case in CASES:
         models.write(folder, case.id, case.config, graph=GRAPHS[case.graph])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is left on the machine of the servers that a process has launched."""
+"""Find the traces on the machine of the servers that a process has launched."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _MARK = re.compile(r"yolov8-server-\d+-\d+-\d+-[0-9a-f]{8}")
 
 
 def marks(launcher: int) -> frozenset[str]:
-    """Return the marks of the servers that the process ``launcher`` has started and that are there now."""
+    """Return the marks of the existing servers that the process ``launcher`` has started."""
     return frozenset(mark for trace in traces(launcher) for mark in _MARK.findall(trace))
 
 
 def traces(launcher: int, *, besides: frozenset[str] = frozenset()) -> list[str]:
-    """Name shared memory, folders and processes of the servers that the process ``launcher`` has started.
+    """List shared memory, folders and processes of the servers that the process ``launcher`` has started.
 
     Servers with one of the marks ``besides`` are left out: other tests of this process may have theirs running.
     """
@@ -39,12 +39,12 @@ def _all_traces(launcher: int) -> list[str]:
 
 
 def wait_until_gone(left: Callable[[], list[str]]) -> None:
-    """Wait until nothing is left; fail with what is."""
+    """Wait until nothing is left; fail with the traces that are left."""
     wait_until(lambda: not left(), "something is left", then=left)
 
 
 def wait_until(true: Callable[[], bool], message: str, *, then: Callable[[], object] = lambda: "") -> None:
-    """Wait for something to become true; fail with ``message`` and what ``then`` returns."""
+    """Wait until a condition is true; fail with ``message`` and the result of ``then``."""
     deadline = time.monotonic() + DEADLINE_S
     while not true():
         assert time.monotonic() < deadline, f"{message} {then()}"

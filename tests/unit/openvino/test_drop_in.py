@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the openvino drop-in makes of a configuration; the network is described, not loaded."""
+"""The openvino drop-in reads or refuses a configuration; networks are described, not loaded."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A stand-in for the tritonserver binary, which tells how it was called, says what it is told to, and exits."""
+"""A stand-in for the tritonserver binary: it records its arguments, writes a given log and exits."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ HELP = """Usage: tritonserver [options]
 
 @dataclass(frozen=True)
 class Call:
-    """How the stand-in was called."""
+    """The arguments, environment and backend files of one call of the stand-in."""
 
     argv: list[str]
     environment: dict[str, str]
@@ -51,7 +51,7 @@ class Call:
 
 
 class StandIn:
-    """A full installation of Triton whose server always fails."""
+    """A full installation of Triton whose server always exits with 1."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -75,7 +75,7 @@ class StandIn:
             path.write_text("")
 
     def embed(self, python: str) -> None:
-        """Become like the wheel's, with a stub for one version of Python."""
+        """Turn into an embedded installation with a stub for one version of Python."""
         stub = self.root / "python_backend_stubs" / python / "triton_python_backend_stub"
         stub.parent.mkdir(parents=True)
         stub.write_text("")
@@ -85,7 +85,7 @@ class StandIn:
         return [Call(**json.loads(line)) for line in (self.root / "calls").read_text().splitlines()]
 
     def run(self, repository: Path, **options: Any) -> tuple[StartError, Call]:
-        """Start a server on it; return the error, and how it was called."""
+        """Start a server with the stand-in; return the error and the last call."""
         with pytest.raises(StartError) as error:
             TritonServer(repository, **options).start()
         return error.value, self.calls()[-1]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Small ONNX graphs, and the table of what the onnxruntime drop-in says to their configurations."""
+"""Small ONNX graphs, and the table of configurations that the onnxruntime drop-in loads or refuses."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ GRAPHS: dict[str, ModelProto] = {
 
 @dataclass(frozen=True)
 class Case:
-    """A configuration of a graph, and why it is refused (None if it loads).
+    """A configuration of a graph, and the reason for which it is refused (None if it loads).
 
     ``core`` marks those of which the server's core has an opinion, too.
     """

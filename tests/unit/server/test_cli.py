@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``yolov8-server``: help, version, usage errors, and what reaches tritonserver."""
+"""``yolov8-server`` shows help and version, refuses wrong usage, and passes its options on."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_the_version_is_the_distributions() -> None:
         pytest.param(["models", "--ready-timeout=0"], "'--ready-timeout': Input should be greater", id="time"),
     ],
 )
-def test_wrong_usage_is_said_with_exit_code_2(arguments: list[str], message: str) -> None:
+def test_wrong_usage_is_an_error_with_exit_code_2(arguments: list[str], message: str) -> None:
     done = run(*arguments)
 
     assert done.returncode == 2

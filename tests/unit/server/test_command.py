@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How the server is called."""
+"""The launcher calls tritonserver with the right options, environment and backends."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_free_ports_differ(stand_in: StandIn, repository: Path) -> None:
     assert len({call.option(f"--{service}-port") for service in ("grpc", "http", "metrics")}) == 3
 
 
-def test_free_ports_are_none_that_an_outgoing_connection_may_get(stand_in: StandIn, repository: Path) -> None:
+def test_free_ports_are_outside_the_range_of_ephemeral_ports(stand_in: StandIn, repository: Path) -> None:
     lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
 
     _, call = stand_in.run(repository)
@@ -43,7 +43,7 @@ def test_free_ports_are_none_that_an_outgoing_connection_may_get(stand_in: Stand
     assert max(int(call.option(f"--{service}-port")) for service in ("grpc", "http", "metrics")) < lowest
 
 
-def test_a_server_guesses_nothing_and_tolerates_no_broken_model(stand_in: StandIn, repository: Path) -> None:
+def test_auto_complete_is_off_and_a_model_that_does_not_load_is_an_error(stand_in: StandIn, repository: Path) -> None:
     _, call = stand_in.run(repository)
 
     assert "--disable-auto-complete-config" in call.argv
@@ -57,7 +57,7 @@ def test_further_arguments_come_last(stand_in: StandIn, repository: Path) -> Non
     assert call.argv[-1] == "--log-verbose=1"
 
 
-def test_a_configurations_name_is_handed_on(stand_in: StandIn, repository: Path) -> None:
+def test_the_name_of_a_custom_model_configuration_is_passed_on(stand_in: StandIn, repository: Path) -> None:
     (repository / "model" / "configs").mkdir()
     (repository / "model" / "configs" / "l4.pbtxt").write_text('backend: "python"')
 
@@ -66,7 +66,7 @@ def test_a_configurations_name_is_handed_on(stand_in: StandIn, repository: Path)
     assert call.option("--model-config-name") == "l4"
 
 
-def test_a_backend_that_a_named_configuration_alone_needs_is_there(stand_in: StandIn, repository: Path) -> None:
+def test_a_backend_that_only_a_custom_model_configuration_needs_is_added(stand_in: StandIn, repository: Path) -> None:
     (repository / "model" / "configs").mkdir()
     (repository / "model" / "configs" / "l4.pbtxt").write_text('backend: "onnxruntime"')
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is said when a server can't be started."""
+"""A server that can't start is an error with the reason."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_a_port_in_use_is_named(repository: Path, service: str) -> None:
         pytest.param({"arguments": ["--allow-client-shm=1"]}, "--allow-client-shm is not an option", id="newer-option"),
     ],
 )
-def test_what_no_server_could_do_is_refused(repository: Path, options: dict[str, Any], message: str) -> None:
+def test_an_invalid_argument_is_refused(repository: Path, options: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidArgumentError, match=message):
         TritonServer(repository, **options).start()
 

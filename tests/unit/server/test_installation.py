@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where a tritonserver is looked for."""
+"""The launcher searches for tritonserver in a fixed order of places."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_a_variable_that_names_no_program_is_an_error(tmp_path: Path, kind: str)
         find_tritonserver({"TRITONSERVER": str(path)})
 
 
-def test_the_error_names_every_place_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_names_every_searched_place(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pytriton", None)  # as if it were not installed
 
     with pytest.raises(TritonNotFoundError) as error:

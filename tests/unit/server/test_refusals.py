@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the onnxruntime drop-in loads and refuses, without a server around it."""
+"""The onnxruntime drop-in loads and refuses configurations as in the table, without a server."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.unit.server.graphs import GRAPHS, Case, cases
 from yolov8_server import find_tritonserver
 
 DROP_IN = Path(yolov8_server.__file__).parent / "backends" / "onnxruntime"
-# What tritonserver itself fills in before a backend sees the configuration.
+# Fields that tritonserver adds before a backend receives the configuration.
 FILLED_IN = {"parameters": {}, "default_model_filename": "model.onnx", "optimization": {}}
 
 
@@ -110,7 +110,7 @@ def test_each_option_reaches_the_session(
     assert getattr(drop_in.session_options(config), option) == value
 
 
-def test_threads_leave_the_cores_to_other_members_between_runs(drop_in: ModuleType) -> None:
+def test_idle_threads_do_not_spin_between_runs(drop_in: ModuleType) -> None:
     options = drop_in.session_options({})
 
     assert options.get_session_config_entry("session.force_spinning_stop") == "1"
