@@ -59,20 +59,28 @@ def _timeout_option(text: str) -> Any:
     return typer.Option(min=MIN_TIMEOUT_S, metavar="SECONDS", help=text)
 
 
+Repository = Annotated[
+    Path, typer.Argument(metavar="REPOSITORY", help="Folder that contains the models", show_default=False)
+]
+TritonOptions = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="TRITON OPTIONS",
+        help="Options passed on to tritonserver; for example -- --log-verbose=1",
+        callback=_check_triton_options,
+        show_default=False,
+    ),
+]
+ConfigName = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Read MODEL/configs/NAME.pbtxt instead of config.pbtxt where a model has it"),
+]
+
+
 @app.command(cls=_ServeCommand, no_args_is_help=True)
 def serve(
-    repository: Annotated[
-        Path, typer.Argument(metavar="REPOSITORY", help="Folder that holds the models", show_default=False)
-    ],
-    triton_options: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="TRITON OPTIONS",
-            help="Options passed on to tritonserver; for example -- --log-verbose=1",
-            callback=_check_triton_options,
-            show_default=False,
-        ),
-    ] = None,
+    repository: Repository,
+    triton_options: TritonOptions = None,
     host: Annotated[str, typer.Option(metavar="ADDRESS", help="IPv4 address or host name to listen on")] = DEFAULT_HOST,
     grpc_port: Annotated[int, _port_option("gRPC")] = 8001,
     http_port: Annotated[int, _port_option("HTTP")] = 8000,
@@ -83,10 +91,7 @@ def serve(
     stop_timeout: Annotated[
         float, _timeout_option("Longest time that requests in flight may take after the stop signal")
     ] = DEFAULT_STOP_TIMEOUT_S,
-    model_config_name: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="Read MODEL/configs/NAME.pbtxt instead of config.pbtxt where a model has it"),
-    ] = None,
+    model_config_name: ConfigName = None,
     log_file: Annotated[Path | None, typer.Option(metavar="FILE", help="File to write the server's log to")] = None,
     _version: Annotated[
         bool, typer.Option("--version", help="Show the version and exit", callback=_print_version, is_eager=True)
