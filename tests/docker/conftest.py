@@ -13,7 +13,7 @@ import pytest
 
 from tests.data import shapes
 from yolov8_export.pipeline import export
-from yolov8_export.target import Target
+from yolov8_export.repository.layout import Target
 from yolov8_server import TritonServer
 
 ROOT = Path(__file__).parents[2]

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.data import shapes
-from yolov8_export.deployment import Deployment
+from yolov8_export.config.deployment import Deployment
 from yolov8_export.pipeline import export
-from yolov8_export.target import Target
+from yolov8_export.repository.layout import Target
 from yolov8_server import TritonServer
 
 DATA = Path(__file__).parent.parent / "data"

@@ -16,9 +16,8 @@ from tritonclient.grpc import model_config_pb2 as pb
 from tests.data import warmup as warmup_picture
 from yolov8_contract import signature
 from yolov8_contract.served_model import ServedModel
-from yolov8_export.pbtxt import CONFIG, as_json, read_config, render
-from yolov8_export.reference import committed_labels, reference_configs, write_reference
-from yolov8_export.triton_fields import newer_fields
+from yolov8_export.config.files import CONFIG, as_json, newer_fields, read_config, render
+from yolov8_export.config.reference import committed_labels, reference_configs, write_reference
 
 ROOT = Path(__file__).parents[2]
 REPOSITORY = ROOT / "model_repository_gpu"

@@ -10,9 +10,9 @@ import pytest
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2 as pb
 
-from yolov8_export.check import check_repository
-from yolov8_export.pbtxt import CONFIG, render
-from yolov8_export.reference import committed_labels, reference_configs, write_reference
+from yolov8_export.check.repository import check_repository
+from yolov8_export.config.files import CONFIG, render
+from yolov8_export.config.reference import committed_labels, reference_configs, write_reference
 
 REPOSITORY = Path(__file__).parents[2] / "model_repository"
 MODELS = ("yolov8n_preprocess", "yolov8n_network", "yolov8n_postprocess", "yolov8n")

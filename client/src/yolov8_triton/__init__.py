@@ -1,18 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Typed client of YOLOv8 models that Triton serves: an image goes in, objects in its own pixels come out."""
 
-from yolov8_triton import _quiet_grpc  # noqa: F401  (before anything that imports gRPC)
+from yolov8_triton._transport import quiet_grpc  # noqa: F401  (before anything that imports gRPC)
 
 # isort: split
 from yolov8_contract.served_model import ServedModel
 from yolov8_contract.task import Task
 from yolov8_triton._async_client import AsyncClient
 from yolov8_triton._calls import DEFAULT_MODEL, DEFAULT_TIMEOUT_S, DEFAULT_URL
-from yolov8_triton._class_probabilities import ClassProbabilities, ClassScore
 from yolov8_triton._client import Client
-from yolov8_triton._coco import COCO_CATEGORY_IDS
-from yolov8_triton._detections import Detections
-from yolov8_triton._draw import draw
+from yolov8_triton._drawing.draw import draw
 from yolov8_triton._errors import (
     AccessRefusedError,
     ContractMismatchError,
@@ -29,20 +26,19 @@ from yolov8_triton._errors import (
     WrongTaskError,
     YoloTritonError,
 )
-from yolov8_triton._frame import Frame
+from yolov8_triton._failover import RetryPolicy
 from yolov8_triton._images import ImageInput
 from yolov8_triton._options import Options, Thresholds
-from yolov8_triton._oriented_boxes import OrientedBoxes
-from yolov8_triton._outcome import Outcome
-from yolov8_triton._poses import Poses
 from yolov8_triton._protocol import Result
-from yolov8_triton._retry import RetryPolicy
-from yolov8_triton._segmentations import Segmentations
-from yolov8_triton._tls import Tls
-from yolov8_triton._tracking import Tracker
-from yolov8_triton._video import Frames, video
-from yolov8_triton._video_source import FrameSource, VideoError, VideoInfo
-from yolov8_triton._video_writer import VideoWriter
+from yolov8_triton._results.class_probabilities import ClassProbabilities, ClassScore
+from yolov8_triton._results.detections import Detections, OrientedBoxes, Poses, Segmentations
+from yolov8_triton._results.objects import COCO_CATEGORY_IDS
+from yolov8_triton._results.outcome import Outcome
+from yolov8_triton._transport.connection import Tls
+from yolov8_triton._video.source import FrameSource, VideoError, VideoInfo
+from yolov8_triton._video.tracking import Tracker
+from yolov8_triton._video.video import Frame, Frames, video
+from yolov8_triton._video.writer import VideoWriter
 
 __version__ = "0.1.0"
 

@@ -12,7 +12,7 @@ def main() -> None:
     """Run the command line, or say what it lacks."""
     try:
         with extra("cli"):
-            from yolov8_triton._cli import app
+            from yolov8_triton._cli.app import app
     except ImportError as exc:
         sys.stderr.write(f"yolov8-triton: {exc}\n")
         sys.exit(2)

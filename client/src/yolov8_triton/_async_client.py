@@ -9,8 +9,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from yolov8_contract.served_model import ServedModel
-from yolov8_triton._ahead import DEFAULT_IN_FLIGHT, ahead_async
-from yolov8_triton._async_driver import AsyncDriver
 from yolov8_triton._calls import (
     DEFAULT_MODEL,
     DEFAULT_RETRY,
@@ -18,20 +16,17 @@ from yolov8_triton._calls import (
     DEFAULT_URL,
     Calls,
 )
-from yolov8_triton._channel import ChannelArgument
-from yolov8_triton._class_probabilities import ClassProbabilities
-from yolov8_triton._connection import Compression, Connection
-from yolov8_triton._deadline import Deadline
-from yolov8_triton._detections import Detections
+from yolov8_triton._failover import RetryPolicy
+from yolov8_triton._headers import AsyncToken
 from yolov8_triton._images import ArrayFormat, ImageInput
+from yolov8_triton._in_flight import DEFAULT_IN_FLIGHT, ahead_async
 from yolov8_triton._options import Options, Thresholds
-from yolov8_triton._oriented_boxes import OrientedBoxes
-from yolov8_triton._outcome import ITEM_ERRORS, Outcome, R
-from yolov8_triton._poses import Poses
-from yolov8_triton._retry import RetryPolicy
-from yolov8_triton._segmentations import Segmentations
-from yolov8_triton._tls import Tls
-from yolov8_triton._token import AsyncToken
+from yolov8_triton._results.class_probabilities import ClassProbabilities
+from yolov8_triton._results.detections import Detections, OrientedBoxes, Poses, Segmentations
+from yolov8_triton._results.outcome import ITEM_ERRORS, Outcome, R
+from yolov8_triton._transport.connection import ChannelArgument, Compression, Connection, Tls
+from yolov8_triton._transport.drivers import AsyncDriver
+from yolov8_triton._transport.steps import Deadline
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack

@@ -13,9 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from yolov8_contract.served_model import ServedModel
-from yolov8_triton import _protocol, _trace
-from yolov8_triton._deadline import Deadline
-from yolov8_triton._endpoints import Endpoints
+from yolov8_triton import _headers, _protocol
 from yolov8_triton._errors import (
     DeadlineExceededError,
     ModelNotFoundError,
@@ -24,13 +22,13 @@ from yolov8_triton._errors import (
     translated,
     wrong_task,
 )
+from yolov8_triton._failover import Endpoints, RetryBudget, RetryPolicy
+from yolov8_triton._headers import HEADER, AsyncToken, bearer
 from yolov8_triton._images import ArrayFormat, ImageInput, encoded
 from yolov8_triton._options import request_parameters
-from yolov8_triton._outcome import R
-from yolov8_triton._retry import RetryBudget, RetryPolicy
-from yolov8_triton._shared_memory import SharedMemory
-from yolov8_triton._steps import Attempt, Call, Credential, Pause
-from yolov8_triton._token import HEADER, AsyncToken, bearer
+from yolov8_triton._results.outcome import R
+from yolov8_triton._transport.shared_memory import SharedMemory
+from yolov8_triton._transport.steps import Attempt, Call, Credential, Deadline, Pause
 
 DEFAULT_URL = "localhost:8001"
 DEFAULT_MODEL = "yolov8n"
@@ -228,7 +226,7 @@ class Calls:
         return answer
 
     def _headers(self, where: str, deadline: Deadline) -> Call[dict[str, str]]:
-        headers = {**self.headers, **_trace.headers()}
+        headers = {**self.headers, **_headers.headers()}
         if self.token is not None:
             with translated(where, deadline.timeout_s):
                 token = yield Credential(self.token, deadline.left_s())

@@ -11,7 +11,7 @@ import numpy as np
 from yolov8_contract.errors import InvalidParameterError
 from yolov8_contract.parameters import NAMES
 from yolov8_triton._images import Channels
-from yolov8_triton._labels import ids_of
+from yolov8_triton._results.objects import ids_of
 
 
 class Options(TypedDict, total=False):

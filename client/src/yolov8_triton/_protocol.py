@@ -18,11 +18,8 @@ from yolov8_contract.errors import ContractError
 from yolov8_contract.served_model import ServedModel
 from yolov8_contract.task import Task
 from yolov8_contract.tensors import DYNAMIC, TensorSpec
-from yolov8_triton._class_probabilities import ClassProbabilities
-from yolov8_triton._detections import Detections
-from yolov8_triton._oriented_boxes import OrientedBoxes
-from yolov8_triton._poses import Poses
-from yolov8_triton._segmentations import Segmentations
+from yolov8_triton._results.class_probabilities import ClassProbabilities
+from yolov8_triton._results.detections import Detections, OrientedBoxes, Poses, Segmentations
 
 Result = Detections | Segmentations | Poses | OrientedBoxes | ClassProbabilities
 Array = npt.NDArray[Any]

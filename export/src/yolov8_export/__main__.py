@@ -4,7 +4,7 @@
 import signal
 import sys
 
-from yolov8_export.cli import main
+from yolov8_export.cli.app import main
 
 # As Ctrl-C does, termination unwinds: what is half written is removed.
 signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))

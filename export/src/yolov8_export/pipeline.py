@@ -1,31 +1,102 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""The export, step by step: weights → ONNX → verified → configurations → repository."""
+"""What an export did.
+
+The export, step by step: weights → ONNX → verified → configurations → repository.
+"""
 
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
+
+from tritonclient.grpc import model_config_pb2 as pb
 
 from yolov8_contract.errors import ConfigError
-from yolov8_export import best_class, onnx_file
-from yolov8_export.carried_configs import carry
-from yolov8_export.deployed import Deployed
-from yolov8_export.deployment import Deployment, as_served
+from yolov8_export.config.deployment import Deployment, as_served
+from yolov8_export.config.recover import Deployed
+from yolov8_export.config.serving import serving_commands
+from yolov8_export.config.sizing import needed_mib
 from yolov8_export.errors import OptionError
-from yolov8_export.facts import DEFAULT_OPSET, Facts
-from yolov8_export.families import note_on_family
+from yolov8_export.graph import rewrite
+from yolov8_export.graph.network import Network, checked_network
+from yolov8_export.graph.rewrite import take_pixels
+from yolov8_export.graph.runtime import in_batches_of, onnx_runner
+from yolov8_export.graph.verify import Verification, seeded_images, verify
 from yolov8_export.model_code import DALI, PYTHON, member_files
-from yolov8_export.network import Network, checked_network
-from yolov8_export.pixel_input import take_pixels
+from yolov8_export.overrides import DEFAULT_OPSET, Facts
+from yolov8_export.precision.accuracy import Accuracy
+from yolov8_export.precision.reduce import Evidence, check_evidence, reduce
 from yolov8_export.progress import Progress
-from yolov8_export.reduced import Evidence, check_evidence, reduce
-from yolov8_export.report import Report
-from yolov8_export.repository import MODEL_FILE, staging, write_model
-from yolov8_export.runtime import in_batches_of, onnx_runner
-from yolov8_export.target import Target
-from yolov8_export.ultralytics_import import prepare_ultralytics
-from yolov8_export.verify import Verification, seeded_images, verify
+from yolov8_export.repository.custom_configs import carry
+from yolov8_export.repository.layout import Target
+from yolov8_export.repository.write import MODEL_FILE, staging, write_model
+from yolov8_export.source import onnx_file
+from yolov8_export.source.families import note_on_family
+from yolov8_export.source.weights import prepare_ultralytics
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What an export did.
+
+    Attributes:
+        target: Where the model went.
+        configs: Its members' configurations and the ensemble's, by name.
+        written: The folders that were put in place and their sizes in bytes, the ensemble's last.
+        network: What is served; its file has moved into the repository.
+        deployment: How it runs.
+        verification: How far the network is from its source.
+        accuracy: How much a lower precision lost.
+        seconds: How long each step took.
+        notes: What the user should know.
+    """
+
+    target: Target
+    configs: Mapping[str, pb.ModelConfig]
+    written: Mapping[Path, int]
+    network: Network
+    deployment: Deployment
+    verification: Verification
+    accuracy: Accuracy | None = None
+    seconds: Mapping[str, float]
+    notes: tuple[str, ...]
+
+    @property
+    def shm_mib(self) -> int:
+        """MiB of shared memory that a container needs for this model."""
+        return needed_mib(self.configs.values(), max_bytes=self.deployment.limits.max_bytes)
+
+    @property
+    def commands(self) -> dict[str, str]:
+        """What serves the repository: here, and in a container."""
+        return serving_commands(self.target.repository, self.configs, self.deployment)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON values, for scripts."""
+        model, source = self.network.model, self.network.source
+        return {
+            "name": self.target.name,
+            "version": self.target.version or 1,
+            "repository": str(self.target.repository),
+            "task": model.task.value,
+            "classes": len(model.labels),
+            "imgsz": list(model.imgsz),
+            "source": {"path": str(source.path), "sha256": source.sha256, "architecture": source.architecture},
+            "written": {str(path): size for path, size in self.written.items()},
+            "verification": {
+                "against": self.verification.reference,
+                "images": self.verification.images,
+                "differences": self.verification.differences,
+            },
+            "accuracy": None if self.accuracy is None else self.accuracy.to_json(),
+            "seconds": dict(self.seconds),
+            "shm_mib": self.shm_mib,
+            "commands": self.commands,
+            "notes": list(self.notes),
+        }
 
 
 def export(
@@ -114,7 +185,7 @@ def _check_name(target: Target, deployment: Deployment) -> None:
 def _check_served(network: Network, deployment: Deployment) -> None:
     """What can't be served as wished is refused before a precision is reduced, which can take minutes."""
     if as_served(network.model, deployment).network_output == "best-class":
-        best_class.check_opset(network.opset)
+        rewrite.check_opset(network.opset)
 
 
 def _as_deployed(network: Network, deployment: Deployment) -> Network:
@@ -123,7 +194,7 @@ def _as_deployed(network: Network, deployment: Deployment) -> Network:
     if model.network_input == "uint8":
         take_pixels(network.path)
     if model.network_output == "best-class":
-        best_class.put_out_best_class(network.path, len(model.labels))
+        rewrite.put_out_best_class(network.path, len(model.labels))
     served = checked_network(network.path, model, stride=network.stride, source=network.source)
     return replace(served, precision=network.precision, engine_files=network.engine_files)
 
@@ -133,15 +204,14 @@ def _from_checkpoint(
 ) -> tuple[Network, Verification]:
     with progress.step("Loading torch and Ultralytics"):
         prepare_ultralytics()
-        from yolov8_export import to_onnx
-        from yolov8_export.checkpoint import load_checkpoint
+        from yolov8_export.source.checkpoint import load_checkpoint, trace
     with progress.step(f"Loading {weights}"):
         checkpoint = load_checkpoint(weights)
     progress.note(f"  {checkpoint}")
     model = checkpoint.served_model(facts)
     path = stage / MODEL_FILE
     with progress.step("Tracing it into ONNX"):
-        to_onnx.trace(checkpoint, model, path, opset=opset)
+        trace(checkpoint, model, path, opset=opset)
         network = checked_network(path, model, stride=checkpoint.stride, source=checkpoint.source)
     with progress.step("Comparing the ONNX network with the checkpoint"):
         verification = verify(onnx_runner(path, called="the network"), checkpoint.run, model, against="checkpoint")

@@ -7,13 +7,14 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 
-from yolov8_loadtest import run_command, scenario_file
+from yolov8_loadtest import run_command
 from yolov8_loadtest.benchmark.command import add_benchmark_arguments, benchmark
 from yolov8_loadtest.compare.command import add_compare_arguments, compare
 from yolov8_loadtest.errors import LoadTestError
-from yolov8_loadtest.progress import say
-from yolov8_loadtest.scenario import shipped
-from yolov8_loadtest.table import plain_table
+from yolov8_loadtest.report.progress import say
+from yolov8_loadtest.report.tables import plain_table
+from yolov8_loadtest.scenario import file
+from yolov8_loadtest.scenario.scenario import shipped
 from yolov8_loadtest.tune.command import add_tune_arguments, tune
 
 EXIT_NOT_RUN = 2
@@ -69,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _scenarios(_: argparse.Namespace) -> int:
-    scenarios = [scenario_file.load(name) for name in shipped()]
+    scenarios = [file.load(name) for name in shipped()]
     rows = [(one.name, f"{one.load.duration_s} s", one.load.kind.value, one.about) for one in scenarios]
     say(plain_table(("name", "lasts", "load", "what it is for"), rows))
     return 0

@@ -18,12 +18,12 @@ from tritonclient.grpc import service_pb2 as pb
 from tritonclient.grpc import service_pb2_grpc
 
 from yolov8_contract.served_model import ServedModel
-from yolov8_triton import Result, _grpc, _protocol
-from yolov8_triton._addresses import addresses
-from yolov8_triton._channel import channel_arguments
+from yolov8_triton import Result, _protocol
 from yolov8_triton._errors import translated
-from yolov8_triton._grpc import infer_request as infer_request  # for those that know this module alone
-from yolov8_triton._steps import QUEUED_SHARE
+from yolov8_triton._transport import grpc as transport
+from yolov8_triton._transport.connection import addresses, channel_arguments
+from yolov8_triton._transport.grpc import infer_request as infer_request  # for those that know this module alone
+from yolov8_triton._transport.steps import QUEUED_SHARE
 
 Call = Callable[[Any, Any, float], Any]
 """How to call a method of a stub: method, request, seconds that it may take."""
@@ -72,8 +72,8 @@ class Connection:
     def served_models(self, timeout_s: float) -> dict[str, ServedModel]:
         """Return the models on the server that we could ask, by name."""
         index = self._ask(self._stub.RepositoryIndex, pb.RepositoryIndexRequest(), timeout_s)
-        names = _protocol.ready_models(_grpc.document(index))
-        return _protocol.served_models([_grpc.document(self._config(name, timeout_s)) for name in names])
+        names = _protocol.ready_models(transport.document(index))
+        return _protocol.served_models([transport.document(self._config(name, timeout_s)) for name in names])
 
     def members(self, model: str, timeout_s: float) -> list[str]:
         """Return the names of an ensemble's members, in their order."""
@@ -105,7 +105,7 @@ class Connection:
             try:
                 return self._call(method, request, timeout_s)
             except grpc.RpcError as exc:
-                raise _grpc.failure(exc) from exc
+                raise transport.failure(exc) from exc
 
 
 def response_of(content: bytes) -> Any:
@@ -120,4 +120,4 @@ def result_of(response: Any, model: ServedModel, where: str) -> Result:
         ContractMismatchError: It is not what the contract says.
     """
     with translated(where, 0):
-        return _protocol.response(_grpc.tensors(response), model)
+        return _protocol.response(transport.tensors(response), model)

@@ -3,4 +3,4 @@
 
 import locust  # noqa: F401  (first: importing it patches the sockets)
 
-from yolov8_loadtest.users import ScenarioShape, ScenarioUser  # noqa: F401  (Locust finds them by their names here)
+from yolov8_loadtest.generator.users import ScenarioShape, ScenarioUser  # noqa: F401  (Locust finds them by their names here)

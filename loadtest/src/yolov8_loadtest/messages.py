@@ -1,12 +1,35 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What coordinator and generators tell each other through Locust, and how a scenario travels."""
+"""A run's time: seconds from its start, the same in all processes.
+
+What coordinator and generators tell each other through Locust, and how a scenario travels.
+"""
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
-from yolov8_loadtest import scenario_file
-from yolov8_loadtest.scenario import Scenario, scaled
+from yolov8_loadtest.scenario import file
+from yolov8_loadtest.scenario.scenario import Scenario, scaled
+
+
+class RunClock:
+    """Seconds since a moment that all processes were told; negative before it.
+
+    The machine's clock says where the start lies, once; from then on only the steady clock counts.
+
+    Args:
+        start_epoch_s: The start as `time.time` has it.
+    """
+
+    def __init__(self, start_epoch_s: float) -> None:
+        self.start_epoch_s = start_epoch_s
+        self._start_s = time.monotonic() + (start_epoch_s - time.time())
+
+    def now_s(self) -> float:
+        """Return the seconds since the start."""
+        return time.monotonic() - self._start_s
+
 
 PREPARE = "yolov8-prepare"
 """Coordinator: here is everything; make it ready. Fields: url, scenario, payloads."""
@@ -29,5 +52,5 @@ def scenario_to_wire(scenario: Scenario, load_factor: float, time_factor: float)
 
 def scenario_of(wire: dict[str, Any]) -> Scenario:
     """Return the scenario that `scenario_to_wire` was called on. Its SLO is the coordinator's, and is not sent."""
-    read = scenario_file.parse(wire["text"], name=wire["name"])
+    read = file.parse(wire["text"], name=wire["name"])
     return scaled(read, load_factor=wire["load_factor"], time_factor=wire["time_factor"])

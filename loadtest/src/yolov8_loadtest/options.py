@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from yolov8_loadtest import scenario_file
 from yolov8_loadtest.errors import LoadTestError
-from yolov8_loadtest.images import image_folder
 from yolov8_loadtest.messages import scenario_to_wire
-from yolov8_loadtest.scenario import Scenario, scaled, with_limits
+from yolov8_loadtest.scenario import file
+from yolov8_loadtest.scenario.scenario import Scenario, scaled, with_limits
+from yolov8_loadtest.workload.images import image_folder
 
 DEFAULT_SCENARIO = "smoke"
 DEFAULT_REPORT = Path("build/loadtest")
@@ -53,7 +53,7 @@ class Options:
 def add_scenario_argument(parser: argparse.ArgumentParser) -> None:
     """Say how a scenario is named."""
     parser.add_argument(
-        "--scenario", type=_checked(scenario_file.load), default=DEFAULT_SCENARIO, help="file, or name of a shipped one"
+        "--scenario", type=_checked(file.load), default=DEFAULT_SCENARIO, help="file, or name of a shipped one"
     )
 
 
@@ -76,9 +76,7 @@ def options_of(parsed: Any, host: str | None) -> Options:
     Raises:
         LoadTestError: One of them is wrong.
     """
-    scenario = scaled(
-        scenario_file.load(parsed.scenario), load_factor=parsed.load_factor, time_factor=parsed.time_factor
-    )
+    scenario = scaled(file.load(parsed.scenario), load_factor=parsed.load_factor, time_factor=parsed.time_factor)
     if not host:
         raise LoadTestError("which server? Name its gRPC port: --host localhost:8001")
     return Options(

@@ -20,9 +20,9 @@ import tritonclient.grpc as triton
 
 from tests.data import shapes
 from tests.integration.server.traces import wait_until
-from yolov8_export.deployment import Deployment
+from yolov8_export.config.deployment import Deployment
 from yolov8_export.pipeline import export
-from yolov8_export.target import Target
+from yolov8_export.repository.layout import Target
 from yolov8_server import TritonServer
 from yolov8_triton import (
     AsyncClient,

@@ -86,7 +86,7 @@ def test_the_server_says_the_same_of_itself(server: TritonServer, method: str, w
 def test_a_request_that_may_hardly_wait_is_refused_as_overload(
     server: TritonServer, way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("yolov8_triton._steps.QUEUED_SHARE", 1e-7)  # a microsecond
+    monkeypatch.setattr("yolov8_triton._transport.steps.QUEUED_SHARE", 1e-7)  # a microsecond
 
     with pytest.raises(ServerOverloadedError, match="Request timeout expired"):
         other_way(server, way, "detect", picture("detect"), model="shapes-detect")

@@ -18,7 +18,7 @@ from tests.clips import clip
 from tests.coco import average_precision
 from tests.data import shapes
 from yolov8_export.pipeline import export
-from yolov8_export.target import Target
+from yolov8_export.repository.layout import Target
 from yolov8_server import TritonServer
 from yolov8_triton import Client, video
 

@@ -18,10 +18,10 @@ from tests.raw_request import image_input
 from yolov8_contract import signature
 from yolov8_contract.served_model import ServedModel
 from yolov8_contract.task import Task
-from yolov8_export.check import check_repository
-from yolov8_export.deployment import Deployment
+from yolov8_export.check.repository import check_repository
+from yolov8_export.config.deployment import Deployment
 from yolov8_export.pipeline import export
-from yolov8_export.target import Target
+from yolov8_export.repository.layout import Target
 from yolov8_server import TritonServer
 
 DATA = Path(__file__).parents[2] / "data"

@@ -18,14 +18,13 @@ import torch
 from tests.integration.export.checkpoints import write_checkpoint
 from yolov8_contract.served_model import ServedModel
 from yolov8_contract.task import Task
-from yolov8_export.check import check_repository
+from yolov8_export.check.repository import check_repository
+from yolov8_export.config.files import CONFIG, as_json, read_config
+from yolov8_export.config.reference import committed_labels
 from yolov8_export.errors import ExportError, OptionError, UnsupportedError, WeightsError
-from yolov8_export.facts import Facts
-from yolov8_export.pbtxt import CONFIG, as_json, read_config
-from yolov8_export.pipeline import export
-from yolov8_export.reference import committed_labels
-from yolov8_export.report import Report
-from yolov8_export.target import Target
+from yolov8_export.overrides import Facts
+from yolov8_export.pipeline import Report, export
+from yolov8_export.repository.layout import Target
 
 ROOT = Path(__file__).parents[3]
 ODD_NAMES = ("d'Arc", 'say "x"', "Größe", "猫 \\ {}", "a, b")

@@ -14,7 +14,7 @@ from tests.integration.export.checkpoints import write_checkpoint
 from tests.unit.export.repositories import contents
 from tests.unit.export.tiny_networks import write_onnx
 from yolov8_export.pipeline import export
-from yolov8_export.target import Target
+from yolov8_export.repository.layout import Target
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL], ids=lambda how: how.name)

@@ -18,10 +18,10 @@ from yolov8_contract import signature
 from yolov8_contract.parameters import RequestParameters
 from yolov8_contract.served_model import ServedModel
 from yolov8_contract.task import Task
-from yolov8_export.deployment import Deployment
-from yolov8_export.facts import Facts
+from yolov8_export.config.deployment import Deployment
+from yolov8_export.overrides import Facts
 from yolov8_export.pipeline import export
-from yolov8_export.target import Target
+from yolov8_export.repository.layout import Target
 from yolov8_server import TritonServer
 
 NAMES = ("d'Arc", 'say "x"', "Größe", "猫 \\ {}", "a, b")

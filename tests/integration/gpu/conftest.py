@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from tritonclient.grpc import model_config_pb2 as pb
 
-from yolov8_export.pbtxt import CONFIG, read_config, render
+from yolov8_export.config.files import CONFIG, read_config, render
 from yolov8_server import TritonServer
 
 WEIGHTS = Path(__file__).parents[2] / "data" / "shapes-detect.pt"

@@ -20,8 +20,8 @@ from tests import corpus
 from tests.data import shapes
 from tests.integration.gpu.conftest import CPU, GPU, PIXELS
 from tests.raw_request import image_input
-from yolov8_export.check import check_repository
-from yolov8_export.pbtxt import CONFIG, read_config
+from yolov8_export.check.repository import check_repository
+from yolov8_export.config.files import CONFIG, read_config
 from yolov8_server import TritonServer
 from yolov8_triton import Client, InvalidImageError
 

@@ -9,10 +9,10 @@ import pytest
 
 from tests.integration.conftest import DATA
 from tests.integration.loadtest.conftest import Run
-from yolov8_export.deployment import Deployment
-from yolov8_export.facts import Facts
+from yolov8_export.config.deployment import Deployment
+from yolov8_export.overrides import Facts
 from yolov8_export.pipeline import export
-from yolov8_export.target import Target
+from yolov8_export.repository.layout import Target
 from yolov8_server import TritonServer
 
 DURATION_S = 2

@@ -20,9 +20,9 @@ from tests import heads
 from yolov8_contract.parameters import RequestParameters
 from yolov8_contract.postprocess import postprocess
 from yolov8_contract.task import Task
-from yolov8_export import pbtxt
-from yolov8_export.config import served_configs
-from yolov8_export.deployment import Deployment
+from yolov8_export.config import files
+from yolov8_export.config.deployment import Deployment
+from yolov8_export.config.members import served_configs
 from yolov8_server import TritonServer
 
 Arrays = dict[str, npt.NDArray[Any]]
@@ -44,7 +44,7 @@ def config_text(task: Task) -> str:
     model = heads.served(task)
     head = tuple(output.shape for output in heads.outputs(model))
     name = task.value
-    return pbtxt.render(
+    return files.render(
         served_configs(name, model, head, stride=STRIDE, deployment=Deployment())[f"{name}_postprocess"]
     )
 

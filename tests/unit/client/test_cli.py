@@ -23,7 +23,7 @@ from tests.fakes.fake_triton import FakeTriton, Refusal, ensemble_config, refusi
 from tests.unit.client.conftest import Serve
 from yolov8_contract.task import Task
 from yolov8_triton import RetryPolicy
-from yolov8_triton._cli import app
+from yolov8_triton._cli.app import app
 
 NOBODY = "127.0.0.1:1"
 MODULE = [sys.executable, "-m", "yolov8_triton"]

@@ -25,7 +25,7 @@ from tests.processes import rest
 from tests.unit.client.conftest import Serve
 from yolov8_contract.task import Task
 from yolov8_triton import COCO_CATEGORY_IDS
-from yolov8_triton._cli import app
+from yolov8_triton._cli.app import app
 
 MODULE = [sys.executable, "-m", "yolov8_triton"]
 TRUTH = {

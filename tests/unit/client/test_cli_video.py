@@ -22,7 +22,7 @@ from tests.fakes.fake_triton import FakeTriton, Refusal, refusing
 from tests.processes import rest
 from tests.unit.client.conftest import Serve
 from yolov8_contract.task import Task
-from yolov8_triton._cli import app
+from yolov8_triton._cli.app import app
 
 COUNT = 12
 

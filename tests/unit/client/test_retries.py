@@ -28,7 +28,7 @@ from yolov8_triton import (
     ServerUnavailableError,
     YoloTritonError,
 )
-from yolov8_triton._endpoints import AVOIDED_S, EXPIRIES, Endpoints
+from yolov8_triton._failover import AVOIDED_S, EXPIRIES, Endpoints
 
 Status = grpc.StatusCode
 Outcomes = list[Detections | YoloTritonError]

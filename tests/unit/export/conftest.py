@@ -11,9 +11,8 @@ import pytest
 
 from tests.unit.export.tiny_networks import write_onnx
 from yolov8_contract.task import Task
-from yolov8_export.pipeline import export
-from yolov8_export.report import Report
-from yolov8_export.target import Target
+from yolov8_export.pipeline import Report, export
+from yolov8_export.repository.layout import Target
 
 Export = Callable[..., Report]
 

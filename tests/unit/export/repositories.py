@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from yolov8_export import swap
+from yolov8_export.repository import write
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -29,11 +29,11 @@ def edit(path: str | Path, old: str, new: str) -> Callable[[Path], None]:
 
 def break_swap(monkeypatch: pytest.MonkeyPatch, failing: int) -> None:
     """Let the swap number ``failing`` fail, once: a full disk can't be had in a test."""
-    original, calls = swap.swap, iter(range(1000))
+    original, calls = write.swap, iter(range(1000))
 
     def broken(new: Path, place: Path) -> None:
         if next(calls) == failing:
             raise OSError("no space left")
         original(new, place)
 
-    monkeypatch.setattr(swap, "swap", broken)
+    monkeypatch.setattr(write, "swap", broken)

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from faster_coco_eval import COCO, COCOeval_faster
 
-from yolov8_export.average_precision import Found, Truth
 from yolov8_export.errors import OptionError
+from yolov8_export.precision.accuracy import Found, Truth
 
 CATEGORIES = [{"id": 3, "name": "cat"}, {"id": 7, "name": "ox"}, {"id": 20, "name": "owl"}]
 

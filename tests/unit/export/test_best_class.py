@@ -18,15 +18,14 @@ from tests.unit.export.conftest import Export
 from tests.unit.export.tiny_networks import IMGSZ, KPT_SHAPE, LABELS, shapes, write_onnx
 from yolov8_contract.served_model import ServedModel
 from yolov8_contract.task import Task
-from yolov8_export.best_class import put_out_best_class
-from yolov8_export.check import check_repository
-from yolov8_export.deployment import Deployment, deployment_from
+from yolov8_export.check.repository import check_repository
+from yolov8_export.config.deployment import Deployment, deployment_from
 from yolov8_export.errors import OptionError, RepositoryError, UnsupportedError
-from yolov8_export.half import halve
-from yolov8_export.pixel_input import take_pixels
-from yolov8_export.plan import make_plan
-from yolov8_export.reduced import Evidence
-from yolov8_export.runtime import onnx_runner
+from yolov8_export.estimate import make_plan
+from yolov8_export.graph.rewrite import put_out_best_class, take_pixels
+from yolov8_export.graph.runtime import onnx_runner
+from yolov8_export.precision.quantize import halve
+from yolov8_export.precision.reduce import Evidence
 
 Floats = npt.NDArray[np.float32]
 

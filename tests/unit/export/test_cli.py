@@ -13,7 +13,7 @@ import pytest
 
 from tests.unit.export.tiny_networks import IMGSZ, write_onnx
 from yolov8_contract.task import Task
-from yolov8_export.cli import main
+from yolov8_export.cli.app import main
 
 
 @pytest.fixture(autouse=True)
@@ -134,7 +134,7 @@ def test_check_in_json_is_for_scripts(capsys: pytest.CaptureFixture[str]) -> Non
 
 def test_help_loads_none_of_the_heavy_packages() -> None:
     script = (
-        "import sys; from yolov8_export.cli import main\n"
+        "import sys; from yolov8_export.cli.app import main\n"
         "try: main(['export', '--help'])\n"
         "except SystemExit: pass\n"
         "print(sorted({'torch', 'ultralytics', 'onnx', 'onnxruntime', 'grpc'} & set(sys.modules)))"

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from yolov8_export.compose_env import compose_env
+from yolov8_export.config.files import CONFIG, read_config
+from yolov8_export.config.serving import compose_env
+from yolov8_export.config.sizing import needed_mib
 from yolov8_export.errors import RepositoryError
-from yolov8_export.pbtxt import CONFIG, read_config
-from yolov8_export.shared_memory import needed_mib
 
 ROOT = Path(__file__).parents[3]
 MEMBERS = ("yolov8n_preprocess", "yolov8n_network", "yolov8n_postprocess")

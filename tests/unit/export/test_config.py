@@ -18,11 +18,10 @@ from yolov8_contract.image_header import ImageLimits
 from yolov8_contract.parameters import ParameterPolicy, RequestParameters
 from yolov8_contract.served_model import ServedModel
 from yolov8_contract.task import Task
-from yolov8_export.config import served_configs
-from yolov8_export.deployment import Deployment
+from yolov8_export.config.deployment import Deployment
+from yolov8_export.config.files import as_json, newer_fields, render
+from yolov8_export.config.members import served_configs
 from yolov8_export.errors import OptionError
-from yolov8_export.pbtxt import as_json, render
-from yolov8_export.triton_fields import newer_fields
 
 TASKS = [pytest.param(task, id=task.value) for task in Task]
 WITH_OBJECTS = [pytest.param(task, id=task.value) for task in Task if task is not Task.CLASSIFY]

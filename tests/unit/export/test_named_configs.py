@@ -24,17 +24,17 @@ from tests.unit.export.tiny_networks import IMGSZ, write_onnx
 from yolov8_contract.image_header import ImageLimits
 from yolov8_contract.parameters import RequestParameters
 from yolov8_contract.task import Task
-from yolov8_export import check_files
-from yolov8_export.add_config import add_config
-from yolov8_export.check import check_repository
-from yolov8_export.compose_env import compose_env
-from yolov8_export.deployed import TUNED, read_deployed
-from yolov8_export.deployment import Deployment, Engine, deployment_from
+from yolov8_export.check import files
+from yolov8_export.check.repository import check_repository
+from yolov8_export.config.deployment import Deployment, Engine, deployment_from
+from yolov8_export.config.files import CONFIG, read_config, render
+from yolov8_export.config.recover import TUNED, read_deployed
+from yolov8_export.config.serving import compose_env
 from yolov8_export.errors import OptionError, RepositoryError
-from yolov8_export.facts import Facts
-from yolov8_export.pbtxt import CONFIG, read_config, render
-from yolov8_export.plan import make_plan
-from yolov8_export.source import sha256_of
+from yolov8_export.estimate import make_plan
+from yolov8_export.graph.network import sha256_of
+from yolov8_export.overrides import Facts
+from yolov8_export.repository.custom_configs import add_config
 
 GPU_REFERENCE = Path(__file__).parents[3] / "model_repository_gpu"
 NETWORK = Path("tiny_network")
@@ -346,7 +346,7 @@ def test_files_are_hashed_once_and_only_models_of_a_name_are_checked_for_it(
         return original(path, **options)
 
     original = onnx.load
-    monkeypatch.setattr(check_files, "sha256_of", hash_of)
+    monkeypatch.setattr(files, "sha256_of", hash_of)
     monkeypatch.setattr(onnx, "load", load)
 
     assert check_repository(tuned).findings == ()

@@ -17,11 +17,11 @@ from tests.unit.export.conftest import Export
 from tests.unit.export.tiny_networks import IMGSZ, KPT_SHAPE, LABELS, metadata, shapes, write_onnx
 from yolov8_contract.served_model import ServedModel
 from yolov8_contract.task import Task
-from yolov8_export.check import check_repository
+from yolov8_export.check.repository import check_repository
+from yolov8_export.config.files import CONFIG, as_json, read_config
 from yolov8_export.errors import ExportError, OptionError, UnsupportedError, VerificationError, WeightsError
-from yolov8_export.facts import Facts
-from yolov8_export.graph import read_graph
-from yolov8_export.pbtxt import CONFIG, as_json, read_config
+from yolov8_export.graph.network import read_graph
+from yolov8_export.overrides import Facts
 
 TASKS = [pytest.param(task, id=task.value) for task in Task]
 
@@ -196,7 +196,7 @@ def test_a_file_that_is_no_onnx_is_refused(content: bytes, export_tiny: Export, 
 def test_an_onnx_file_needs_neither_torch_nor_ultralytics(tmp_path: Path) -> None:
     weights = write_onnx(tmp_path / "tiny.onnx")
     script = (
-        "import sys; from yolov8_export.cli import main\n"
+        "import sys; from yolov8_export.cli.app import main\n"
         f"try: main(['export', {str(weights)!r}, '--repository', {str(tmp_path / 'repository')!r}])\n"
         "except SystemExit as end: assert not end.code, end.code\n"
         "print(sorted({'torch', 'ultralytics', 'onnxslim'} & set(sys.modules)))"

@@ -8,8 +8,15 @@ from pathlib import Path
 import pytest
 
 from yolov8_export.errors import OptionError
-from yolov8_export.facts import check_opset, parse_classes, parse_kpt_shape, parse_labels
-from yolov8_export.imgsz import check_stride, join_imgsz, parse_imgsz
+from yolov8_export.overrides import (
+    check_opset,
+    check_stride,
+    join_imgsz,
+    parse_classes,
+    parse_imgsz,
+    parse_kpt_shape,
+    parse_labels,
+)
 
 
 @pytest.mark.parametrize(

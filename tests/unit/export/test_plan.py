@@ -11,11 +11,9 @@ import pytest
 
 from tests.unit.export.conftest import Export
 from tests.unit.export.tiny_networks import IMGSZ
-from yolov8_export.cost import read_cost
-from yolov8_export.deployment import deployment_from
+from yolov8_export.config.deployment import deployment_from
 from yolov8_export.errors import RepositoryError
-from yolov8_export.gpus import GPUS
-from yolov8_export.plan import make_plan
+from yolov8_export.estimate import GPUS, make_plan, read_cost
 
 SIDE = 10
 

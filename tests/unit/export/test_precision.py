@@ -16,16 +16,15 @@ from tests.unit.export.conftest import Export
 from tests.unit.export.tiny_networks import IMGSZ, LABELS, write_onnx
 from yolov8_contract.served_model import ServedModel
 from yolov8_contract.task import Task
-from yolov8_export import accuracy
-from yolov8_export.accuracy import Accuracy
-from yolov8_export.deployment import Deployment
+from yolov8_export.config.deployment import Deployment
 from yolov8_export.errors import AccuracyError, OptionError
-from yolov8_export.float_tail import float_tail
-from yolov8_export.half import halve
-from yolov8_export.pixel_input import take_pixels
-from yolov8_export.reduced import Evidence, check_evidence
-from yolov8_export.runtime import onnx_runner
-from yolov8_export.served_pixels import Picture, image_files, pictures
+from yolov8_export.graph.rewrite import take_pixels
+from yolov8_export.graph.runtime import onnx_runner
+from yolov8_export.precision import accuracy
+from yolov8_export.precision.accuracy import Accuracy
+from yolov8_export.precision.images import Picture, image_files, pictures
+from yolov8_export.precision.quantize import float_tail, halve
+from yolov8_export.precision.reduce import Evidence, check_evidence
 
 MODEL = ServedModel(task=Task.DETECT, labels=LABELS, imgsz=IMGSZ)
 BOX = [[16.0, 16.0, 12.0, 10.0], [48.0, 16.0, 20.0, 8.0]]

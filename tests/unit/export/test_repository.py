@@ -14,12 +14,12 @@ from tests.unit.export.conftest import Export
 from tests.unit.export.repositories import break_swap, contents
 from tests.unit.export.tiny_networks import LABELS, metadata, write_onnx
 from yolov8_contract.task import Task
-from yolov8_export import swap
-from yolov8_export.check import check_repository
-from yolov8_export.deployment import Deployment
+from yolov8_export.check.repository import check_repository
+from yolov8_export.config.deployment import Deployment
 from yolov8_export.errors import OptionError, RepositoryError
-from yolov8_export.facts import Facts
-from yolov8_export.target import Target
+from yolov8_export.overrides import Facts
+from yolov8_export.repository import write
+from yolov8_export.repository.layout import Target
 
 MODEL_REPOSITORY = Path(__file__).parents[3] / "model_repository"
 CONTRACT = Path(yolov8_contract.__file__).parent
@@ -78,7 +78,7 @@ def test_an_export_that_fails_halfway_leaves_the_served_model_as_it_was(
     export_tiny()
     before = contents(repository)
     if not exchange:
-        monkeypatch.setattr(swap, "_exchange", lambda *_: False)
+        monkeypatch.setattr(write, "_exchange", lambda *_: False)
     break_swap(monkeypatch, failing)
 
     with pytest.raises(RepositoryError, match="no space left"):

@@ -11,9 +11,9 @@ import pytest
 
 from tests.data.warmup import PICTURE
 from tests.unit.export.conftest import Export
-from yolov8_export.check import check_repository
-from yolov8_export.deployment import deployment_from
-from yolov8_export.pbtxt import CONFIG, read_config, render
+from yolov8_export.check.repository import check_repository
+from yolov8_export.config.deployment import deployment_from
+from yolov8_export.config.files import CONFIG, read_config, render
 
 COPY = Path("tiny_preprocess", "warmup", "picture.jpg")
 

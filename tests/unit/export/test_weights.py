@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from yolov8_export.errors import ExportError, WeightsError, WeightsNotFoundError
-from yolov8_export.families import note_on_family, task_of_head
-from yolov8_export.weights import find_weights
+from yolov8_export.source.families import note_on_family, task_of_head
+from yolov8_export.source.weights import find_weights
 
 
 def touch(path: Path) -> Path:

@@ -9,8 +9,8 @@ import pytest
 
 from yolov8_contract import rle
 from yolov8_contract.task import Task
-from yolov8_loadtest.answer_check import difference
-from yolov8_loadtest.traffic import Tolerance
+from yolov8_loadtest.scenario.scenario import Tolerance
+from yolov8_loadtest.workload.answers import difference
 from yolov8_triton import ClassProbabilities, Detections, OrientedBoxes, Poses, Result, Segmentations
 
 LABELS = ("circle", "square")

@@ -7,8 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from yolov8_loadtest.compare.perf_analyzer import find_perf_analyzer, read_table, run_perf_analyzer, write_input
-from yolov8_loadtest.compare.reading import Reading, Row
+from yolov8_loadtest.compare.perf_analyzer import (
+    Reading,
+    Row,
+    find_perf_analyzer,
+    read_table,
+    run_perf_analyzer,
+    write_input,
+)
 from yolov8_loadtest.errors import LoadTestError, PreparationError
 
 TABLE = (

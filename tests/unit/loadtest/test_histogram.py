@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from yolov8_loadtest.histogram import LatencyHistogram
+from yolov8_loadtest.results.recorder import LatencyHistogram
 
 RNG = np.random.default_rng(0)
 SAMPLES_S = {

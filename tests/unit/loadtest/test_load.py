@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from yolov8_loadtest.load import Arrivals, Kind, Load, Share, Stage, arrivals
+from yolov8_loadtest.scenario.load import Arrivals, Kind, Load, Share, Stage, arrivals
 
 STAGES = (Stage(duration_s=10, level=3.0), Stage(duration_s=5, level=20.0), Stage(duration_s=10, level=0.5))
 

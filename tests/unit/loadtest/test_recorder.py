@@ -6,9 +6,9 @@ import tracemalloc
 
 import pytest
 
-from yolov8_loadtest.figures import Figures, figures
-from yolov8_loadtest.load import Kind, Load, Stage
-from yolov8_loadtest.recorder import Outcome, Recorder
+from yolov8_loadtest.results.recorder import Outcome, Recorder
+from yolov8_loadtest.results.statistics import Figures, figures
+from yolov8_loadtest.scenario.load import Kind, Load, Stage
 
 LOAD = Load(
     kind=Kind.OPEN,

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import pytest
 
-from yolov8_loadtest.sampling import MOST_SAMPLES, Sampling
+from yolov8_loadtest.monitor.watch import MOST_SAMPLES, Sampling
 
 
 @pytest.mark.parametrize("duration_s", [10, MOST_SAMPLES])

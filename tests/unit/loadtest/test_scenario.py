@@ -7,10 +7,9 @@ import pytest
 
 from yolov8_contract.task import Task
 from yolov8_loadtest.errors import ScenarioError
-from yolov8_loadtest.load import Kind
-from yolov8_loadtest.scenario import scaled, shipped, with_limits
-from yolov8_loadtest.scenario_file import load, parse
-from yolov8_loadtest.traffic import Damage
+from yolov8_loadtest.scenario.file import load, parse
+from yolov8_loadtest.scenario.load import Kind
+from yolov8_loadtest.scenario.scenario import Damage, scaled, shipped, with_limits
 
 GOOD = """
 about = "a test"

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import pytest
 
-from yolov8_loadtest.slo import Measured, Slo, violations
+from yolov8_loadtest.scenario.slo import Measured, Slo, violations
 
 GOOD = {
     "p50_ms": 10.0,

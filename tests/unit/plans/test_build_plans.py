@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from yolov8_export.check_plan import plan_findings
-from yolov8_export.pbtxt import read_config
+from yolov8_export.check.model import plan_findings
+from yolov8_export.config.files import read_config
 
 SCRIPT = Path(__file__).parents[3] / "docker" / "build_plans.py"
 CONFIG = Path(__file__).parents[3] / "model_repository_gpu" / "yolov8n_network" / "config.pbtxt"

@@ -9,21 +9,18 @@ import os
 from pathlib import Path
 
 from yolov8_contract.task import Task
-from yolov8_loadtest.benchmark.contenders import Setting, available_cores, contenders
+from yolov8_loadtest.benchmark.contenders import SUFFIXES, Setting, available_cores, contenders, export_variants
 from yolov8_loadtest.benchmark.measurement import Plan, measure
-from yolov8_loadtest.benchmark.results import Results
-from yolov8_loadtest.benchmark.tables import latency_table, promise_table, stage_table, throughput_table
-from yolov8_loadtest.benchmark.variants import SUFFIXES, export_variants
+from yolov8_loadtest.benchmark.results import Results, latency_table, promise_table, stage_table, throughput_table
 from yolov8_loadtest.connection import Connection
-from yolov8_loadtest.document import plain
-from yolov8_loadtest.images import image_files, image_folder
-from yolov8_loadtest.local_server import Endpoint
-from yolov8_loadtest.machine import machine
-from yolov8_loadtest.payloads import chosen_model, served_models
-from yolov8_loadtest.progress import say
-from yolov8_loadtest.server_choice import Source, add_server_arguments, server_for, source_for, started
-from yolov8_loadtest.table import plain_table
-from yolov8_loadtest.traffic import Traffic
+from yolov8_loadtest.report.machine import machine
+from yolov8_loadtest.report.progress import say
+from yolov8_loadtest.report.report import plain
+from yolov8_loadtest.report.tables import plain_table
+from yolov8_loadtest.scenario.scenario import Traffic
+from yolov8_loadtest.servers import Endpoint, Source, add_server_arguments, server_for, source_for, started
+from yolov8_loadtest.workload.images import image_files, image_folder
+from yolov8_loadtest.workload.requests import chosen_model, served_models
 
 IN_FLIGHT = (1, 2, 4, 8)
 EXIT_MISSED = 1

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Run NVIDIA's perf_analyzer for one round and read its figures."""
+"""What one tool said of one round, and what its rounds come to.
+
+Run NVIDIA's perf_analyzer for one round and read its figures.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +11,71 @@ import csv
 import json
 import os
 import shutil
+import statistics
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from yolov8_contract import signature
-from yolov8_loadtest.compare.reading import Reading
 from yolov8_loadtest.errors import LoadTestError, PreparationError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """One round: answers a second, and latencies in milliseconds."""
+
+    per_s: float
+    p50_ms: float
+    p99_ms: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One number of requests in flight, measured by both tools in turn.
+
+    Attributes:
+        model: Which model was asked.
+        processes: Of the load generator.
+        in_flight: Requests at once.
+        ours: The load generator's rounds.
+        theirs: perf_analyzer's, each measured next to the one of ours in its place.
+    """
+
+    model: str
+    processes: int
+    in_flight: int
+    ours: Sequence[Reading]
+    theirs: Sequence[Reading]
+
+    @property
+    def throughput_ratio(self) -> float:
+        """The load generator's throughput by perf_analyzer's: the median over the rounds."""
+        return statistics.median(a.per_s / b.per_s for a, b in zip(self.ours, self.theirs, strict=True))
+
+    @property
+    def p50_ratio(self) -> float:
+        """Likewise for p50."""
+        return statistics.median(a.p50_ms / b.p50_ms for a, b in zip(self.ours, self.theirs, strict=True))
+
+    def misses(self, limit: float) -> list[str]:
+        """Say which ratio is farther from 1 than ``limit``."""
+        ratios = {"throughput": self.throughput_ratio, "p50": self.p50_ratio}
+        return [
+            f"{self.model}, {self.in_flight} in flight: {name} is {ratio:.3f} of perf_analyzer's"
+            for name, ratio in ratios.items()
+            if abs(ratio - 1) > limit
+        ]
+
+
+def middle(readings: Sequence[Reading]) -> Reading:
+    """Return the medians of several rounds."""
+    return Reading(
+        per_s=statistics.median(one.per_s for one in readings),
+        p50_ms=statistics.median(one.p50_ms for one in readings),
+        p99_ms=statistics.median(one.p99_ms for one in readings),
+    )
+
 
 WINDOWS = 3
 """perf_analyzer averages so many windows; a round is divided into them."""

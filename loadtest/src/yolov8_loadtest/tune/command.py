@@ -12,15 +12,15 @@ from tempfile import TemporaryDirectory
 
 from yolov8_contract.task import Task
 from yolov8_loadtest.benchmark.contenders import available_cores
-from yolov8_loadtest.document import plain
 from yolov8_loadtest.errors import LoadTestError
-from yolov8_loadtest.images import image_files, image_folder
-from yolov8_loadtest.machine import machine
-from yolov8_loadtest.progress import say
-from yolov8_loadtest.server_choice import add_weights_arguments, source_for
-from yolov8_loadtest.table import Cell, markdown_table
+from yolov8_loadtest.report.machine import machine
+from yolov8_loadtest.report.progress import say
+from yolov8_loadtest.report.report import plain
+from yolov8_loadtest.report.tables import Cell, markdown_table
+from yolov8_loadtest.servers import add_weights_arguments, source_for
 from yolov8_loadtest.tune.settings import Outcome, Setting, best, settings, soonest
 from yolov8_loadtest.tune.sweep import Sweep, sweep
+from yolov8_loadtest.workload.images import image_files, image_folder
 
 DELAYS_US = (0, 2000)
 BATCHES = (1, 8)

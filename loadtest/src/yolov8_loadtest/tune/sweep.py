@@ -8,14 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from yolov8_loadtest.benchmark.contender_process import Contender
-from yolov8_loadtest.benchmark.measurement import Cell, Plan, cell, measure
+from yolov8_loadtest.benchmark.measurement import Cell, Contender, Plan, cell, measure
 from yolov8_loadtest.connection import Connection
-from yolov8_loadtest.local_server import export, local_server
-from yolov8_loadtest.payloads import served_models
-from yolov8_loadtest.progress import say
-from yolov8_loadtest.resources import server_usage
+from yolov8_loadtest.monitor.processes import server_usage
+from yolov8_loadtest.report.progress import say
+from yolov8_loadtest.servers import export, local_server
 from yolov8_loadtest.tune.settings import Outcome, Setting, median
+from yolov8_loadtest.workload.requests import served_models
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Write COCO results, as ``loadRes`` of pycocotools reads them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from yolov8_triton._cli.output import complain
+from yolov8_triton._errors import InvalidParameterError
+from yolov8_triton._results.objects import COCO_CATEGORY_IDS, Objects
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+_FIRST, _LAST = "person", "toothbrush"
+"""Of COCO's 80 classes."""
+_NONE = -1
+
+
+class CocoResults:
+    """A file of results, written as they come and put in its place when it is whole.
+
+    An image's id is what the annotations say for its file name; without annotations the number that it is called,
+    as COCO's own images are. A category's id is likewise the one of its name in the annotations; without them
+    COCO's own for models of its 80 classes, and the class id for others.
+
+    Raises:
+        OSError: The annotations can't be read, or the folder can't be written to.
+        InvalidParameterError: The annotations are no COCO annotations.
+    """
+
+    def __init__(self, path: Path, truth: Path | None, labels: Sequence[str]) -> None:
+        annotations = None if truth is None else _read(truth)
+        self._truth, self._image_ids = truth, None if annotations is None else _image_ids(annotations)
+        self._category_ids = _category_ids(labels, annotations)
+        self._path, self._part = path, path.with_name(f"{path.name}.part")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = self._part.open("w")
+        self._between = "[\n"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self._file.write("]\n" if self._between != "[\n" else "[]\n")
+        self._file.close()
+        if kind is None:
+            self._part.replace(self._path)
+        else:
+            self._part.unlink(missing_ok=True)
+
+    def add(self, image: str, found: Objects) -> None:
+        """Write what was found in one image.
+
+        Raises:
+            FileNotFoundError: The annotations have no image of that name.
+            InvalidParameterError: There are no annotations, and the image's name is no number.
+        """
+        for row in found.to_coco(self._image_id(image), category_ids=self._category_ids):
+            if row["category_id"] != _NONE:
+                self._file.write(f"{self._between}{json.dumps(row)}")
+                self._between = ",\n"
+
+    def _image_id(self, image: str) -> int:
+        path = Path(image)
+        if self._image_ids is not None:
+            if path.name not in self._image_ids:
+                raise FileNotFoundError(None, f"{self._truth} has no image of this name")
+            return self._image_ids[path.name]
+        if not path.stem.isdecimal():
+            raise InvalidParameterError(
+                f"{image}: --coco takes an image's id from its name, and this is no number: "
+                "give the annotations with --coco-truth"
+            )
+        return int(path.stem)
+
+
+def _read(truth: Path) -> dict[str, Any]:
+    try:
+        annotations = json.loads(truth.read_bytes())
+        if annotations.keys() >= {"images", "categories"}:
+            return annotations  # type: ignore[no-any-return]  # JSON
+    except (ValueError, AttributeError) as exc:
+        raise InvalidParameterError(f"{truth}: no COCO annotations: {exc}") from exc
+    raise InvalidParameterError(f"{truth}: no COCO annotations: expected 'images' and 'categories'")
+
+
+def _image_ids(annotations: dict[str, Any]) -> dict[str, int]:
+    return {Path(image["file_name"]).name: int(image["id"]) for image in annotations["images"]}
+
+
+def _category_ids(labels: Sequence[str], annotations: dict[str, Any] | None) -> Sequence[int]:
+    if annotations is not None:
+        by_name = {str(category["name"]): int(category["id"]) for category in annotations["categories"]}
+        unknown = [label for label in labels if label not in by_name]
+        if unknown:
+            complain(f"no category of that name, so these classes are left out: {', '.join(unknown)}")
+        return [by_name.get(label, _NONE) for label in labels]
+    if len(labels) == len(COCO_CATEGORY_IDS) and (labels[0], labels[-1]) == (_FIRST, _LAST):
+        return COCO_CATEGORY_IDS
+    return range(len(labels))

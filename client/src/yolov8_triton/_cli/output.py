@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How a command ends, and the line on stderr that says why.
+
+Results and models as tables for a terminal.
+
+A bar with rate and time left, on stderr and for people only.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from enum import IntEnum
+
+import numpy as np
+import numpy.typing as npt
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from yolov8_contract import rle
+from yolov8_contract.served_model import ServedModel
+from yolov8_triton._errors import (
+    AccessRefusedError,
+    ContractMismatchError,
+    InvalidParameterError,
+    ModelNotFoundError,
+    ServerUnavailableError,
+    TlsError,
+    WrongTaskError,
+    YoloTritonError,
+)
+from yolov8_triton._protocol import Result
+from yolov8_triton._results.class_probabilities import ClassProbabilities
+from yolov8_triton._results.detections import VISIBLE, Detections, OrientedBoxes, Poses, Segmentations
+from yolov8_triton._video.source import VideoError
+
+USAGE_ERRORS = (ImportError, InvalidParameterError)
+SERVER_ERRORS = (
+    AccessRefusedError,
+    ContractMismatchError,
+    ModelNotFoundError,
+    ServerUnavailableError,
+    TlsError,
+    WrongTaskError,
+)
+"""After one of these, or of `USAGE_ERRORS`, no other image would fare better."""
+
+
+class ExitCode(IntEnum):
+    """How a command ended."""
+
+    OK = 0
+    SOME_FAILED = 1
+    USAGE = 2
+    SERVER = 3
+    INTERRUPTED = 130
+
+
+def complain(text: str) -> None:
+    """Write one line to stderr."""
+    sys.stderr.write(f"yolov8-triton: {' '.join(text.split())}\n")
+
+
+@contextmanager
+def exiting() -> Iterator[None]:
+    """Turn an error into a line on stderr and the process's exit code."""
+    try:
+        yield
+    except BrokenPipeError:  # whoever read the output has gone; the command line's framework knows how to end
+        raise
+    except KeyboardInterrupt:
+        complain("interrupted")
+        sys.exit(ExitCode.INTERRUPTED)
+    except (*USAGE_ERRORS, OSError, VideoError) as exc:
+        complain(str(exc))
+        sys.exit(ExitCode.USAGE)
+    except YoloTritonError as exc:
+        complain(str(exc))
+        sys.exit(ExitCode.SERVER)
+
+
+Found = Detections | Segmentations | Poses | OrientedBoxes
+
+
+def show_result(console: Console, image: str, result: Result) -> None:
+    """Print one image's result: a line with its size and what was found, then a row for each object."""
+    height, width = result.orig_shape
+    console.print(Text(image, "bold"), Text(f"{width} x {height}: {result.summary()}"), soft_wrap=True)
+    if len(result):
+        console.print(_classes(result) if isinstance(result, ClassProbabilities) else _objects(result))
+
+
+def show_models(console: Console, models: Mapping[str, ServedModel]) -> None:
+    """Print one row for each model."""
+    table = _table("model", "task", "images", right=("classes", "input"))
+    for name, model in models.items():
+        height, width = model.imgsz
+        formats = ", ".join(model.image_formats)
+        table.add_row(name, model.task.value, formats, str(len(model.labels)), f"{width} x {height}")
+    console.print(table)
+
+
+def _classes(result: ClassProbabilities) -> Table:
+    table = _table("class", right=("probability",))
+    for one in result.top():
+        table.add_row(one.class_name, f"{one.confidence:.4f}")
+    return table
+
+
+def _objects(found: Found) -> Table:
+    columns = _columns(found)
+    table = _table("class", right=("confidence", *columns))
+    for name, confidence, *values in zip(found.class_name, found.confidence, *columns.values(), strict=True):
+        table.add_row(str(name), f"{confidence:.3f}", *values)
+    return table
+
+
+def _columns(found: Found) -> dict[str, list[str]]:
+    """Return where the objects are: a column's texts by its name."""
+    if isinstance(found, OrientedBoxes):
+        texts = _pixels(("centre x", "centre y", "width", "height"), found.xywhr[:, :4])
+        return {**texts, "degrees": [f"{angle:.1f}" for angle in np.degrees(found.xywhr[:, 4])]}
+    texts = _pixels(("x1", "y1", "x2", "y2"), found.xyxy)
+    if isinstance(found, Segmentations):
+        texts["pixels"] = [str(rle.decode_counts(runs)[1::2].sum()) for runs in found.rle]
+    if isinstance(found, Poses):
+        seen = (found.visibility > VISIBLE).sum(axis=1)
+        texts["keypoints"] = [f"{number} of {found.keypoints.shape[1]}" for number in seen]
+    return texts
+
+
+def _pixels(names: Sequence[str], values: npt.NDArray[np.float32]) -> dict[str, list[str]]:
+    return {name: [f"{value:.1f}" for value in column] for name, column in zip(names, values.T, strict=True)}
+
+
+def _table(*left: str, right: Sequence[str] = ()) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in left:
+        table.add_column(name, overflow="fold")
+    for name in right:
+        table.add_column(name, justify="right", no_wrap=True)
+    return table
+
+
+Advance = Callable[[str], None]
+
+
+class _Rate(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        """Return how many a second there were of late."""
+        return Text("" if task.speed is None else f"{task.speed:.1f} a second")
+
+
+@contextmanager
+def progress(total: int | None, unit: str) -> Iterator[Advance]:
+    """Show a bar where stderr is a terminal; yield what moves it on by one and writes a note behind it.
+
+    Args:
+        total: How many there will be; None: nobody knows, so there is no time left to tell.
+        unit: What they are.
+    """
+    if not sys.stderr.isatty() or total == 1:
+        yield lambda _: None
+        return
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        _Rate(),
+        *([] if total is None else [TextColumn("left"), TimeRemainingColumn()]),
+        TextColumn("{task.fields[note]}", style="yellow"),
+        console=Console(stderr=True),
+        transient=True,
+        # rich would send stdout through stderr, which must not happen where it goes to a file.
+        redirect_stdout=sys.stdout.isatty(),
+    )
+    with bar:
+        task = bar.add_task(unit, total=total, note="")
+        yield lambda note: bar.update(task, advance=1, note=note)

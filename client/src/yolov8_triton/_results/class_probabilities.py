@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The result of classification."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from yolov8_contract.task import Task
+from yolov8_triton._extras import extra
+
+if TYPE_CHECKING:
+    import supervision as sv
+
+
+DEFAULT_TOP = 5
+
+
+class ClassScore(NamedTuple):
+    """One class and how likely it is, 0 to 1."""
+
+    class_id: int
+    class_name: str
+    confidence: float
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class ClassProbabilities:
+    """How likely an image is of each class.
+
+    Attributes:
+        scores: ``(classes,)`` float32, in the order of ``labels``; they add up to 1.
+        labels: The model's class names.
+        orig_shape: Height and width of the image as displayed, in pixels.
+    """
+
+    task: ClassVar[Task] = Task.CLASSIFY
+
+    scores: npt.NDArray[np.float32]
+    labels: tuple[str, ...]
+    orig_shape: tuple[int, int]
+
+    def __post_init__(self) -> None:
+        if self.scores.shape != (len(self.labels),):
+            raise ValueError(f"scores: expected shape ({len(self.labels)},), one a label, got {self.scores.shape}")
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {self.summary()}>"
+
+    @property
+    def top1(self) -> ClassScore:
+        """The likeliest class."""
+        return self.top(1)[0]
+
+    def top(self, k: int = DEFAULT_TOP) -> tuple[ClassScore, ...]:
+        """Return the ``k`` likeliest classes, best first; of equal ones the lower class id comes first."""
+        best = np.argsort(-self.scores, kind="stable")[: max(k, 0)]
+        return tuple(ClassScore(int(i), self.labels[i], float(self.scores[i])) for i in best)
+
+    def summary(self) -> str:
+        """Return the likeliest classes in a few words: ``tabby 0.62, tiger cat 0.21, lynx 0.05``."""
+        return ", ".join(f"{one.class_name} {one.confidence:.2f}" for one in self.top(3))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, ready for JSON: ``task``, ``orig_shape`` and the five ``top`` classes."""
+        return {
+            "task": self.task.value,
+            "orig_shape": list(self.orig_shape),
+            "top": [{**one._asdict(), "confidence": float(str(self.scores[one.class_id]))} for one in self.top()],
+        }
+
+    def to_supervision(self) -> sv.Classifications:
+        """Return the same probabilities for supervision (extra ``draw``)."""
+        with extra("draw"):
+            import supervision as sv
+        return sv.Classifications(class_id=np.arange(len(self)), confidence=self.scores)

@@ -1,0 +1,254 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Check one served model: its configurations against the contract and each other.
+
+Check that a plan takes the batches that its configuration promises, as far as the note beside it tells.
+
+Whether it fits the GPU and the TensorRT of a server, only that server knows: ``build_plans.py --check`` asks it.
+
+Check what a member is warmed up with: a sample that can't be run keeps the model from loading.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tritonclient.grpc import model_config_pb2 as pb
+
+from yolov8_contract import signature
+from yolov8_contract.errors import ConfigError
+from yolov8_contract.image_header import ImageLimits
+from yolov8_contract.parameters import ParameterPolicy
+from yolov8_contract.served_model import ServedModel
+from yolov8_contract.signature import Head
+from yolov8_contract.task import Task
+from yolov8_contract.tensors import DYNAMIC, Signature
+from yolov8_export.check.files import EXPORT_AGAIN, Finding, configured_file_findings, file_findings
+from yolov8_export.config import parts
+from yolov8_export.config.files import as_json, config_path
+from yolov8_export.config.members import ensemble_steps
+from yolov8_export.config.parts import MIN_BOUNDED_INSTANCES, is_bounded
+from yolov8_export.ultralytics_metadata import read_literal, stable_metadata
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Served:
+    """One ensemble and its members, as they are configured."""
+
+    repository: Path
+    name: str
+    config_name: str | None
+    model: ServedModel
+    ensemble: pb.ModelConfig
+    check: pb.ModelConfig | None
+    preprocess: pb.ModelConfig
+    network: pb.ModelConfig
+    postprocess: pb.ModelConfig | None
+
+    @property
+    def members(self) -> list[pb.ModelConfig]:
+        members = (self.check, self.preprocess, self.network, self.postprocess)
+        return [config for config in members if config is not None]
+
+    @property
+    def signatures(self) -> dict[str, Signature]:
+        """What the contract says of the ensemble and its members, by name; ConfigError for an impossible head."""
+        head: Head = tuple(tuple(int(dim) for dim in output.dims) for output in self.network.output)
+        expected = {
+            self.name: signature.ensemble(self.model),
+            self.preprocess.name: self._preprocess_signature,
+            self.network.name: signature.network(self.model, head),
+        }
+        if self.check is not None:
+            expected[self.check.name] = signature.check(self.model)
+        if self.postprocess is not None:
+            expected[self.postprocess.name] = signature.postprocess(self.model, head)
+        return expected
+
+    @property
+    def first(self) -> pb.ModelConfig:
+        """The member that sees requests before all others."""
+        return self.preprocess if self.check is None else self.check
+
+    @property
+    def _preprocess_signature(self) -> Signature:
+        return signature.preprocess(self.model) if self.check is None else signature.checked_preprocess(self.model)
+
+    def finding(self, config: pb.ModelConfig, problem: str, remedy: str = EXPORT_AGAIN) -> Finding:
+        return Finding(self.path(config), problem, remedy)
+
+    def path(self, config: pb.ModelConfig) -> Path:
+        return config_path(self.repository / config.name, self.config_name)
+
+
+def check_served(
+    repository: Path, name: str, configs: Mapping[str, pb.ModelConfig], config_name: str | None = None
+) -> Iterator[Finding]:
+    """Check the ensemble ``name`` and its members.
+
+    Args:
+        repository: The folder that Triton serves.
+        name: One that carries the contract's parameters.
+        configs: All that parse, by folder.
+        config_name: Of those that are not ``config.pbtxt``.
+    """
+    path = config_path(repository / name, config_name)
+    try:
+        model = ServedModel.from_config(as_json(configs[name]))
+    except ConfigError as exc:
+        yield Finding(path, str(exc), EXPORT_AGAIN)
+        return
+    roles = ["preprocess", "network"] if model.task is Task.CLASSIFY else ["preprocess", "network", "postprocess"]
+    if f"{name}_check" in configs:
+        roles.insert(0, "check")
+    members = {role: configs.get(f"{name}_{role}") for role in roles}
+    for role, config in members.items():
+        if config is None:
+            yield Finding(repository / f"{name}_{role}", f"member of {name!r} is missing", EXPORT_AGAIN)
+    if members["preprocess"] is None or members["network"] is None or None in members.values():
+        return
+    served = _Served(
+        repository=repository,
+        name=name,
+        config_name=config_name,
+        model=model,
+        ensemble=configs[name],
+        check=members.get("check"),
+        preprocess=members["preprocess"],
+        network=members["network"],
+        postprocess=members.get("postprocess"),
+    )
+    yield from _contract_findings(served)
+    if config_name is None:  # of files, once is enough: hashing large networks takes seconds
+        yield from file_findings(repository, name, [config.name for config in served.members])
+    yield from _parameter_findings(served)
+    yield from _queue_findings(served)
+    for config in served.members:
+        yield from warmup_findings(served.path(config), config, repository / config.name)
+    yield from plan_findings(served.path(served.network), served.network, repository / served.network.name)
+
+
+def _contract_findings(served: _Served) -> Iterator[Finding]:
+    """Compare tensors, and how they are handed on; then the networks' files and the members' code."""
+    try:
+        signatures = served.signatures
+    except ConfigError as exc:
+        yield served.finding(served.network, str(exc))
+        return
+    for config in (served.ensemble, *served.members):
+        yield from _tensor_findings(served, config, signatures[config.name])
+    if list(served.ensemble.ensemble_scheduling.step) != ensemble_steps(served.members, served.model.task):
+        yield served.finding(served.ensemble, "its steps don't hand tensors on as the contract says")
+    backends = {config.name: config.backend for config in served.members}
+    tensors = signatures[served.network.name]
+    yield from configured_file_findings(served.repository, served.name, tensors, backends)
+
+
+def _tensor_findings(served: _Served, config: pb.ModelConfig, tensors: Signature) -> Iterator[Finding]:
+    try:
+        tensors.check_config(as_json(config))
+    except ConfigError as exc:
+        yield served.finding(config, str(exc))
+    for tensor in config.input:
+        if tensor.dims == [DYNAMIC] and not tensor.allow_ragged_batch:
+            problem = f"files of different lengths never batch: input {tensor.name!r} is not ragged"
+            yield served.finding(config, problem, "set allow_ragged_batch")
+
+
+def _parameter_findings(served: _Served) -> Iterator[Finding]:
+    policies = []
+    for config in (served.first, served.postprocess):
+        if config is None:
+            continue
+        said = as_json(config)
+        try:
+            policies.append(ParameterPolicy.from_config(said, served.model))
+            if ServedModel.from_config(said) != served.model:
+                yield served.finding(config, f"its parameters describe another model than those of {served.name!r}")
+            if config is served.first:
+                ImageLimits.from_config(said)
+        except ConfigError as exc:
+            yield served.finding(config, str(exc))
+    if any(policy != policies[0] for policy in policies):
+        yield served.finding(served.first, "its defaults or max_det_limit are not those of postprocess")
+    if not _describes(served.network.parameters["metadata"].string_value, served.model):
+        yield served.finding(served.network, "its metadata, for Ultralytics' own client, describe another model")
+
+
+def _describes(metadata: str, model: ServedModel) -> bool:
+    said: Any = read_literal(metadata)
+    expected = stable_metadata(model, stride=0)
+    return isinstance(said, dict) and all(said.get(key) == value for key, value in expected.items() if key != "stride")
+
+
+def _queue_findings(served: _Served) -> Iterator[Finding]:
+    """Overload is shed at the first member: a request that is refused behind it has cost work already."""
+    bound = served.first.dynamic_batching.default_queue_policy.max_queue_size
+    if not bound:
+        yield served.finding(served.first, "nothing bounds its queue", "set max_queue_size")
+    for config in served.members:
+        if not config.HasField("dynamic_batching"):
+            yield served.finding(config, "its requests never batch", "add dynamic_batching { }")
+        if 0 < config.dynamic_batching.default_queue_policy.max_queue_size < bound:
+            yield served.finding(
+                config, f"its queue is shorter than the first member's {bound}", "leave its max_queue_size out"
+            )
+        if is_bounded(config) and config.instance_group[0].count < MIN_BOUNDED_INSTANCES:
+            yield served.finding(
+                config,
+                "one instance and a limit on its queue: Triton lets requests wait half a second for nothing",
+                f"give it {MIN_BOUNDED_INSTANCES} instances, or leave default_queue_policy out",
+            )
+
+
+def plan_findings(path: Path, config: pb.ModelConfig, model: Path) -> Iterator[Finding]:
+    """Check the plans that a network's configuration names, where there are any.
+
+    Args:
+        path: The configuration's.
+        config: Of the network.
+        model: The network's folder.
+    """
+    if config.backend != "tensorrt":
+        return
+    plan = Path(config.default_model_filename)
+    # As build_plans.py names it: plan.json of model.plan, plan-l4.json of model-l4.plan.
+    for note in sorted(model.glob(f"*/plan{plan.stem.removeprefix('model')}.json")):
+        try:
+            said: Any = json.loads(note.read_text(encoding="utf-8"))
+            batch = int(said["max_batch_size"])
+        except (OSError, ValueError, KeyError, TypeError):
+            yield Finding(note, "is malformed, so that nothing tells what the plan was built for", "build it anew")
+            continue
+        if batch < config.max_batch_size:
+            problem = f"max_batch_size is {config.max_batch_size}, {note.parent / plan} takes {batch}"
+            yield Finding(path, problem, "build it anew: docker/build_plans.py")
+
+
+def warmup_findings(path: Path, config: pb.ModelConfig, model: Path) -> Iterator[Finding]:
+    """Check a configuration's samples, and the files of bytes that they name.
+
+    Args:
+        path: The configuration's.
+        config: Of a member.
+        model: The member's folder.
+    """
+    largest = max(config.max_batch_size, 1)
+    for sample in config.model_warmup:
+        if sample.batch_size > largest:
+            problem = f"warm-up {sample.name!r} has {sample.batch_size} images, the model takes {largest}"
+            yield Finding(path, problem, EXPORT_AGAIN)
+        for given in sample.inputs.values():
+            if given.input_data_file and given.data_type == pb.TYPE_UINT8:
+                yield from _file_findings(path, model / parts.FOLDER / given.input_data_file, math.prod(given.dims))
+
+
+def _file_findings(path: Path, file: Path, expected: int) -> Iterator[Finding]:
+    if not file.is_file():
+        yield Finding(file, "is missing: the model would not load", EXPORT_AGAIN)
+    elif (size := file.stat().st_size) != expected:
+        yield Finding(path, f"warm-up with {expected} bytes of {file.name}, which has {size}", EXPORT_AGAIN)

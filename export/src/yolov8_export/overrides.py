@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The network's input size: one number, or height and width.
+
+What a user says of a model beyond its weights, and how that is written on a command line.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from yolov8_contract.task import Task
+from yolov8_export.errors import OptionError
+
+Size = tuple[int, int]
+"""Height and width in pixels."""
+
+OPTION = "--imgsz"
+
+
+def parse_imgsz(text: str) -> Size:
+    """Read ``640``, ``480 640``, ``480,640`` or ``480x640`` (height first, as Ultralytics has it).
+
+    Raises:
+        OptionError: It is none of these.
+    """
+    found = re.fullmatch(r"\s*(\d+)(?:\s*[ ,xX]\s*(\d+))?\s*", text)
+    if found is None or 0 in (size := tuple(int(number) for number in found.groups(default=found[1]))):
+        raise OptionError(f"{OPTION}: expected pixels such as 640, or height and width such as 480 640; got {text!r}")
+    return size[0], size[1]
+
+
+def check_stride(imgsz: Size, stride: int) -> None:
+    """Refuse a size that the network's feature maps don't divide evenly.
+
+    Raises:
+        OptionError: Height or width is no multiple of ``stride``.
+    """
+    if any(length % stride for length in imgsz):
+        nearest = " ".join(str(max(round(length / stride), 1) * stride) for length in imgsz)
+        raise OptionError(
+            f"{OPTION}: height and width must be multiples of the model's stride {stride}, "
+            f"got {imgsz[0]} {imgsz[1]}; the nearest is {nearest}"
+        )
+
+
+def join_imgsz(arguments: Sequence[str]) -> list[str]:
+    """Make one argument of the two numbers behind ``--imgsz``, for parsers whose options take one value."""
+    joined = list(arguments)
+    for index in range(len(joined) - 2):
+        if joined[index] == OPTION and joined[index + 1].isdecimal() and joined[index + 2].isdecimal():
+            joined[index + 1 : index + 3] = [f"{joined[index + 1]} {joined[index + 2]}"]
+            break
+    return joined
+
+
+DEFAULT_OPSET = 18
+OPSETS = range(12, 19)
+"""torch's tracer writes newer ones, but ONNX Runtime has no CUDA kernels for their Resize."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What the user says of a model; None for what the weights say.
+
+    Attributes:
+        imgsz: Height and width of the network's input.
+        task: For an `.onnx` file without Ultralytics' metadata.
+        labels: Class names, in place of those that the weights have; as many.
+        kpt_shape: For a pose network without Ultralytics' metadata: points, and values of each.
+    """
+
+    imgsz: Size | None = None
+    task: Task | None = None
+    labels: tuple[str, ...] | None = None
+    kpt_shape: tuple[int, int] | None = None
+
+
+def check_opset(opset: int) -> None:
+    """Refuse an opset that is not among `OPSETS`.
+
+    Raises:
+        OptionError: It is not.
+    """
+    if opset not in OPSETS:
+        raise OptionError(f"--opset: expected {OPSETS.start} to {OPSETS.stop - 1}, got {opset}")
+
+
+def parse_labels(text: str) -> tuple[str, ...]:
+    """Read class names: a file with one a line, or names with commas between.
+
+    Raises:
+        OptionError: There is none, or one is empty.
+    """
+    path = Path(text)
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else text.split(",")
+    except (OSError, UnicodeDecodeError) as exc:
+        raise OptionError(f"--labels: {path} can't be read: {exc}") from exc
+    while lines and not lines[-1].strip():
+        lines.pop()
+    labels = tuple(line.strip() for line in lines)
+    if not labels or "" in labels:
+        raise OptionError(f"--labels: expected a file with a class name in each line, or 'cat,dog'; got {text!r}")
+    return labels
+
+
+def parse_classes(text: str) -> tuple[int, ...]:
+    """Read class ids: ``0,2``; whether the model has them is not known here.
+
+    Raises:
+        OptionError: They are none.
+    """
+    texts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() for part in texts):
+        raise OptionError(f"--classes: expected class ids such as 0,2; got {text!r}")
+    return tuple(int(part) for part in texts)
+
+
+def parse_kpt_shape(text: str) -> tuple[int, int]:
+    """Read ``17,3``: points an object, and values of each (2: x, y; 3: and visibility).
+
+    Raises:
+        OptionError: It is no such pair.
+    """
+    found = re.fullmatch(r"\s*(\d+)\s*[ ,x]\s*([23])\s*", text)
+    if found is None:
+        raise OptionError(f"--kpt-shape: expected points and values of each (2 or 3) such as 17,3; got {text!r}")
+    return int(found[1]), int(found[2])

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Reduce a verified network's precision, and let it pass only if it still finds what it found."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from yolov8_contract.served_model import ServedModel
+from yolov8_export.config.deployment import MAX_MAP_LOSS, MIN_MATCHED, Deployment, Engine
+from yolov8_export.errors import OptionError
+from yolov8_export.graph.network import Network
+from yolov8_export.graph.runtime import Run, onnx_runner, openvino_runner
+from yolov8_export.precision import accuracy as accuracies
+from yolov8_export.precision.accuracy import Accuracy, Truth
+from yolov8_export.precision.images import Picture, image_files, pictures
+from yolov8_export.precision.quantize import check_quantizer, halve, quantize
+from yolov8_export.progress import Progress
+
+MAX_CALIBRATION = 300
+"""More images change no range by much, and each is held in memory."""
+HELD_OUT = 3
+"""Where no images for evaluation are given, every third one of calibration is kept for it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """Images that a reduction is made with and judged by.
+
+    Attributes:
+        calibration: Folder of images like those that will be served.
+        evaluation: Folder of others to judge the result by.
+        truth: COCO annotation file of them.
+        max_map_loss: How much mAP50-95 may be lost, where the truth is known.
+        min_matched: Else, the share of objects that both must find.
+    """
+
+    calibration: Path | None = None
+    evaluation: Path | None = None
+    truth: Path | None = None
+    max_map_loss: float = MAX_MAP_LOSS
+    min_matched: float = MIN_MATCHED
+
+
+def check_evidence(deployment: Deployment, evidence: Evidence) -> None:
+    """Say before the long steps what is missing.
+
+    Raises:
+        OptionError: Images or a package are.
+    """
+    if deployment.precision == "fp32":
+        return
+    if deployment.precision == "int8":
+        check_quantizer(deployment.engine)
+        if evidence.calibration is None:
+            raise OptionError("--precision int8 needs --calibration FOLDER: some 100 images like those to be served")
+    elif evidence.evaluation is None:
+        raise OptionError("--precision fp16 needs --evaluation FOLDER: images to hold the result against FP32")
+    _chosen(evidence)
+    if evidence.truth is not None:
+        Truth(evidence.truth)
+
+
+def reduce(
+    network: Network, deployment: Deployment, evidence: Evidence, progress: Progress
+) -> tuple[Network, Accuracy | None]:
+    """Return a network in its deployment's precision and how much that lost.
+
+    Args:
+        network: FP32; its file is replaced, but for OpenVINO, which gets files of its own beside it.
+        deployment: How it runs.
+        evidence: Images.
+        progress: For the steps.
+
+    Raises:
+        AccuracyError: It lost too much.
+        OptionError: An image can't be read.
+    """
+    if deployment.precision == "fp32":
+        return network, None
+    calibration, evaluation = _chosen(evidence)
+    before = network.path.with_name("before.onnx")
+    shutil.copyfile(network.path, before)
+    plain = replace(network.model, network_input="fp32", network_output="raw")
+    with progress.step(f"Reducing to {deployment.precision.upper()}"):
+        if deployment.precision == "fp16":
+            halve(network.path)
+            loaded = network.path
+        else:
+            seen = list(pictures(calibration, plain))
+            loaded = quantize(network.path, deployment.engine, seen, takes_pixels=False)
+    with progress.step(f"Comparing it with FP32 on {len(evaluation)} images"):
+        judged = _judge(loaded, before, plain, list(pictures(evaluation, plain)), evidence, deployment.engine)
+    before.unlink()
+    engine_files = () if loaded == network.path else (loaded, loaded.with_suffix(".bin"))
+    return replace(network, precision=deployment.precision, engine_files=engine_files), judged
+
+
+def _judge(
+    loaded: Path, before: Path, model: ServedModel, seen: list[Picture], evidence: Evidence, engine: Engine
+) -> Accuracy:
+    runner: Run = openvino_runner(loaded) if engine == "openvino" else onnx_runner(loaded, called="the reduced network")
+    original = onnx_runner(before, called="the FP32 network")
+    truth = Truth(evidence.truth) if evidence.truth else None
+    # TensorRT runs on its GPU alone; ONNX Runtime computes what the graph says.
+    judged_in = "openvino" if engine == "openvino" else "onnxruntime"
+    judged = accuracies.measure(runner, original, model, seen, truth, engine=judged_in)
+    accuracies.check(judged, max_map_loss=evidence.max_map_loss, min_matched=evidence.min_matched)
+    return judged
+
+
+def _chosen(evidence: Evidence) -> tuple[list[Path], list[Path]]:
+    """Return the files to calibrate with and those to judge by; none is in both."""
+    given = image_files(evidence.calibration, "--calibration") if evidence.calibration else []
+    if evidence.evaluation is not None:
+        evaluation = image_files(evidence.evaluation, "--evaluation")
+        if shared := {path.resolve() for path in given} & {path.resolve() for path in evaluation}:
+            raise OptionError(f"--evaluation: {len(shared)} of its images are in --calibration: {min(shared)}")
+        return given[:MAX_CALIBRATION], evaluation
+    evaluation = given[HELD_OUT - 1 :: HELD_OUT]
+    calibration = [path for path in given if path not in evaluation]
+    if not evaluation:
+        raise OptionError(f"--calibration {evidence.calibration}: {len(given)} images are too few; some 100 are enough")
+    return calibration[:MAX_CALIBRATION], evaluation

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Where a served model goes, and under which names.
+
+Where a served network came from, written beside it: `NAME_network/VERSION/manifest.json`.
+
+It stands there and not in the configuration, so that the same model gives the same configuration.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from yolov8_export.errors import OptionError
+from yolov8_export.graph.network import Network, sha256_of
+from yolov8_export.graph.verify import LIMITS, Verification
+from yolov8_export.precision.accuracy import Accuracy
+
+ROLES = ("check", "preprocess", "network", "postprocess")
+
+
+def model_names(name: str) -> tuple[str, ...]:
+    """Return all names that a served model may take in a repository, the ensemble's last."""
+    return (*(f"{name}_{role}" for role in ROLES), name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """Where a served model goes.
+
+    Attributes:
+        repository: The folder that Triton serves.
+        name: The ensemble's name; its members' names start with it.
+        version: None replaces the whole model by version 1; a number adds this version to what is there.
+    """
+
+    repository: Path
+    name: str
+    version: int | None = None
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", self.name, re.ASCII):
+            raise OptionError(
+                f"--name: expected letters, digits, '_', '-' and '.', got {self.name!r}; "
+                "the default is the weights' file name, so say --name NAME"
+            )
+        if self.version is not None and self.version < 1:
+            raise OptionError(f"--version: expected 1 or more, got {self.version}")
+
+    @property
+    def model_names(self) -> tuple[str, ...]:
+        """All names that this model may take in the repository, the ensemble's last."""
+        return model_names(self.name)
+
+
+MANIFEST_VERSION = 1
+MANIFEST = "manifest.json"
+
+
+def build_manifest(
+    network: Network, verification: Verification, files: Mapping[str, str], accuracy: Accuracy | None = None
+) -> dict[str, Any]:
+    """Return a manifest's content.
+
+    Args:
+        network: What is served.
+        verification: How far it is from its source.
+        files: Hashes of all files of this version that must not change, by path in the repository.
+        accuracy: How much a lower precision lost.
+    """
+    source = network.source
+    return {
+        "manifest_version": MANIFEST_VERSION,
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "source": {
+            "file": source.path.name,
+            "sha256": source.sha256,
+            "format": source.format,
+            "architecture": source.architecture,
+            "head": source.head,
+            "trained_with_ultralytics": source.trained_with,
+        },
+        "network": {
+            "format": "onnx",
+            "sha256": sha256_of(network.path),
+            "bytes": network.path.stat().st_size,
+            "precision": network.precision,
+            "opset": network.opset,
+            "ir_version": network.ir_version,
+        },
+        "verification": {
+            "against": verification.reference,
+            "images": verification.images,
+            "differences": verification.differences,
+            "limits": {name: LIMITS[name] for name in verification.differences},
+        },
+        **({} if accuracy is None else {"accuracy": accuracy.to_json()}),
+        "versions": _versions(source.format),
+        "files": dict(sorted(files.items())),
+    }
+
+
+def _versions(source_format: str) -> dict[str, str]:
+    names = ["yolov8-triton-export", "onnx", "onnxruntime", "numpy"]
+    if source_format == "pytorch":
+        names += ["torch", "ultralytics"]
+    return {name: _version(name) for name in names}
+
+
+def _version(distribution: str) -> str:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed as a package"

@@ -1,0 +1,262 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Load a `.pt` checkpoint as data: classes that Ultralytics' models consist of, nothing else.
+
+A pickle can run any code when it is loaded. torch's ``weights_only`` loading with Ultralytics' list of known classes
+can't, and there is no way around it here.
+
+Trace a checkpoint into ONNX with the batch axis alone dynamic.
+"""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import re
+import warnings
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import torch
+from ultralytics.nn.autobackend import check_class_names
+from ultralytics.nn.tasks import torch_safe_load
+
+from yolov8_contract.served_model import ServedModel
+from yolov8_contract.task import Task
+from yolov8_export.errors import OptionError, UnsupportedError, WeightsError
+from yolov8_export.graph.network import MAX_IR_VERSION, Source, sha256_of
+from yolov8_export.overrides import DEFAULT_OPSET, Facts, Size, check_stride
+from yolov8_export.source.families import task_of_head
+from yolov8_export.ultralytics_metadata import stable_metadata
+
+DEFAULT_IMGSZ = 640
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """A loaded model and what it says of itself.
+
+    Attributes:
+        module: The model in evaluation mode, FP32, on the CPU.
+        task: What it was trained for.
+        labels: Class names by id.
+        kpt_shape: For pose, keypoints per object and values per keypoint.
+        stride: Height and width of an input must be multiples of it.
+        imgsz: Height and width that it was trained at.
+        source: Where it comes from.
+    """
+
+    module: torch.nn.Module
+    task: Task
+    labels: tuple[str, ...]
+    kpt_shape: tuple[int, int] | None
+    stride: int
+    imgsz: Size
+    source: Source
+
+    def served_model(self, facts: Facts) -> ServedModel:
+        """Return what is served, once what the user says fits it.
+
+        Raises:
+            OptionError: It doesn't.
+        """
+        for option, said, wanted in (
+            ("--task", self.task, facts.task),
+            ("--kpt-shape", self.kpt_shape, facts.kpt_shape),
+            ("--labels: number of classes", len(self.labels), facts.labels and len(facts.labels)),
+        ):
+            if wanted is not None and wanted != said:
+                raise OptionError(f"{option}: {self.source.path} says of itself {said}, got {wanted}")
+        imgsz = facts.imgsz or self.imgsz
+        check_stride(imgsz, self.stride)
+        return ServedModel(task=self.task, labels=facts.labels or self.labels, imgsz=imgsz, kpt_shape=self.kpt_shape)
+
+    def run(self, images: npt.NDArray[np.float32]) -> list[npt.NDArray[np.float32]]:
+        """Return the outputs of the model as it was loaded for ``(n, 3, h, w)`` images in [0, 1]."""
+        with torch.no_grad():
+            outputs = self.module(torch.from_numpy(images))[0]  # behind them are the training losses' inputs
+        return [output.numpy() for output in (outputs if isinstance(outputs, tuple) else (outputs,))]
+
+    def __str__(self) -> str:
+        parameters = sum(parameter.numel() for parameter in self.module.parameters())
+        return (
+            f"{type(self.module).__name__} ({self.source.architecture or 'architecture not said'}), "
+            f"{parameters / 1e6:.1f} M parameters, head {self.source.head}, {len(self.labels)} classes, "
+            f"written by Ultralytics {self.source.trained_with or 'of unknown version'}"
+        )
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Load a checkpoint safely.
+
+    Raises:
+        WeightsError: It is damaged, no checkpoint of Ultralytics, or holds other things than a model.
+        UnsupportedError: Its head is none of YOLOv8's.
+    """
+    content = _load(path)
+    module: Any = content.get("ema") or content.get("model")
+    if not isinstance(module, torch.nn.Module):
+        raise WeightsError(
+            f"{path}: holds {', '.join(sorted(map(str, content))) or 'nothing'} and no model; "
+            "expected a checkpoint as Ultralytics writes it (weights/best.pt), not a state dict"
+        )
+    if content.get("modelopt"):
+        raise UnsupportedError(f"{path}: was trained with quantization, which is not served; take the FP32 checkpoint")
+    module = module.float().eval()
+    head = module.model[-1] if hasattr(module, "model") else module
+    task = task_of_head(type(head).__name__, end_to_end=getattr(head, "one2one_cv2", None) is not None)
+    _check_channels(path, module)
+    if task is Task.CLASSIFY:
+        _check_normalisation(path, module)
+    architecture = _yaml(module).get("yaml_file")
+    return Checkpoint(
+        module=module,
+        task=task,
+        labels=tuple(name for _, name in sorted(check_class_names(module.names).items())),
+        kpt_shape=(int(head.kpt_shape[0]), int(head.kpt_shape[1])) if task is Task.POSE else None,
+        stride=max(int(stride) for stride in module.stride),
+        imgsz=_trained_at(content.get("train_args") or {}),
+        source=Source(
+            path=path,
+            sha256=sha256_of(path),
+            format="pytorch",
+            architecture=None if architecture is None else Path(architecture).name,
+            head=type(head).__name__,
+            trained_with=content.get("version"),
+        ),
+    )
+
+
+def _load(path: Path) -> dict[str, Any]:
+    if not hasattr(torch.serialization, "get_unsafe_globals_in_checkpoint"):
+        raise WeightsError(f"{path}: loading it safely needs torch 2.6 or newer, got {torch.__version__}")
+    if not zipfile.is_zipfile(path):
+        raise WeightsError(f"{path}: no PyTorch checkpoint, or cut short; download or copy it again")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # they are about files that are refused right here
+            content, _ = torch_safe_load(path, safe_only=True)  # type: ignore[no-untyped-call]  # it has no types
+    except (TypeError, RuntimeError, EOFError, pickle.UnpicklingError, ImportError, AttributeError) as exc:
+        raise WeightsError(_reason(path, exc)) from exc
+    return dict(content)
+
+
+def _reason(path: Path, exc: BaseException) -> str:
+    text = f"{exc} {exc.__cause__ or ''}"
+    if "TorchScript" in text:
+        return f"{path}: is a TorchScript archive; export the checkpoint that it was made from"
+    refused = re.search(r"GLOBAL ([\w.]+)", text)
+    if refused is None:
+        return f"{path}: can't be loaded as a checkpoint of Ultralytics: {' '.join(text.split())[:200]}"
+    if refused[1].startswith("models."):
+        return (
+            f"{path}: is a checkpoint of the YOLOv5 repository ({refused[1]}), which Ultralytics can't load; "
+            "take YOLOv8 weights"
+        )
+    return (
+        f"{path}: holds {refused[1]!r}, which is no part of a model, and unpickling it could run any code; refused. "
+        "If you trust the file, load it with Ultralytics in a place where that does no harm, "
+        "export it to .onnx there, and give that here"
+    )
+
+
+def _yaml(module: Any) -> dict[str, Any]:
+    return getattr(module, "yaml", None) or {}
+
+
+def _check_channels(path: Path, module: torch.nn.Module) -> None:
+    channels = _yaml(module).get("channels", 3)
+    if channels != 3:
+        raise UnsupportedError(f"{path}: expected a network of 3 channels (RGB), this one takes {channels}")
+
+
+def _check_normalisation(path: Path, module: Any) -> None:
+    """A classifier's checkpoint may carry its own preprocessing; ours is Ultralytics' default."""
+    for step in getattr(getattr(module, "transforms", None), "transforms", ()):
+        mean, std = getattr(step, "mean", None), getattr(step, "std", None)
+        if mean is not None and (torch.as_tensor(mean).any() or (torch.as_tensor(std) != 1).any()):
+            raise UnsupportedError(
+                f"{path}: its images are normalised by mean {torch.as_tensor(mean).tolist()} and standard deviation "
+                f"{torch.as_tensor(std).tolist()}, expected 0 and 1 as Ultralytics trains since 8.0"
+            )
+
+
+def _trained_at(train_args: dict[str, Any]) -> Size:
+    imgsz = train_args.get("imgsz", DEFAULT_IMGSZ)
+    height, width = (imgsz, imgsz) if isinstance(imgsz, int) else imgsz
+    return int(height), int(width)
+
+
+BATCH = "batch"
+
+
+def trace(checkpoint: Checkpoint, model: ServedModel, path: Path, *, opset: int = DEFAULT_OPSET) -> None:
+    """Write a checkpoint's network to ``path``, with Ultralytics' metadata.
+
+    Inputs and outputs are named as Ultralytics names them: ``images``, ``output0``, for masks also ``output1``.
+    """
+    module = _for_export(checkpoint.module)
+    images = torch.zeros(1, 3, *model.imgsz)
+    with torch.no_grad():
+        module(images)  # anchors are made on the first call: they become constants of the graph
+        outputs = module(images)
+    outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+    names = [f"output{index}" for index in range(len(outputs))]
+    with torch.no_grad(), warnings.catch_warnings():
+        # The tracer is deprecated in favour of one that makes the anchors dynamic; its warnings help no user.
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            module,
+            (images,),
+            path,
+            opset_version=opset,
+            input_names=["images"],
+            output_names=names,
+            dynamic_axes={name: {0: BATCH} for name in ("images", *names)},
+            dynamo=False,
+        )
+    _finish(path, [tuple(output.shape[1:]) for output in outputs], _metadata(checkpoint, model))
+
+
+def _for_export(loaded: Any) -> Any:
+    """Return a copy that puts out predictions alone, with BatchNorm folded into the convolutions."""
+    module = copy.deepcopy(loaded).fuse(verbose=False)
+    for part in module.modules():
+        if hasattr(part, "export"):
+            part.export = True
+        if hasattr(part, "format"):
+            part.format = "onnx"
+        if hasattr(part, "forward_split"):
+            part.forward = part.forward_split  # the same sum; chunk() traces into shape arithmetic
+    return module
+
+
+def _finish(path: Path, shapes: list[tuple[int, ...]], metadata: dict[str, str]) -> None:
+    """Write what the tracer leaves open: numbers for the outputs' axes (Triton compares them), and metadata."""
+    graph = onnx.load(path)
+    for output, shape in zip(graph.graph.output, shapes, strict=True):
+        dims = output.type.tensor_type.shape.dim
+        for dim, length in zip(dims[1:], shape, strict=True):
+            dim.dim_value = length
+    graph.ir_version = min(graph.ir_version, MAX_IR_VERSION)
+    onnx.helper.set_model_props(graph, metadata)
+    onnx.save(graph, path)
+
+
+def _metadata(checkpoint: Checkpoint, model: ServedModel) -> dict[str, str]:
+    values = stable_metadata(model, checkpoint.stride)
+    values |= {
+        "description": f"{checkpoint.source.architecture or 'YOLO'} exported by yolov8-triton",
+        "author": "Ultralytics",
+        "license": "AGPL-3.0 License (https://ultralytics.com/license)",
+        "version": checkpoint.source.trained_with or "",
+        "head": checkpoint.source.head,
+        "args": {"batch": 1, "dynamic": False, "nms": None},
+    }
+    if model.task is Task.POSE and (names := getattr(checkpoint.module, "kpt_names", None)):
+        values["kpt_names"] = names
+    return {key: str(value) for key, value in values.items()}

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Find the weights that a user names: a file, or one of Ultralytics' names.
+
+Get weights by Ultralytics' own download.
+
+Import Ultralytics without what it does on the side: installing packages, writing to the console.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from yolov8_export.errors import WeightsError, WeightsNotFoundError
+
+SUFFIXES = (".pt", ".onnx")
+
+Download = Callable[[str, Path], Path | None]
+"""Fetches Ultralytics' weights of a name into a folder; None where there are none of that name."""
+
+
+def find_weights(name: str, *, folder: Path | None, download: Download | None) -> Path:
+    """Return the file that ``name`` stands for.
+
+    Args:
+        name: A path, or a name such as ``yolov8n.pt``.
+        folder: Where else to look for it, and where a download goes; None for nowhere, and the working directory.
+        download: How to get what is in neither place; None to stay offline.
+
+    Raises:
+        WeightsNotFoundError: It is nowhere to be had.
+        WeightsError: It is neither a `.pt` nor an `.onnx` file.
+    """
+    path = Path(name)
+    if path.suffix not in SUFFIXES:
+        raise WeightsError(f"{name!r}: expected a {' or an '.join(SUFFIXES)} file, or a name such as 'yolov8n.pt'")
+    if path.is_file():
+        return path
+    tried = ["no such file"]
+    if path.name != name:
+        raise WeightsNotFoundError(f"{name}: {tried[0]}")
+    if folder is not None:
+        if (folder / name).is_file():
+            return folder / name
+        tried.append(f"not in YOLOV8_WEIGHTS_DIR ({folder})")
+    if download is None:
+        tried.append("and no download, since YOLO_OFFLINE is set")
+    elif path.suffix == ".pt":
+        found = download(name, folder or Path())
+        if found is not None:
+            return found
+        tried.append("and Ultralytics has none of that name to download, or could not be reached")
+    raise WeightsNotFoundError(f"{name}: {', '.join(tried)}")
+
+
+logger = logging.getLogger(__name__)
+
+
+def download_weights(name: str, folder: Path) -> Path | None:
+    """Fetch Ultralytics' weights of a name into ``folder``; None where that fails."""
+    prepare_ultralytics()
+    from ultralytics.utils.downloads import GITHUB_ASSETS_NAMES, attempt_download_asset
+
+    if name not in GITHUB_ASSETS_NAMES:
+        return None
+    try:
+        path = Path(attempt_download_asset(str(folder / name)))
+    except (OSError, RuntimeError) as exc:  # ConnectionError and what requests raises are OSErrors
+        logger.info("download of %s failed: %s", name, exc)
+        return None
+    return path if path.is_file() else None
+
+
+def prepare_ultralytics() -> None:
+    """Make ``import ultralytics`` harmless; call it before that import.
+
+    Raises:
+        WeightsError: torch or ultralytics is not installed.
+    """
+    missing = [name for name in ("torch", "ultralytics") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise WeightsError(
+            f"a .pt file needs {' and '.join(missing)}: pip install 'yolov8-triton-export[ultralytics]'; "
+            "a ready .onnx file needs neither"
+        )
+    os.environ["YOLO_AUTOINSTALL"] = "false"
+    from ultralytics.utils import LOGGER
+
+    for handler in list(LOGGER.handlers):
+        LOGGER.removeHandler(handler)
+    LOGGER.propagate = True  # whoever wants to read it configures logging
+    LOGGER.setLevel(logging.WARNING)

@@ -1,0 +1,255 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The counters that Triton tells on its metrics port, in Prometheus' text format.
+
+What Triton says of its models: where requests spent their time, and in which batches. No I/O.
+
+The server's side of a run: per model and member, over all and by second.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import urllib.request
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from itertools import pairwise
+from typing import Any
+
+_LINE = re.compile(r"^(?P<name>[a-zA-Z_:][\w:]*)(?:\{(?P<labels>.*)\})? (?P<value>\S+)")
+_LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
+
+TIMEOUT_S = 3.0
+
+INTERESTING = ("nv_inference_request_failure", "yolov8_")
+"""Names, or how they begin: what the statistics don't tell."""
+
+Metrics = dict[str, float]
+"""Values by name and labels, written ``name{model="m", reason="r"}``."""
+
+
+def read_metrics(text: str) -> Metrics:
+    """Return the metrics that add to the statistics."""
+    return dict(_samples(text))
+
+
+def fetch_metrics(url: str | None) -> Metrics | None:
+    """Return what a metrics port tells, None where it isn't known or doesn't answer."""
+    if url is None:
+        return None
+    try:
+        with urllib.request.urlopen(url, timeout=TIMEOUT_S) as answer:
+            return read_metrics(answer.read().decode())
+    except OSError:
+        return None
+
+
+def growth(before: Mapping[str, float], after: Mapping[str, float]) -> Metrics:
+    """Return by how much counters grew, those that did."""
+    grown = {key: value - before.get(key, 0.0) for key, value in after.items()}
+    return {key: value for key, value in grown.items() if value > 0}
+
+
+def _samples(text: str) -> Iterator[tuple[str, float]]:
+    for line in text.splitlines():
+        match = _LINE.match(line)
+        if match and match["name"].startswith(INTERESTING):
+            # A model's version says nothing here, and makes the names long.
+            labels = [(key, value) for key, value in _LABEL.findall(match["labels"] or "") if key != "version"]
+            listed = ", ".join(f'{key}="{value}"' for key, value in labels)
+            yield f"{match['name']}{{{listed}}}", float(match["value"])
+
+
+_NS_IN_MS = 1e6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelCounters:
+    """One model's counters since it was loaded, or between two moments; durations are sums over its requests.
+
+    Attributes:
+        succeeded: Requests that were answered.
+        failed: Requests that were not; Triton misses those that a full queue refused.
+        executions: Batches that ran.
+        total_ns: From arrival to answer.
+        queue_ns: Waiting for an instance.
+        input_ns: Gathering inputs.
+        infer_ns: Running the model.
+        output_ns: Handing on outputs.
+        batches: How many executions there were of each batch size.
+    """
+
+    succeeded: int = 0
+    failed: int = 0
+    executions: int = 0
+    total_ns: int = 0
+    queue_ns: int = 0
+    input_ns: int = 0
+    infer_ns: int = 0
+    output_ns: int = 0
+    batches: Counter[int] = field(default_factory=Counter)
+
+    def __add__(self, other: ModelCounters) -> ModelCounters:
+        """Return both together."""
+        values = {item.name: getattr(self, item.name) + getattr(other, item.name) for item in fields(self)}
+        return ModelCounters(**values)
+
+    def __sub__(self, earlier: ModelCounters) -> ModelCounters:
+        """Return what came since an earlier moment."""
+        values = {item.name: getattr(self, item.name) - getattr(earlier, item.name) for item in fields(self)}
+        return ModelCounters(**values)
+
+    @property
+    def mean_batch(self) -> float:
+        """Requests per execution; NaN without any."""
+        return sum(size * count for size, count in self.batches.items()) / (self.batches.total() or math.nan)
+
+    def mean_ms(self, what: str) -> float:
+        """Return a duration's mean over the requests, ``what`` being total, queue, input, infer or output."""
+        duration_ns: int = getattr(self, f"{what}_ns")
+        return duration_ns / _NS_IN_MS / (self.succeeded or math.nan)
+
+
+Snapshot = dict[str, ModelCounters]
+"""Counters by model."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerSample:
+    """A server's counters at one moment of a run, in seconds from its start."""
+
+    at_s: float
+    models: Snapshot
+
+
+def snapshot(response: Any) -> Snapshot:
+    """Read Triton's answer (``ModelStatisticsResponse``); versions of a model are added up."""
+    models: dict[str, list[ModelCounters]] = {}
+    for model in response.model_stats:
+        models.setdefault(model.name, []).append(_counters(model))
+    return {name: sum(versions, ModelCounters()) for name, versions in models.items()}
+
+
+def between(before: Snapshot, after: Snapshot) -> Snapshot:
+    """Return what came from one snapshot to the next, of the models that are in the later one."""
+    return {name: counters - before.get(name, ModelCounters()) for name, counters in after.items()}
+
+
+def _counters(model: Any) -> ModelCounters:
+    stats = model.inference_stats
+    return ModelCounters(
+        succeeded=stats.success.count,
+        failed=stats.fail.count,
+        executions=model.execution_count,
+        total_ns=stats.success.ns,
+        queue_ns=stats.queue.ns,
+        input_ns=stats.compute_input.ns,
+        infer_ns=stats.compute_infer.ns,
+        output_ns=stats.compute_output.ns,
+        batches=Counter({batch.batch_size: batch.compute_infer.count for batch in model.batch_stats}),
+    )
+
+
+PARTS = ("queue", "input", "infer", "output")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFigures:
+    """What one model did during a run; durations are means over its requests, in milliseconds, NaN without any.
+
+    Attributes:
+        model: Its name.
+        ensemble: The ensemble that it is a member of; its own name if it is the ensemble.
+        succeeded: Requests that were answered.
+        failed: Requests that were not, as far as Triton counts them.
+        executions: Batches that ran.
+        mean_batch: Requests per batch.
+        batches: How many there were of each size.
+        total_ms: From arrival to answer.
+        queue_ms: Of these, waiting for an instance.
+        input_ms: Gathering inputs.
+        infer_ms: Running.
+        output_ms: Handing on outputs.
+    """
+
+    model: str
+    ensemble: str
+    succeeded: int
+    failed: int
+    executions: int
+    mean_batch: float
+    batches: dict[int, int]
+    total_ms: float
+    queue_ms: float
+    input_ms: float
+    infer_ms: float
+    output_ms: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerMoment:
+    """Where requests of one ensemble that ended around a moment spent their time, in milliseconds on average.
+
+    Attributes:
+        at_s: From the run's start.
+        ensemble: Its name.
+        queue_ms: Waiting in front of members, all together.
+        compute_ms: By member, everything but waiting.
+    """
+
+    at_s: float
+    ensemble: str
+    queue_ms: float
+    compute_ms: dict[str, float]
+
+
+def server_figures(samples: Sequence[ServerSample], members: Mapping[str, Sequence[str]]) -> list[ModelFigures]:
+    """Return the figures of each ensemble and, after it, its members, from the first sample to the last."""
+    if len(samples) < 2:
+        return []
+    models = between(samples[0].models, samples[-1].models)
+    return [
+        _figures(name, ensemble, models[name])
+        for ensemble, inner in members.items()
+        for name in (ensemble, *inner)
+        if name in models
+    ]
+
+
+def moments(samples: Sequence[ServerSample], members: Mapping[str, Sequence[str]]) -> list[ServerMoment]:
+    """Return what happened between each two samples, for those in which an ensemble answered."""
+    found = []
+    for before, after in pairwise(samples):
+        models = between(before.models, after.models)
+        for ensemble, inner in members.items():
+            active = {name: models[name] for name in inner if name in models and models[name].succeeded}
+            if active:
+                found.append(_moment((before.at_s + after.at_s) / 2, ensemble, active))
+    return found
+
+
+def _figures(name: str, ensemble: str, counters: ModelCounters) -> ModelFigures:
+    means = {f"{part}_ms": counters.mean_ms(part) for part in ("total", *PARTS)}
+    return ModelFigures(
+        model=name,
+        ensemble=ensemble,
+        succeeded=counters.succeeded,
+        failed=counters.failed,
+        executions=counters.executions,
+        mean_batch=counters.mean_batch,
+        batches=dict(sorted(counters.batches.items())),
+        **means,
+    )
+
+
+def _moment(at_s: float, ensemble: str, active: Mapping[str, ModelCounters]) -> ServerMoment:
+    return ServerMoment(
+        at_s=at_s,
+        ensemble=ensemble,
+        queue_ms=sum(counters.mean_ms("queue") for counters in active.values()),
+        compute_ms={
+            name: sum(counters.mean_ms(part) for part in ("input", "infer", "output"))
+            for name, counters in active.items()
+        },
+    )

@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From what was recorded to the figures that a report shows: over all, by stream, by stage and by second."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from yolov8_loadtest.results.recorder import Cell, LatencyHistogram, Recorder
+from yolov8_loadtest.scenario.load import Load
+
+PERCENTILES = {"p50_ms": 50.0, "p90_ms": 90.0, "p95_ms": 95.0, "p99_ms": 99.0, "p999_ms": 99.9}
+_CURVE_POINTS = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """Figures of a part of a run; NaN where there is nothing to count.
+
+    Attributes:
+        name: What they are of.
+        requests: Requests that were due.
+        right: Of these, answered as expected.
+        failures: The others, by error.
+        dropped: Frames that were not sent.
+        seconds: The length of the part.
+        throughput_per_s: Right answers a second.
+        p50_ms: From the moment a request was due; likewise the other percentiles, mean and maximum.
+        lag_p99_ms: How late the generator itself was.
+    """
+
+    name: str
+    requests: int
+    right: int
+    failures: dict[str, int]
+    dropped: int
+    seconds: int
+    throughput_per_s: float
+    mean_ms: float
+    p50_ms: float
+    p90_ms: float
+    p95_ms: float
+    p99_ms: float
+    p999_ms: float
+    max_ms: float
+    lag_p99_ms: float
+
+    @property
+    def error_ratio(self) -> float:
+        """The part of the requests that failed."""
+        return sum(self.failures.values()) / self.requests if self.requests else math.nan
+
+    @property
+    def dropped_ratio(self) -> float:
+        """The part of the frames that were dropped; 0 where there are no cameras."""
+        return self.dropped / (self.dropped + self.requests) if self.requests else math.nan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageSummary:
+    """One stage and its figures."""
+
+    start_s: int
+    level: float
+    warmup: bool
+    figures: Summary
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Second:
+    """One second of a run.
+
+    Attributes:
+        at_s: Its beginning, from the run's start.
+        due: Requests that were due in it.
+        answered: Right answers that came in it.
+        failed: Of those due, how many failed.
+        dropped: Frames captured in it that were not sent.
+        p50_ms: Of those that were due in it; likewise the others.
+    """
+
+    at_s: int
+    due: int
+    answered: int
+    failed: int
+    dropped: int
+    p50_ms: float
+    p95_ms: float
+    p99_ms: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CurvePoint:
+    """A point of the latency curve: so many percent of the answers took no longer."""
+
+    percent: float
+    ms: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    """All figures of a run; the total and the curve leave the warm-up out."""
+
+    total: Summary
+    streams: list[Summary]
+    stages: list[StageSummary]
+    seconds: list[Second]
+    curve: list[CurvePoint]
+
+
+K = TypeVar("K")
+
+
+def figures(recorder: Recorder, load: Load) -> Figures:
+    """Return the figures of what was recorded under a load."""
+    cells = list(recorder.cells())
+    staged = [(load.stage_at(second), stream, cell) for second, stream, cell in cells]
+    measured = {index for index, stage in enumerate(load.stages) if not stage.warmup}
+    measured_s = sum(load.stages[index].duration_s for index in measured)
+    counting = [(stream, cell) for stage, stream, cell in staged if stage in measured]
+    total = _merged(cell for _, cell in counting)
+    by_stream = _grouped(counting)
+    by_stage = _grouped((stage, cell) for stage, _, cell in staged)
+    by_second = _grouped((second, cell) for second, _, cell in cells)
+    return Figures(
+        total=_summary("all", total, measured_s),
+        streams=[_summary(name, cell, measured_s) for name, cell in sorted(by_stream.items())],
+        stages=[
+            StageSummary(
+                start_s=start_s,
+                level=stage.level,
+                warmup=stage.warmup,
+                figures=_summary(f"stage {index + 1}", by_stage.get(index, Cell()), stage.duration_s),
+            )
+            for index, (start_s, stage) in enumerate(zip(load.starts(), load.stages, strict=True))
+        ],
+        seconds=[_second(at_s, cell) for at_s, cell in sorted(by_second.items())],
+        curve=_curve(total.latency),
+    )
+
+
+def _grouped(cells: Iterable[tuple[K, Cell]]) -> dict[K, Cell]:
+    groups: dict[K, Cell] = {}
+    for key, cell in cells:
+        groups.setdefault(key, Cell()).merge(cell)
+    return groups
+
+
+def _merged(cells: Iterable[Cell]) -> Cell:
+    total = Cell()
+    for cell in cells:
+        total.merge(cell)
+    return total
+
+
+def _summary(name: str, cell: Cell, seconds: int) -> Summary:
+    latency = cell.latency
+    percentiles = {key: latency.percentile_ms(percent) for key, percent in PERCENTILES.items()}
+    return Summary(
+        name=name,
+        requests=cell.requests,
+        right=cell.right,
+        failures=dict(cell.failures.most_common()),
+        dropped=cell.dropped,
+        seconds=seconds,
+        throughput_per_s=cell.answered / seconds if seconds else math.nan,
+        mean_ms=latency.mean_ms,
+        max_ms=latency.max_ms,
+        lag_p99_ms=cell.lag.percentile_ms(99),
+        **percentiles,
+    )
+
+
+def _second(at_s: int, cell: Cell) -> Second:
+    return Second(
+        at_s=at_s,
+        due=cell.requests,
+        answered=cell.answered,
+        failed=cell.failures.total(),
+        dropped=cell.dropped,
+        p50_ms=cell.latency.percentile_ms(50),
+        p95_ms=cell.latency.percentile_ms(95),
+        p99_ms=cell.latency.percentile_ms(99),
+    )
+
+
+def _curve(latency: LatencyHistogram) -> list[CurvePoint]:
+    """Return points at even distances on the scale of nines: 90 %, 99 %, 99.9 % and so on are equally far apart."""
+    if not len(latency):
+        return []
+    nines = math.log10(len(latency)) + 0.3
+    bins = list(latency.bins())
+    points, position = [], 0
+    for step in range(_CURVE_POINTS + 1):
+        percent = 100 * (1 - 10 ** (-nines * step / _CURVE_POINTS))
+        while bins[position].cumulative * 100 < percent - 1e-9 and position < len(bins) - 1:
+            position += 1
+        points.append(CurvePoint(percent=percent, ms=bins[position].ms))
+    return points

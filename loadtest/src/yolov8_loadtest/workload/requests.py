@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Requests with the answers that are expected: made once, before the clock starts, and shared by all processes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from yolov8_contract.served_model import ServedModel
+from yolov8_contract.task import Task
+from yolov8_loadtest.connection import Connection, infer_request, response_of, result_of
+from yolov8_loadtest.errors import PreparationError
+from yolov8_loadtest.scenario.scenario import Parameter, Scenario, Traffic
+from yolov8_loadtest.workload.images import contents
+from yolov8_triton import YoloTritonError
+
+INDEX_TIMEOUT_S = 10.0
+FIRST_ANSWER_TIMEOUT_S = 60.0
+"""A server's first answers may take long: it loads libraries, and tunes itself."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Payload:
+    """One request.
+
+    Attributes:
+        stream: The traffic that it belongs to.
+        model: The model to ask.
+        image: The bytes of a file.
+        parameters: Request parameters.
+        weight: How often it is chosen, against the others.
+        answer: The expected answer, a serialised response of Triton's; None if an error is expected.
+        expect: The class name of the expected error.
+    """
+
+    stream: str
+    model: str
+    image: bytes
+    parameters: dict[str, Parameter]
+    weight: float
+    answer: bytes | None = None
+    expect: str | None = None
+
+    def to_wire(self) -> dict[str, Any]:
+        """Return plain values that msgpack carries."""
+        return asdict(self)
+
+
+def prepare(scenario: Scenario, connection: Connection, *, model: str | None, images: Path) -> list[Payload]:
+    """Make all requests of a scenario and ask the server for the expected answers, one at a time.
+
+    A server at rest thus says what it has to say under load. Whether that is right at all is for parity tests.
+
+    Args:
+        scenario: Whose traffic it is.
+        connection: To the server.
+        model: The model of traffic that names none, if it serves its task.
+        images: A folder with images.
+
+    Raises:
+        PreparationError: There is no server, no such model, no image, or nothing is found in any of them.
+    """
+    served = served_models(connection)
+    made: list[Payload] = []
+    for traffic in scenario.traffic:
+        name = chosen_model(traffic, model, served)
+        made += _payloads(traffic, name, images, connection, served[name])
+    _check_that_something_is_found(made, served)
+    return made
+
+
+def served_models(connection: Connection) -> dict[str, ServedModel]:
+    """Return the models that a server has for us.
+
+    Raises:
+        PreparationError: Nobody answers, or it has none.
+    """
+    try:
+        served = connection.served_models(INDEX_TIMEOUT_S)
+    except YoloTritonError as exc:
+        raise PreparationError(str(exc)) from exc
+    if not served:
+        raise PreparationError(f"the server at {connection.url} has no YOLOv8 ensemble; export one, or name another")
+    return served
+
+
+def chosen_model(traffic: Traffic, default: str | None, served: Mapping[str, ServedModel]) -> str:
+    """Return the model that a kind of traffic asks.
+
+    Raises:
+        PreparationError: It isn't there, is of another task, or there are several to choose from.
+    """
+    fitting = [name for name, model in served.items() if model.task is traffic.task]
+    listed = ", ".join(f"{name} ({model.task.value})" for name, model in sorted(served.items()))
+    wanted = traffic.model or (None if default in served and default not in fitting else default)
+    if wanted is not None and wanted not in fitting:
+        raise PreparationError(
+            f"traffic {traffic.name!r}: no model {wanted!r} for {traffic.task.value} there; the server has {listed}"
+        )
+    if wanted is None and len(fitting) != 1:
+        raise PreparationError(
+            f"traffic {traffic.name!r}: expected one model for {traffic.task.value}, the server has {listed}; "
+            "name one with --model"
+        )
+    return wanted or fitting[0]
+
+
+def _payloads(traffic: Traffic, model: str, images: Path, connection: Connection, served: ServedModel) -> list[Payload]:
+    files = contents(traffic, images)
+    return [
+        Payload(
+            stream=traffic.name,
+            model=model,
+            image=image,
+            parameters=traffic.parameters,
+            weight=traffic.weight / len(files),
+            answer=None if traffic.expect else _answer(traffic, model, image, connection, served),
+            expect=traffic.expect,
+        )
+        for image in files
+    ]
+
+
+def _answer(traffic: Traffic, model: str, image: bytes, connection: Connection, served: ServedModel) -> bytes:
+    try:
+        response = connection.infer(infer_request(model, image, traffic.parameters), FIRST_ANSWER_TIMEOUT_S)
+        result_of(response, served, model)
+    except YoloTritonError as exc:
+        raise PreparationError(f"traffic {traffic.name!r}: a first request failed: {exc}") from exc
+    return bytes(response.SerializeToString())
+
+
+def _check_that_something_is_found(payloads: Sequence[Payload], served: Mapping[str, ServedModel]) -> None:
+    """Answers that say nothing are always equal."""
+    for name in sorted({payload.model for payload in payloads if served[payload.model].task is not Task.CLASSIFY}):
+        answers = [payload.answer for payload in payloads if payload.model == name and payload.answer is not None]
+        found = (len(result_of(response_of(answer), served[name], name)) for answer in answers)
+        if answers and not any(found):
+            raise PreparationError(
+                f"model {name!r} finds nothing in any of {len(answers)} images, so that a wrong answer could not be "
+                "told; name a folder with images that it knows: --images DIR"
+            )
