@@ -5,12 +5,16 @@ from __future__ import annotations
 
 import ast
 import sys
+from collections import Counter
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
+MAX_MODULES = 15
+
 STANDARD = set(sys.stdlib_module_names) | {"__future__"}
 
 ALLOWED = {
@@ -39,6 +43,55 @@ ALLOWED = {
     "model_repository_gpu/yolov8n_preprocess": {"numpy", "nvidia"},
     "model_repository/yolov8n_postprocess": {"yolov8_contract", "numpy", "triton_python_backend_utils"},
 }  # fmt: skip
+
+
+ROOMS = {
+    "export/src/yolov8_export": [
+        {"errors", "progress", "ultralytics_metadata"},
+        {"model_code"},
+        {"overrides"},
+        {"graph"},
+        {"source"},
+        {"config"},
+        {"precision"},
+        {"repository"},
+        {"check"},
+        {"pipeline", "estimate"},
+        {"__init__"},
+        {"cli"},
+        {"__main__"},
+    ],
+    "client/src/yolov8_triton": [
+        {"_errors", "_extras", "_images"},
+        {"_results"},
+        {"_options", "_protocol", "_in_flight"},
+        {"_transport"},
+        {"_failover", "_headers"},
+        {"_drawing"},
+        {"_video"},
+        {"_calls"},
+        {"_client", "_async_client"},
+        {"__init__"},
+        {"_cli"},
+        {"__main__"},
+    ],
+    "loadtest/src/yolov8_loadtest": [
+        {"__init__", "errors", "gevent_call", "connection"},
+        {"scenario"},
+        {"messages"},
+        {"workload"},
+        {"options"},
+        {"monitor"},
+        {"results"},
+        {"report"},
+        {"servers"},
+        {"run_command", "generator"},
+        {"locustfile", "benchmark", "compare"},
+        {"tune"},
+        {"__main__"},
+    ],
+}  # fmt: skip
+"""The rooms of a package, a floor each: a module imports from its own room, and from rooms above it in this list."""
 
 
 def sources(folder: str) -> list[Path]:
@@ -77,3 +130,62 @@ def test_a_distribution_imports_only_what_it_may(folder: str) -> None:
 
     assert files
     assert not strangers
+
+
+def modules(folder: str) -> dict[str, Path]:
+    """Return the modules of a package by their dotted names."""
+    base = ROOT / folder
+    found = {}
+    for path in base.rglob("*.py"):
+        parts = path.relative_to(base).with_suffix("").parts
+        found[".".join([base.name, *(part for part in parts if part != "__init__")])] = path
+    return found
+
+
+def imports_inside(folder: str) -> dict[str, set[str]]:
+    """Return for each module of a package the modules of it that the module imports, also inside functions."""
+    files = modules(folder)
+    package = Path(folder).name
+    found: dict[str, set[str]] = {name: set() for name in files}
+    for name, path in files.items():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == package:
+                targets = {f"{node.module}.{alias.name}" for alias in node.names}
+                found[name] |= {target if target in files else str(node.module) for target in targets} - {name}
+    return found
+
+
+def floor_of(name: str, folder: str) -> int:
+    """Return on which floor a module's room stands."""
+    room = name.split(".")[1] if "." in name else "__init__"
+    return next(floor for floor, rooms in enumerate(ROOMS[folder]) if room in rooms)
+
+
+def room_of(name: str) -> str:
+    return ".".join(name.split(".")[:2])
+
+
+@pytest.mark.parametrize("folder", ROOMS)
+def test_rooms_import_from_earlier_rooms_alone(folder: str) -> None:
+    backwards = {
+        f"{name} imports {target}"
+        for name, targets in imports_inside(folder).items()
+        for target in targets
+        if room_of(name) != room_of(target) and floor_of(target, folder) >= floor_of(name, folder)
+    }
+
+    assert not backwards
+
+
+@pytest.mark.parametrize("folder", ROOMS)
+def test_no_modules_import_each_other_in_a_circle(folder: str) -> None:
+    order = TopologicalSorter(imports_inside(folder))
+
+    order.prepare()  # raises CycleError
+
+
+@pytest.mark.parametrize("folder", ROOMS)
+def test_a_folder_holds_no_more_modules_than_one_can_look_over(folder: str) -> None:
+    counts = Counter(path.parent for path in modules(folder).values() if path.stem != "__init__")
+
+    assert {str(place): count for place, count in counts.items() if count > MAX_MODULES} == {}

@@ -28,12 +28,11 @@ from yolov8_triton._errors import (
 )
 from yolov8_triton._failover import RetryPolicy
 from yolov8_triton._images import ImageInput
-from yolov8_triton._options import Options, Thresholds
-from yolov8_triton._protocol import Result
+from yolov8_triton._options import Options, PredictOptions
 from yolov8_triton._results.class_probabilities import ClassProbabilities, ClassScore
 from yolov8_triton._results.detections import Detections, OrientedBoxes, Poses, Segmentations
 from yolov8_triton._results.objects import COCO_CATEGORY_IDS
-from yolov8_triton._results.outcome import Outcome
+from yolov8_triton._results.outcome import Outcome, Result
 from yolov8_triton._transport.connection import Tls
 from yolov8_triton._video.source import FrameSource, VideoError, VideoInfo
 from yolov8_triton._video.tracking import Tracker
@@ -67,6 +66,7 @@ __all__ = [
     "OrientedBoxes",
     "Outcome",
     "Poses",
+    "PredictOptions",
     "Result",
     "RetryPolicy",
     "Segmentations",
@@ -76,7 +76,6 @@ __all__ = [
     "ServerUnavailableError",
     "SharedMemoryError",
     "Task",
-    "Thresholds",
     "Tls",
     "TlsError",
     "Tracker",

@@ -20,7 +20,7 @@ from yolov8_triton._failover import RetryPolicy
 from yolov8_triton._headers import AsyncToken
 from yolov8_triton._images import ArrayFormat, ImageInput
 from yolov8_triton._in_flight import DEFAULT_IN_FLIGHT, ahead_async
-from yolov8_triton._options import Options, Thresholds
+from yolov8_triton._options import Options, PredictOptions
 from yolov8_triton._results.class_probabilities import ClassProbabilities
 from yolov8_triton._results.detections import Detections, OrientedBoxes, Poses, Segmentations
 from yolov8_triton._results.outcome import ITEM_ERRORS, Outcome, R
@@ -90,19 +90,19 @@ class AsyncClient:
         """Close the connections, in a second or so; calls that are under way fail at once."""
         await self._driver.close(self._calls.leave())
 
-    async def detect(self, image: ImageInput, **options: Unpack[Thresholds]) -> Detections:
+    async def detect(self, image: ImageInput, **options: Unpack[PredictOptions]) -> Detections:
         """Find objects."""
         return await self._predict(Detections, image, options)
 
-    async def segment(self, image: ImageInput, **options: Unpack[Thresholds]) -> Segmentations:
+    async def segment(self, image: ImageInput, **options: Unpack[PredictOptions]) -> Segmentations:
         """Find objects and the pixels that belong to them."""
         return await self._predict(Segmentations, image, options)
 
-    async def pose(self, image: ImageInput, **options: Unpack[Thresholds]) -> Poses:
+    async def pose(self, image: ImageInput, **options: Unpack[PredictOptions]) -> Poses:
         """Find objects and their keypoints."""
         return await self._predict(Poses, image, options)
 
-    async def obb(self, image: ImageInput, **options: Unpack[Thresholds]) -> OrientedBoxes:
+    async def obb(self, image: ImageInput, **options: Unpack[PredictOptions]) -> OrientedBoxes:
         """Find objects and their rotated boxes."""
         return await self._predict(OrientedBoxes, image, options)
 
@@ -115,7 +115,7 @@ class AsyncClient:
         images: Iterable[ImageInput] | AsyncIterable[ImageInput],
         *,
         in_flight: int = DEFAULT_IN_FLIGHT,
-        **options: Unpack[Thresholds],
+        **options: Unpack[PredictOptions],
     ) -> AsyncGenerator[Outcome[Detections], None]:
         """Find objects in many images, as `Client.detect_many` does; they may come from an asynchronous iterator."""
         return self._many(Detections, images, in_flight, options)
@@ -125,7 +125,7 @@ class AsyncClient:
         images: Iterable[ImageInput] | AsyncIterable[ImageInput],
         *,
         in_flight: int = DEFAULT_IN_FLIGHT,
-        **options: Unpack[Thresholds],
+        **options: Unpack[PredictOptions],
     ) -> AsyncGenerator[Outcome[Segmentations], None]:
         """Do what `segment` does for many images, as `detect_many`."""
         return self._many(Segmentations, images, in_flight, options)
@@ -135,7 +135,7 @@ class AsyncClient:
         images: Iterable[ImageInput] | AsyncIterable[ImageInput],
         *,
         in_flight: int = DEFAULT_IN_FLIGHT,
-        **options: Unpack[Thresholds],
+        **options: Unpack[PredictOptions],
     ) -> AsyncGenerator[Outcome[Poses], None]:
         """Do what `pose` does for many images, as `detect_many`."""
         return self._many(Poses, images, in_flight, options)
@@ -145,7 +145,7 @@ class AsyncClient:
         images: Iterable[ImageInput] | AsyncIterable[ImageInput],
         *,
         in_flight: int = DEFAULT_IN_FLIGHT,
-        **options: Unpack[Thresholds],
+        **options: Unpack[PredictOptions],
     ) -> AsyncGenerator[Outcome[OrientedBoxes], None]:
         """Do what `obb` does for many images, as `detect_many`."""
         return self._many(OrientedBoxes, images, in_flight, options)

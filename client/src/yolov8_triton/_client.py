@@ -21,7 +21,7 @@ from yolov8_triton._failover import RetryPolicy
 from yolov8_triton._headers import Token
 from yolov8_triton._images import ArrayFormat, ImageInput
 from yolov8_triton._in_flight import DEFAULT_IN_FLIGHT, ahead
-from yolov8_triton._options import Options, Thresholds
+from yolov8_triton._options import Options, PredictOptions
 from yolov8_triton._results.class_probabilities import ClassProbabilities
 from yolov8_triton._results.detections import Detections, OrientedBoxes, Poses, Segmentations
 from yolov8_triton._results.outcome import ITEM_ERRORS, Outcome, R
@@ -40,7 +40,7 @@ class Client:
     reads the model's configuration. A process that is forked off later needs a client of its own.
 
     An image is a path, the bytes of a file, an open binary file, a PIL image, or a uint8 array of pixels with
-    ``channels="RGB"`` or ``"BGR"``. Thresholds are ``conf``, ``iou``, ``max_det``, ``classes`` (ids or names) and
+    ``channels="RGB"`` or ``"BGR"``. PredictOptions are ``conf``, ``iou``, ``max_det``, ``classes`` (ids or names) and
     ``agnostic``, with Ultralytics' meaning; what is left out is as the deployment has it.
 
     Every call raises a `YoloTritonError` if it gets no answer; its subclasses say why.
@@ -121,19 +121,19 @@ class Client:
         """
         self._driver.close(self._calls.leave())
 
-    def detect(self, image: ImageInput, **options: Unpack[Thresholds]) -> Detections:
+    def detect(self, image: ImageInput, **options: Unpack[PredictOptions]) -> Detections:
         """Find objects."""
         return self._predict(Detections, image, options)
 
-    def segment(self, image: ImageInput, **options: Unpack[Thresholds]) -> Segmentations:
+    def segment(self, image: ImageInput, **options: Unpack[PredictOptions]) -> Segmentations:
         """Find objects and the pixels that belong to them."""
         return self._predict(Segmentations, image, options)
 
-    def pose(self, image: ImageInput, **options: Unpack[Thresholds]) -> Poses:
+    def pose(self, image: ImageInput, **options: Unpack[PredictOptions]) -> Poses:
         """Find objects and their keypoints."""
         return self._predict(Poses, image, options)
 
-    def obb(self, image: ImageInput, **options: Unpack[Thresholds]) -> OrientedBoxes:
+    def obb(self, image: ImageInput, **options: Unpack[PredictOptions]) -> OrientedBoxes:
         """Find objects and their rotated boxes."""
         return self._predict(OrientedBoxes, image, options)
 
@@ -142,7 +142,7 @@ class Client:
         return self._predict(ClassProbabilities, image, options)
 
     def detect_many(
-        self, images: Iterable[ImageInput], *, in_flight: int = DEFAULT_IN_FLIGHT, **options: Unpack[Thresholds]
+        self, images: Iterable[ImageInput], *, in_flight: int = DEFAULT_IN_FLIGHT, **options: Unpack[PredictOptions]
     ) -> Generator[Outcome[Detections], None, None]:
         """Find objects in many images: yield an `Outcome` of each, in order, with some requests in flight.
 
@@ -153,19 +153,19 @@ class Client:
         return self._many(Detections, images, in_flight, options)
 
     def segment_many(
-        self, images: Iterable[ImageInput], *, in_flight: int = DEFAULT_IN_FLIGHT, **options: Unpack[Thresholds]
+        self, images: Iterable[ImageInput], *, in_flight: int = DEFAULT_IN_FLIGHT, **options: Unpack[PredictOptions]
     ) -> Generator[Outcome[Segmentations], None, None]:
         """Do what `segment` does for many images, as `detect_many`."""
         return self._many(Segmentations, images, in_flight, options)
 
     def pose_many(
-        self, images: Iterable[ImageInput], *, in_flight: int = DEFAULT_IN_FLIGHT, **options: Unpack[Thresholds]
+        self, images: Iterable[ImageInput], *, in_flight: int = DEFAULT_IN_FLIGHT, **options: Unpack[PredictOptions]
     ) -> Generator[Outcome[Poses], None, None]:
         """Do what `pose` does for many images, as `detect_many`."""
         return self._many(Poses, images, in_flight, options)
 
     def obb_many(
-        self, images: Iterable[ImageInput], *, in_flight: int = DEFAULT_IN_FLIGHT, **options: Unpack[Thresholds]
+        self, images: Iterable[ImageInput], *, in_flight: int = DEFAULT_IN_FLIGHT, **options: Unpack[PredictOptions]
     ) -> Generator[Outcome[OrientedBoxes], None, None]:
         """Do what `obb` does for many images, as `detect_many`."""
         return self._many(OrientedBoxes, images, in_flight, options)

@@ -26,7 +26,7 @@ class Options(TypedDict, total=False):
     timeout_s: float | None
 
 
-class Thresholds(Options, total=False):
+class PredictOptions(Options, total=False):
     """What calls take that find objects: Ultralytics' names. What is left out is as the deployment has it.
 
     Keys:
@@ -48,7 +48,7 @@ def request_parameters(options: Mapping[str, Any], labels: tuple[str, ...]) -> d
     """Return the request's parameters: the thresholds that were given.
 
     Raises:
-        TypeError: A name is neither one of `Options` nor of `Thresholds`.
+        TypeError: A name is neither one of `Options` nor of `PredictOptions`.
         InvalidParameterError: A value is of no type that travels, or a class is not one of ``labels``.
     """
     for name in options.keys() - {*NAMES, *Options.__annotations__}:

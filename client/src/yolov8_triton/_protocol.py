@@ -20,8 +20,8 @@ from yolov8_contract.task import Task
 from yolov8_contract.tensors import DYNAMIC, TensorSpec
 from yolov8_triton._results.class_probabilities import ClassProbabilities
 from yolov8_triton._results.detections import Detections, OrientedBoxes, Poses, Segmentations
+from yolov8_triton._results.outcome import Result
 
-Result = Detections | Segmentations | Poses | OrientedBoxes | ClassProbabilities
 Array = npt.NDArray[Any]
 Tensors = Mapping[str, tuple[str, tuple[int, ...], bytes]]
 """Outputs by name: Triton's data type, shape and bytes."""

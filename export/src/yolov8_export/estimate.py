@@ -140,7 +140,7 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class Estimate:
     """What a served model takes.
 
     Attributes:
@@ -162,7 +162,7 @@ class Plan:
         return asdict(self)
 
 
-def make_plan(repository: Path, name: str, config_name: str | None = None) -> Plan:
+def make_estimate(repository: Path, name: str, config_name: str | None = None) -> Estimate:
     """Read an exported model's plan.
 
     Args:
@@ -189,7 +189,7 @@ def make_plan(repository: Path, name: str, config_name: str | None = None) -> Pl
         raise RepositoryError(f"{folder}: has no network to read: {exc}; export the model again") from exc
     max_bytes = ImageLimits.from_config(as_json(configs[0])).max_bytes
     members = tuple(_member(config) for config in configs)
-    return Plan(
+    return Estimate(
         members=members,
         precision=precision,
         cost=cost,

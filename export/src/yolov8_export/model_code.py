@@ -12,7 +12,6 @@ from tritonclient.grpc import model_config_pb2 as pb
 import yolov8_contract
 from yolov8_contract.image_header import ImageLimits
 from yolov8_contract.served_model import ServedModel
-from yolov8_export.config import parts
 from yolov8_export.errors import RepositoryError
 
 PYTHON = "python"
@@ -20,6 +19,8 @@ DALI = "dali"
 SETTINGS_FILE = "settings.json"
 """What the DALI graph is made for: the backend gives it no parameters."""
 
+WARMUP_FOLDER = "warmup"
+"""Triton reads the files of a warm-up from the folder of this name beside the version folders."""
 WARMUP_PICTURE = "picture.jpg"
 
 CONTRACT = "yolov8_contract"
@@ -63,7 +64,7 @@ def warmup_picture() -> Path:
     """
     places = (
         _IN_WHEEL / f"preprocess-{DALI}" / WARMUP_PICTURE,
-        _CHECKOUT / _SOURCES["preprocess", DALI].parent / parts.FOLDER / WARMUP_PICTURE,
+        _CHECKOUT / _SOURCES["preprocess", DALI].parent / WARMUP_FOLDER / WARMUP_PICTURE,
     )
     for place in places:
         if place.is_file():
@@ -93,8 +94,8 @@ def write_code(role: str, config: pb.ModelConfig, model: ServedModel, limits: Im
         shutil.copyfile(path, folder / path.name)
     if config.backend == DALI:
         (folder / SETTINGS_FILE).write_text(dali_settings(model, limits, config.max_batch_size), encoding="utf-8")
-        (folder.parent / parts.FOLDER).mkdir()
-        shutil.copyfile(warmup_picture(), folder.parent / parts.FOLDER / WARMUP_PICTURE)
+        (folder.parent / WARMUP_FOLDER).mkdir()
+        shutil.copyfile(warmup_picture(), folder.parent / WARMUP_FOLDER / WARMUP_PICTURE)
         return
     (folder / CONTRACT).mkdir()
     for path in contract_files():

@@ -62,7 +62,7 @@ OPSETS = range(12, 19)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
+class ModelOverrides:
     """What the user says of a model; None for what the weights say.
 
     Attributes:

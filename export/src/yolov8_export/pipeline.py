@@ -16,21 +16,21 @@ from tritonclient.grpc import model_config_pb2 as pb
 
 from yolov8_contract.errors import ConfigError
 from yolov8_export.config.deployment import Deployment, as_served
-from yolov8_export.config.recover import Deployed
+from yolov8_export.config.recover import ServedModelSpec
 from yolov8_export.config.serving import serving_commands
 from yolov8_export.config.sizing import needed_mib
 from yolov8_export.errors import OptionError
 from yolov8_export.graph import rewrite
 from yolov8_export.graph.network import Network, checked_network
-from yolov8_export.graph.rewrite import take_pixels
+from yolov8_export.graph.rewrite import accept_uint8_images
 from yolov8_export.graph.runtime import in_batches_of, onnx_runner
 from yolov8_export.graph.verify import Verification, seeded_images, verify
 from yolov8_export.model_code import DALI, PYTHON, member_files
-from yolov8_export.overrides import DEFAULT_OPSET, Facts
+from yolov8_export.overrides import DEFAULT_OPSET, ModelOverrides
 from yolov8_export.precision.accuracy import Accuracy
-from yolov8_export.precision.reduce import Evidence, check_evidence, reduce
+from yolov8_export.precision.reduce import CalibrationData, check_evidence, reduce
 from yolov8_export.progress import Progress
-from yolov8_export.repository.custom_configs import carry
+from yolov8_export.repository.custom_configs import regenerate
 from yolov8_export.repository.layout import Target
 from yolov8_export.repository.write import MODEL_FILE, staging, write_model
 from yolov8_export.source import onnx_file
@@ -103,9 +103,9 @@ def export(
     weights: Path,
     target: Target,
     *,
-    facts: Facts | None = None,
+    overrides: ModelOverrides | None = None,
     deployment: Deployment | None = None,
-    evidence: Evidence | None = None,
+    calibration_data: CalibrationData | None = None,
     opset: int = DEFAULT_OPSET,
     progress: Progress | None = None,
 ) -> Report:
@@ -114,24 +114,24 @@ def export(
     Raises:
         ExportError: It could not be done; the repository is as it was.
     """
-    facts, deployment, progress = facts or Facts(), deployment or Deployment(), progress or Progress()
-    evidence = evidence or Evidence()
+    overrides, deployment, progress = overrides or ModelOverrides(), deployment or Deployment(), progress or Progress()
+    calibration_data = calibration_data or CalibrationData()
     _check_code(deployment)
     _check_name(target, deployment)
-    check_evidence(deployment, evidence)
+    check_evidence(deployment, calibration_data)
     notes: list[str] = []
     with staging(target.repository) as stage:
         if weights.suffix == ".pt":
-            network, verification = _from_checkpoint(weights, stage, facts, opset, progress)
+            network, verification = _from_checkpoint(weights, stage, overrides, opset, progress)
         else:
-            network, verification = _from_onnx(weights, stage, facts, progress)
+            network, verification = _from_onnx(weights, stage, overrides, progress)
         if note := note_on_family(network.source.architecture, network.source.head or ""):
             notes.append(note)
         _check_served(network, deployment)
-        network, accuracy = reduce(network, deployment, evidence, progress)
+        network, accuracy = reduce(network, deployment, calibration_data, progress)
         network = _as_deployed(network, deployment)
         with progress.step("Writing the repository"):
-            deployed = Deployed(
+            deployed = ServedModelSpec(
                 name=target.name,
                 model=network.model,
                 head=network.head,
@@ -142,7 +142,7 @@ def export(
                 configs = deployed.configs()
             except ConfigError as exc:
                 raise OptionError(str(exc)) from exc
-            carried = carry(target, deployed)
+            carried = regenerate(target, deployed)
             notes += carried.notes
             written = write_model(
                 target, configs, network, verification, stage, deployment.limits, accuracy, carried.configs
@@ -192,15 +192,15 @@ def _as_deployed(network: Network, deployment: Deployment) -> Network:
     """Make of a network what its deployment serves."""
     model = as_served(network.model, deployment)
     if model.network_input == "uint8":
-        take_pixels(network.path)
+        accept_uint8_images(network.path)
     if model.network_output == "best-class":
-        rewrite.put_out_best_class(network.path, len(model.labels))
+        rewrite.reduce_to_best_class(network.path, len(model.labels))
     served = checked_network(network.path, model, stride=network.stride, source=network.source)
     return replace(served, precision=network.precision, engine_files=network.engine_files)
 
 
 def _from_checkpoint(
-    weights: Path, stage: Path, facts: Facts, opset: int, progress: Progress
+    weights: Path, stage: Path, overrides: ModelOverrides, opset: int, progress: Progress
 ) -> tuple[Network, Verification]:
     with progress.step("Loading torch and Ultralytics"):
         prepare_ultralytics()
@@ -208,7 +208,7 @@ def _from_checkpoint(
     with progress.step(f"Loading {weights}"):
         checkpoint = load_checkpoint(weights)
     progress.note(f"  {checkpoint}")
-    model = checkpoint.served_model(facts)
+    model = checkpoint.served_model(overrides)
     path = stage / MODEL_FILE
     with progress.step("Tracing it into ONNX"):
         trace(checkpoint, model, path, opset=opset)
@@ -218,11 +218,13 @@ def _from_checkpoint(
     return network, verification
 
 
-def _from_onnx(weights: Path, stage: Path, facts: Facts, progress: Progress) -> tuple[Network, Verification]:
+def _from_onnx(
+    weights: Path, stage: Path, overrides: ModelOverrides, progress: Progress
+) -> tuple[Network, Verification]:
     path = stage / MODEL_FILE
     with progress.step(f"Reading {weights}"):
         file = onnx_file.load_onnx(weights)
-        model, stride, source = onnx_file.describe(weights, file, facts)
+        model, stride, source = onnx_file.describe(weights, file, overrides)
         given = in_batches_of(onnx_file.batch_size(file), onnx_runner(weights, called=str(weights)))
     with progress.step("Making its batch axis, and no other, dynamic"):
         shapes = [output.shape[1:] for output in given(seeded_images(model.imgsz, 1))]

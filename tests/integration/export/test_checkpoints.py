@@ -22,7 +22,7 @@ from yolov8_export.check.repository import check_repository
 from yolov8_export.config.files import CONFIG, as_json, read_config
 from yolov8_export.config.reference import committed_labels
 from yolov8_export.errors import ExportError, OptionError, UnsupportedError, WeightsError
-from yolov8_export.overrides import Facts
+from yolov8_export.overrides import ModelOverrides
 from yolov8_export.pipeline import Report, export
 from yolov8_export.repository.layout import Target
 
@@ -74,7 +74,7 @@ def test_a_variant_of_yolov8_is_exported_as_it_is(
     run: Callable[..., Report],
     tmp_path: Path,
 ) -> None:
-    report = run(write_checkpoint(tmp_path / "x.pt", architecture, **changes), facts=Facts(imgsz=imgsz))
+    report = run(write_checkpoint(tmp_path / "x.pt", architecture, **changes), overrides=ModelOverrides(imgsz=imgsz))
 
     assert report.network.head == head
     assert report.notes == ()
@@ -251,21 +251,25 @@ def test_a_file_that_is_no_checkpoint_is_refused_in_one_line(
 
 
 @pytest.mark.parametrize(
-    ("changes", "facts", "error", "words"),
+    ("changes", "overrides", "error", "words"),
     [
         pytest.param(
-            {}, Facts(imgsz=(100, 64)), OptionError, "multiples of the model's stride 32", id="off-the-stride"
+            {}, ModelOverrides(imgsz=(100, 64)), OptionError, "multiples of the model's stride 32", id="off-the-stride"
         ),
-        pytest.param({}, Facts(task=Task.POSE), OptionError, "--task", id="another-task"),
-        pytest.param({}, Facts(labels=("a",)), OptionError, "--labels: number of classes", id="too-few-labels"),
-        pytest.param({}, Facts(kpt_shape=(3, 3)), OptionError, "--kpt-shape", id="kpt-shape"),
-        pytest.param({"channels": 1}, Facts(), UnsupportedError, "takes 1", id="grey"),
-        pytest.param({"content": {"modelopt": {"x": 1}}}, Facts(), UnsupportedError, "quantization", id="quantized"),
+        pytest.param({}, ModelOverrides(task=Task.POSE), OptionError, "--task", id="another-task"),
+        pytest.param(
+            {}, ModelOverrides(labels=("a",)), OptionError, "--labels: number of classes", id="too-few-labels"
+        ),
+        pytest.param({}, ModelOverrides(kpt_shape=(3, 3)), OptionError, "--kpt-shape", id="kpt-shape"),
+        pytest.param({"channels": 1}, ModelOverrides(), UnsupportedError, "takes 1", id="grey"),
+        pytest.param(
+            {"content": {"modelopt": {"x": 1}}}, ModelOverrides(), UnsupportedError, "quantization", id="quantized"
+        ),
     ],
 )
 def test_what_a_checkpoint_does_not_fit_is_refused(
     changes: dict[str, Any],
-    facts: Facts,
+    overrides: ModelOverrides,
     error: type[ExportError],
     words: str,
     run: Callable[..., Report],
@@ -274,7 +278,7 @@ def test_what_a_checkpoint_does_not_fit_is_refused(
     weights = write_checkpoint(tmp_path / "x.pt", "yolov8n.yaml", **changes)
 
     with pytest.raises(error, match=words):
-        run(weights, facts=facts)
+        run(weights, overrides=overrides)
 
 
 def test_the_code_in_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

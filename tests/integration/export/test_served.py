@@ -19,7 +19,7 @@ from yolov8_contract.parameters import RequestParameters
 from yolov8_contract.served_model import ServedModel
 from yolov8_contract.task import Task
 from yolov8_export.config.deployment import Deployment
-from yolov8_export.overrides import Facts
+from yolov8_export.overrides import ModelOverrides
 from yolov8_export.pipeline import export
 from yolov8_export.repository.layout import Target
 from yolov8_server import TritonServer
@@ -53,7 +53,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
         for version in (None, 2) if name == "odd" else (None,):
             target = Target(repository=repository, name=name, version=version)
             deployment = PROBABILITIES if model.task is Task.CLASSIFY else OBJECTS
-            export(weights, target, facts=Facts(imgsz=model.imgsz), deployment=deployment)
+            export(weights, target, overrides=ModelOverrides(imgsz=model.imgsz), deployment=deployment)
     with TritonServer(repository) as running:
         yield running
 

@@ -28,12 +28,12 @@ def edit(path: str | Path, old: str, new: str) -> Callable[[Path], None]:
 
 
 def break_swap(monkeypatch: pytest.MonkeyPatch, failing: int) -> None:
-    """Let the swap number ``failing`` fail, once: a full disk can't be had in a test."""
-    original, calls = write.swap, iter(range(1000))
+    """Let the exchange number ``failing`` fail, once: a full disk can't be had in a test."""
+    original, calls = write.atomic_exchange, iter(range(1000))
 
     def broken(new: Path, place: Path) -> None:
         if next(calls) == failing:
             raise OSError("no space left")
         original(new, place)
 
-    monkeypatch.setattr(write, "swap", broken)
+    monkeypatch.setattr(write, "atomic_exchange", broken)

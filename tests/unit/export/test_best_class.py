@@ -21,11 +21,11 @@ from yolov8_contract.task import Task
 from yolov8_export.check.repository import check_repository
 from yolov8_export.config.deployment import Deployment, deployment_from
 from yolov8_export.errors import OptionError, RepositoryError, UnsupportedError
-from yolov8_export.estimate import make_plan
-from yolov8_export.graph.rewrite import put_out_best_class, take_pixels
+from yolov8_export.estimate import make_estimate
+from yolov8_export.graph.rewrite import accept_uint8_images, reduce_to_best_class
 from yolov8_export.graph.runtime import onnx_runner
-from yolov8_export.precision.quantize import halve
-from yolov8_export.precision.reduce import Evidence
+from yolov8_export.precision.quantize import to_fp16
+from yolov8_export.precision.reduce import CalibrationData
 
 Floats = npt.NDArray[np.float32]
 
@@ -59,7 +59,7 @@ def images(count: int) -> Floats:
 def test_a_network_puts_out_what_numpy_makes_of_its_scores(task: Task, opset: int, tmp_path: Path) -> None:
     raw, best = (write_onnx(tmp_path / f"{name}.onnx", task, opset=opset) for name in ("raw", "best"))
 
-    put_out_best_class(best, len(LABELS))
+    reduce_to_best_class(best, len(LABELS))
 
     got = onnx_runner(best, called="best")(images(2))
     assert got[0].shape == (2, shapes(task)[0][0] - len(LABELS) + 2, shapes(task)[0][1])
@@ -83,7 +83,7 @@ def test_of_equal_scores_the_first_counts(classes: int, extra: int, tmp_path: Pa
     head = np.round(np.random.default_rng(0).random((2, 4 + classes + extra, 500), np.float32), 1)
     head[0, :, :9], head[1, 4 + classes - 1, 9] = 0.5, 1.0
 
-    put_out_best_class(path, classes)
+    reduce_to_best_class(path, classes)
 
     expected = np.stack([heads.best_class(served, [image])[0] for image in head])
     assert_same(onnx_runner(path, called="best")(head), [expected])
@@ -96,7 +96,7 @@ def test_an_anchor_with_a_score_that_is_no_number_has_no_best_class(value: float
     path = passes_on(tmp_path / "network.onnx", 80, 0, 10)
     head = np.random.default_rng(0).random((1, 84, 10), np.float32)
     head[0, row, 3] = value
-    put_out_best_class(path, 80)
+    reduce_to_best_class(path, 80)
 
     (got,) = onnx_runner(path, called="best")(head)
 
@@ -116,10 +116,10 @@ def test_it_goes_with_pixels_and_half_precision(task: Task, tmp_path: Path) -> N
     raw, best = (write_onnx(tmp_path / f"{name}.onnx", task) for name in ("raw", "best"))
     for path in (raw, best):
         _name_nodes(path)
-        halve(path)
-        take_pixels(path)
+        to_fp16(path)
+        accept_uint8_images(path)
 
-    put_out_best_class(best, len(LABELS))
+    reduce_to_best_class(best, len(LABELS))
 
     pixels = np.random.default_rng(0).integers(0, 256, (2, *IMGSZ, 3), np.uint8)
     expected = by_numpy(task, list(onnx_runner(raw, called="raw")(pixels)))
@@ -161,7 +161,7 @@ def test_fewer_bytes_are_planned_for(export_tiny: Export, repository: Path) -> N
     export_tiny(name="raw")
     export_tiny(name="best", deployment=BEST)
 
-    plans = {name: make_plan(repository, name).members[-1].tensor_bytes for name in ("raw", "best")}
+    plans = {name: make_estimate(repository, name).members[-1].tensor_bytes for name in ("raw", "best")}
 
     assert plans["raw"] - plans["best"] == (len(LABELS) - 2) * shapes(Task.DETECT)[0][1] * 4
 
@@ -180,7 +180,7 @@ def test_half_precision_is_judged_before_the_classes_are_reduced(
     report = export_tiny(
         weights=weights,
         deployment=Deployment(network_output="best-class", network_input="uint8", precision="fp16"),
-        evidence=Evidence(evaluation=evaluation, min_matched=0),
+        calibration_data=CalibrationData(evaluation=evaluation, min_matched=0),
     )
 
     assert report.network.precision == "fp16"

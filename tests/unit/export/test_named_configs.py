@@ -31,9 +31,9 @@ from yolov8_export.config.files import CONFIG, read_config, render
 from yolov8_export.config.recover import TUNED, read_deployed
 from yolov8_export.config.serving import compose_env
 from yolov8_export.errors import OptionError, RepositoryError
-from yolov8_export.estimate import make_plan
+from yolov8_export.estimate import make_estimate
 from yolov8_export.graph.network import sha256_of
-from yolov8_export.overrides import Facts
+from yolov8_export.overrides import ModelOverrides
 from yolov8_export.repository.custom_configs import add_config
 
 GPU_REFERENCE = Path(__file__).parents[3] / "model_repository_gpu"
@@ -380,7 +380,9 @@ def test_an_export_of_other_classes_writes_them_anew(tuned: Path, export_tiny: E
     """As they were they would describe a network that is gone."""
     stale = contents(tuned)
 
-    report = export_tiny(facts=Facts(labels=("a", "b", "c")), deployment=deployment_from("gpu", queue_size=9))
+    report = export_tiny(
+        overrides=ModelOverrides(labels=("a", "b", "c")), deployment=deployment_from("gpu", queue_size=9)
+    )
 
     assert check_repository(tuned).findings == ()
     assert contents(tuned)[str(L4)] != stale[str(L4)]
@@ -466,7 +468,7 @@ def test_an_export_that_fails_leaves_them(tuned: Path, export_tiny: Export, monk
 
 
 def test_pools_and_plan_are_those_of_the_configuration(tuned: Path) -> None:
-    plain, named = (make_plan(tuned, "tiny", name) for name in (None, "l4"))
+    plain, named = (make_estimate(tuned, "tiny", name) for name in (None, "l4"))
     network = [plan.members[2] for plan in (plain, named)]
 
     assert [(m.device, m.instances, m.max_batch_size) for m in network] == [("GPU all", 1, 8), ("GPU 0,1", 2, 12)]
@@ -475,7 +477,7 @@ def test_pools_and_plan_are_those_of_the_configuration(tuned: Path) -> None:
     assert "CONFIG_NAME" not in compose_env(tuned)
 
 
-@pytest.mark.parametrize("ask", [lambda *where: make_plan(where[0], "tiny", where[1]), compose_env])
+@pytest.mark.parametrize("ask", [lambda *where: make_estimate(where[0], "tiny", where[1]), compose_env])
 @pytest.mark.parametrize("config_name", ["l5", "*", "l?", "../config"])
 def test_a_name_that_no_model_has_is_refused(config_name: str, ask: Callable[[Path, str], Any], tuned: Path) -> None:
     words = f"no model has a configuration {config_name!r} (there are: l4, t4)"

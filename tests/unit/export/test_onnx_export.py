@@ -21,7 +21,7 @@ from yolov8_export.check.repository import check_repository
 from yolov8_export.config.files import CONFIG, as_json, read_config
 from yolov8_export.errors import ExportError, OptionError, UnsupportedError, VerificationError, WeightsError
 from yolov8_export.graph.network import read_graph
-from yolov8_export.overrides import Facts
+from yolov8_export.overrides import ModelOverrides
 
 TASKS = [pytest.param(task, id=task.value) for task in Task]
 
@@ -78,7 +78,7 @@ def test_only_the_batch_axis_of_the_network_varies(
 def test_a_size_can_be_said_where_the_file_takes_any(export_tiny: Export, repository: Path, tmp_path: Path) -> None:
     weights = write_onnx(tmp_path / "any.onnx", Task.CLASSIFY, size=("height", "width"))
 
-    export_tiny(Task.CLASSIFY, weights=weights, facts=Facts(imgsz=(64, 96)))
+    export_tiny(Task.CLASSIFY, weights=weights, overrides=ModelOverrides(imgsz=(64, 96)))
 
     assert exported_graph(repository).inputs[0].dims == ("batch", 3, 64, 96)
 
@@ -88,14 +88,14 @@ def test_a_file_without_metadata_is_exported_with_what_the_user_says(
 ) -> None:
     weights = write_onnx(tmp_path / "bare.onnx", Task.POSE, props={})
 
-    export_tiny(weights=weights, facts=Facts(task=Task.POSE, labels=LABELS, kpt_shape=KPT_SHAPE))
+    export_tiny(weights=weights, overrides=ModelOverrides(task=Task.POSE, labels=LABELS, kpt_shape=KPT_SHAPE))
 
     assert check_repository(repository).findings == ()
     assert exported_graph(repository).metadata["task"] == "pose"
 
 
 def test_labels_can_be_renamed(export_tiny: Export, repository: Path) -> None:
-    export_tiny(facts=Facts(labels=("a", "b", "c")))
+    export_tiny(overrides=ModelOverrides(labels=("a", "b", "c")))
 
     assert ServedModel.from_config(as_json(read_config(repository / "tiny" / CONFIG))).labels == ("a", "b", "c")
     assert check_repository(repository).findings == ()
@@ -127,16 +127,16 @@ def said(**changes: Any) -> dict[str, Any]:
     return {"props": metadata(Task.DETECT, **changes)}
 
 
-NOTHING = Facts()
-REFUSED: dict[str, tuple[dict[str, Any], Facts, type[ExportError], str]] = {
+NOTHING = ModelOverrides()
+REFUSED: dict[str, tuple[dict[str, Any], ModelOverrides, type[ExportError], str]] = {
     "no-metadata": ({"props": {}}, NOTHING, OptionError, "say --task and --labels"),
-    "no-labels": ({"props": {}}, Facts(task=Task.DETECT), OptionError, "say --labels"),
+    "no-labels": ({"props": {}}, ModelOverrides(task=Task.DETECT), OptionError, "say --labels"),
     "malformed-names": (said(names="cat"), NOTHING, OptionError, "say --labels"),
-    "another-task": ({}, Facts(task=Task.OBB), OptionError, "--task obb"),
-    "too-few-labels": ({}, Facts(labels=("a",)), OptionError, "3 classes, got 1"),
-    "another-size": ({}, Facts(imgsz=(64, 64)), OptionError, "32,64 and no others"),
+    "another-task": ({}, ModelOverrides(task=Task.OBB), OptionError, "--task obb"),
+    "too-few-labels": ({}, ModelOverrides(labels=("a",)), OptionError, "3 classes, got 1"),
+    "another-size": ({}, ModelOverrides(imgsz=(64, 64)), OptionError, "32,64 and no others"),
     "no-size": (said(imgsz=None) | {"size": ("h", "w")}, NOTHING, OptionError, "say --imgsz"),
-    "size-off-the-stride": (said() | {"size": ("h", "w")}, Facts(imgsz=(32, 65)), OptionError, "multiples of"),
+    "size-off-the-stride": (said() | {"size": ("h", "w")}, ModelOverrides(imgsz=(32, 65)), OptionError, "multiples of"),
     "unknown-task": (said(task="depth"), NOTHING, UnsupportedError, "'depth'"),
     "unknown-head": (said(head="v10Detect"), NOTHING, UnsupportedError, "YOLOv10"),
     "end-to-end": (said(end2end=True), NOTHING, UnsupportedError, "end-to-end"),
@@ -150,10 +150,10 @@ REFUSED: dict[str, tuple[dict[str, Any], Facts, type[ExportError], str]] = {
 }
 
 
-@pytest.mark.parametrize(("options", "facts", "error", "words"), REFUSED.values(), ids=REFUSED)
+@pytest.mark.parametrize(("options", "overrides", "error", "words"), REFUSED.values(), ids=REFUSED)
 def test_a_file_that_can_not_be_served_is_refused(
     options: dict[str, Any],
-    facts: Facts,
+    overrides: ModelOverrides,
     error: type[ExportError],
     words: str,
     export_tiny: Export,
@@ -163,7 +163,7 @@ def test_a_file_that_can_not_be_served_is_refused(
     weights = write_onnx(tmp_path / "given.onnx", **options)
 
     with pytest.raises(error, match=words):
-        export_tiny(weights=weights, facts=facts)
+        export_tiny(weights=weights, overrides=overrides)
 
     assert list(repository.iterdir()) == []
 
@@ -182,7 +182,7 @@ def test_boxes_that_were_chosen_are_refused_without_metadata_too(export_tiny: Ex
     onnx.save(onnx.helper.make_model(graph), tmp_path / "nms.onnx")
 
     with pytest.raises(UnsupportedError, match=r"\[1, 300, 6\], boxes that NMS inside the network has chosen"):
-        export_tiny(weights=tmp_path / "nms.onnx", facts=Facts(task=Task.DETECT, labels=LABELS))
+        export_tiny(weights=tmp_path / "nms.onnx", overrides=ModelOverrides(task=Task.DETECT, labels=LABELS))
 
 
 @pytest.mark.parametrize("content", [b"", b"not an onnx file", b"\x08\x08"], ids=["empty", "text", "no-graph"])

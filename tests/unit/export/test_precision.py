@@ -18,13 +18,13 @@ from yolov8_contract.served_model import ServedModel
 from yolov8_contract.task import Task
 from yolov8_export.config.deployment import Deployment
 from yolov8_export.errors import AccuracyError, OptionError
-from yolov8_export.graph.rewrite import take_pixels
+from yolov8_export.graph.rewrite import accept_uint8_images
 from yolov8_export.graph.runtime import onnx_runner
 from yolov8_export.precision import accuracy
 from yolov8_export.precision.accuracy import Accuracy
 from yolov8_export.precision.images import Picture, image_files, pictures
-from yolov8_export.precision.quantize import float_tail, halve
-from yolov8_export.precision.reduce import Evidence, check_evidence
+from yolov8_export.precision.quantize import fp32_nodes, to_fp16
+from yolov8_export.precision.reduce import CalibrationData, check_evidence
 
 MODEL = ServedModel(task=Task.DETECT, labels=LABELS, imgsz=IMGSZ)
 BOX = [[16.0, 16.0, 12.0, 10.0], [48.0, 16.0, 20.0, 8.0]]
@@ -105,17 +105,17 @@ def test_images_without_a_single_object_prove_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("deployment", "evidence", "reason"),
+    ("deployment", "calibration_data", "reason"),
     [
         pytest.param({"precision": "fp16"}, {}, "fp16 needs --evaluation", id="fp16-without-images"),
         pytest.param({"precision": "fp16"}, {"evaluation": Path("nowhere")}, "expected a folder", id="no-folder"),
     ],
 )
 def test_what_is_missing_is_said_before_the_long_steps(
-    deployment: dict[str, Any], evidence: dict[str, Any], reason: str
+    deployment: dict[str, Any], calibration_data: dict[str, Any], reason: str
 ) -> None:
     with pytest.raises(OptionError, match=reason):
-        check_evidence(Deployment(**deployment), Evidence(**evidence))
+        check_evidence(Deployment(**deployment), CalibrationData(**calibration_data))
 
 
 @pytest.mark.parametrize("task", [Task.DETECT, Task.CLASSIFY], ids=lambda task: task.value)
@@ -151,12 +151,12 @@ def network_with_tail() -> onnx.ModelProto:
 
 
 def test_what_lies_behind_the_last_trained_weights_stays_float() -> None:
-    assert float_tail(network_with_tail()) == ["softmax", "distances", "boxes"]
+    assert fp32_nodes(network_with_tail()) == ["softmax", "distances", "boxes"]
 
 
 def test_pixels_give_to_the_bit_what_planes_give(tmp_path: Path) -> None:
     planes, pixels = (write_onnx(tmp_path / f"{name}.onnx") for name in ("planes", "pixels"))
-    take_pixels(pixels)
+    accept_uint8_images(pixels)
     image = np.random.default_rng(0).integers(0, 256, (2, *IMGSZ, 3), dtype=np.uint8)
 
     expected = onnx_runner(planes, called="planes")(image.transpose(0, 3, 1, 2) / np.float32(255))
@@ -168,9 +168,9 @@ def test_pixels_give_to_the_bit_what_planes_give(tmp_path: Path) -> None:
 def test_a_network_of_half_precision_is_valid_and_may_take_pixels(tmp_path: Path) -> None:
     path = write_onnx(tmp_path / "network.onnx")
 
-    halve(path)
+    to_fp16(path)
     onnx.checker.check_model(onnx.load(path))
-    take_pixels(path)
+    accept_uint8_images(path)
 
     assert onnx_runner(path, called="half")(np.zeros((1, *IMGSZ, 3), np.uint8))[0].dtype == np.float32
 

@@ -17,7 +17,7 @@ from yolov8_contract.task import Task
 from yolov8_export.check.repository import check_repository
 from yolov8_export.config.deployment import Deployment
 from yolov8_export.errors import OptionError, RepositoryError
-from yolov8_export.overrides import Facts
+from yolov8_export.overrides import ModelOverrides
 from yolov8_export.repository import write
 from yolov8_export.repository.layout import Target
 
@@ -47,7 +47,7 @@ def test_an_export_leaves_nothing_beside_the_repository(export_tiny: Export, rep
 
 def test_exporting_again_replaces_the_model_and_leaves_others_alone(export_tiny: Export, repository: Path) -> None:
     export_tiny(name="other")
-    export_tiny(facts=Facts(labels=("a", "b", "c")))
+    export_tiny(overrides=ModelOverrides(labels=("a", "b", "c")))
     (repository / "tiny_network" / "7").mkdir()
     other = {name: contents(repository / name) for name in ("other", "other_network", "other_preprocess")}
 
@@ -82,7 +82,7 @@ def test_an_export_that_fails_halfway_leaves_the_served_model_as_it_was(
     break_swap(monkeypatch, failing)
 
     with pytest.raises(RepositoryError, match="no space left"):
-        export_tiny(facts=Facts(labels=("a", "b", "c")))
+        export_tiny(overrides=ModelOverrides(labels=("a", "b", "c")))
 
     assert contents(repository) == before
     assert list(repository.parent.iterdir()) == [repository]
@@ -112,7 +112,7 @@ def test_a_copy_that_fails_leaves_the_served_model_as_it_was(
     monkeypatch.setattr(shutil, "copyfile", broken)
 
     with pytest.raises(RepositoryError, match="input/output error"):
-        export_tiny(facts=Facts(labels=("a", "b", "c")))
+        export_tiny(overrides=ModelOverrides(labels=("a", "b", "c")))
 
     assert contents(repository) == before
 
@@ -143,7 +143,7 @@ def test_the_version_of_a_new_model_can_be_said(export_tiny: Export, repository:
 @pytest.mark.parametrize(
     ("options", "changed"),
     [
-        pytest.param({"facts": Facts(labels=("a", "b", "c"))}, "parameters differ: labels", id="labels"),
+        pytest.param({"overrides": ModelOverrides(labels=("a", "b", "c"))}, "parameters differ: labels", id="labels"),
         pytest.param({"deployment": Deployment(max_batch_size=2)}, "max_batch_size differ", id="batch"),
         pytest.param({"task": Task.OBB}, "differ", id="task"),
     ],

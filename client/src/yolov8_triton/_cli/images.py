@@ -25,9 +25,8 @@ from yolov8_triton._drawing.draw import draw
 from yolov8_triton._errors import YoloTritonError
 from yolov8_triton._extras import extra
 from yolov8_triton._images import ImageInput
-from yolov8_triton._protocol import Result
 from yolov8_triton._results.objects import Objects
-from yolov8_triton._results.outcome import Outcome
+from yolov8_triton._results.outcome import Outcome, Result
 
 STDIN = "-"
 IMAGE_SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".webp"}

@@ -33,9 +33,9 @@ from yolov8_triton._errors import (
     WrongTaskError,
     YoloTritonError,
 )
-from yolov8_triton._protocol import Result
 from yolov8_triton._results.class_probabilities import ClassProbabilities
 from yolov8_triton._results.detections import VISIBLE, Detections, OrientedBoxes, Poses, Segmentations
+from yolov8_triton._results.outcome import Result
 from yolov8_triton._video.source import VideoError
 
 USAGE_ERRORS = (ImportError, InvalidParameterError)

@@ -9,7 +9,7 @@ from yolov8_contract import errors as contract
 from yolov8_triton._errors import InvalidImageError
 from yolov8_triton._extras import extra
 from yolov8_triton._images import Channels, ImageInput, as_pil
-from yolov8_triton._protocol import Result
+from yolov8_triton._results.outcome import Result
 
 if TYPE_CHECKING:
     from PIL.Image import Image

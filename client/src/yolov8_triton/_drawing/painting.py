@@ -18,10 +18,10 @@ import numpy.typing as npt
 import supervision as sv
 from PIL import Image, ImageDraw, ImageFont
 
-from yolov8_triton._protocol import Result
 from yolov8_triton._results.class_probabilities import ClassProbabilities
 from yolov8_triton._results.detections import Detections, OrientedBoxes, Poses, Segmentations
 from yolov8_triton._results.objects import Objects, upright
+from yolov8_triton._results.outcome import Result
 
 COCO_POINTS = 17
 """nose; left and right eye, ear, shoulder, elbow, wrist, hip, knee, ankle."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What became of one image of many."""
+"""The result of a call, and the outcome of one image of many."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ from typing import Generic, TypeVar
 
 from yolov8_triton._errors import YoloTritonError
 from yolov8_triton._images import ImageInput
-from yolov8_triton._protocol import Result
+from yolov8_triton._results.class_probabilities import ClassProbabilities
+from yolov8_triton._results.detections import Detections, OrientedBoxes, Poses, Segmentations
+
+Result = Detections | Segmentations | Poses | OrientedBoxes | ClassProbabilities
+"""What a call returns, by the task of its model."""
 
 R = TypeVar("R", bound=Result)
 ITEM_ERRORS = (YoloTritonError, OSError)

@@ -20,7 +20,7 @@ from yolov8_triton._drawing.draw import draw
 from yolov8_triton._errors import YoloTritonError
 from yolov8_triton._images import Pixels
 from yolov8_triton._in_flight import DEFAULT_IN_FLIGHT, ahead
-from yolov8_triton._options import Thresholds
+from yolov8_triton._options import PredictOptions
 from yolov8_triton._results.outcome import ITEM_ERRORS, Outcome, R
 from yolov8_triton._video.live import Newest
 from yolov8_triton._video.source import DEFAULT_STALL_S, FrameSource, Timed, VideoInfo, open_source
@@ -124,7 +124,7 @@ def video(
     frames: Literal["all", "newest"] | None = None,
     in_flight: int | None = None,
     stall_s: float = DEFAULT_STALL_S,
-    **options: Unpack[Thresholds],
+    **options: Unpack[PredictOptions],
 ) -> Frames[R]:
     """Ask about the frames of a video, in order, with some requests in flight (extra ``video``).
 
@@ -143,7 +143,7 @@ def video(
         frames: ``all`` or the ``newest``; unless said, as the source is live or not.
         in_flight: How many requests at once; 8 for all frames, 2 for the newest ones.
         stall_s: How long a live source may bring no frame, and an address may keep silent.
-        **options: Thresholds, as ``ask`` takes them.
+        **options: PredictOptions, as ``ask`` takes them.
 
     Raises:
         FileNotFoundError: There is no such file.

@@ -28,10 +28,10 @@ from yolov8_contract.signature import Head
 from yolov8_contract.task import Task
 from yolov8_contract.tensors import DYNAMIC, Signature
 from yolov8_export.check.files import EXPORT_AGAIN, Finding, configured_file_findings, file_findings
-from yolov8_export.config import parts
 from yolov8_export.config.files import as_json, config_path
 from yolov8_export.config.members import ensemble_steps
 from yolov8_export.config.parts import MIN_BOUNDED_INSTANCES, is_bounded
+from yolov8_export.model_code import WARMUP_FOLDER
 from yolov8_export.ultralytics_metadata import read_literal, stable_metadata
 
 
@@ -244,7 +244,7 @@ def warmup_findings(path: Path, config: pb.ModelConfig, model: Path) -> Iterator
             yield Finding(path, problem, EXPORT_AGAIN)
         for given in sample.inputs.values():
             if given.input_data_file and given.data_type == pb.TYPE_UINT8:
-                yield from _file_findings(path, model / parts.FOLDER / given.input_data_file, math.prod(given.dims))
+                yield from _file_findings(path, model / WARMUP_FOLDER / given.input_data_file, math.prod(given.dims))
 
 
 def _file_findings(path: Path, file: Path, expected: int) -> Iterator[Finding]:

@@ -53,14 +53,14 @@ def _plan(
     as_json: options.AsJson = False,
 ) -> None:
     """Show where an exported model's members run, what they hold, and what a GPU might do."""
-    from yolov8_export.cli.console import print_plan
-    from yolov8_export.estimate import make_plan
+    from yolov8_export.cli.console import print_estimate
+    from yolov8_export.estimate import make_estimate
 
-    plan = make_plan(repository, name, config_name)
+    plan = make_estimate(repository, name, config_name)
     if as_json:
         typer.echo(json.dumps(plan.to_json(), indent=2))
     else:
-        print_plan(plan, Console())
+        print_estimate(plan, Console())
 
 
 @app.command("add-config")

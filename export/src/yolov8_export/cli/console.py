@@ -15,7 +15,7 @@ from rich.table import Table
 from yolov8_export.check.repository import Checked
 from yolov8_export.config.recover import tuned_text
 from yolov8_export.config.sizing import RESERVE, tensor_bytes
-from yolov8_export.estimate import GPUS, Plan
+from yolov8_export.estimate import GPUS, Estimate
 from yolov8_export.graph.verify import LIMITS
 from yolov8_export.pipeline import Report
 from yolov8_export.repository.custom_configs import Added
@@ -130,7 +130,7 @@ def _words(name: str) -> str:
 _MB, _GIGA = 1e6, 1e9
 
 
-def print_plan(plan: Plan, console: Console) -> None:
+def print_estimate(plan: Estimate, console: Console) -> None:
     """Print members, memory, and estimates of throughput."""
     members = Table("member", "backend", "device", "instances", "batch", "MB an image", box=None, pad_edge=False)
     for member in plan.members:
@@ -160,7 +160,7 @@ def print_plan(plan: Plan, console: Console) -> None:
     )
 
 
-def _estimates(plan: Plan, total_mib: int) -> Table:
+def _estimates(plan: Estimate, total_mib: int) -> Table:
     table = Table("GPU", "memory", "fits", "images/s FP16", "images/s INT8", box=None, pad_edge=False)
     for gpu in GPUS:
         speeds = []

@@ -16,7 +16,7 @@ from yolov8_export.cli import options
 from yolov8_export.config.deployment import MAX_MAP_LOSS, MIN_MATCHED, deployment_from, parse_gpus
 from yolov8_export.overrides import (
     DEFAULT_OPSET,
-    Facts,
+    ModelOverrides,
     check_opset,
     parse_classes,
     parse_imgsz,
@@ -75,7 +75,7 @@ def export_command(
     """Write a model repository that serves WEIGHTS."""
     from yolov8_export.cli.console import print_report
     from yolov8_export.pipeline import default_name, export
-    from yolov8_export.precision.reduce import Evidence
+    from yolov8_export.precision.reduce import CalibrationData
     from yolov8_export.progress import Progress
 
     check_opset(opset)
@@ -101,13 +101,13 @@ def export_command(
         defaults=RequestParameters(conf=conf, iou=iou, max_det=max_det, classes=ids, agnostic=agnostic),
         max_det_limit=max_det_limit,
     )
-    facts = Facts(
+    overrides = ModelOverrides(
         imgsz=parse_imgsz(imgsz) if imgsz else None,
         task=task,
         labels=parse_labels(labels) if labels else None,
         kpt_shape=parse_kpt_shape(kpt_shape) if kpt_shape else None,
     )
-    evidence = Evidence(
+    calibration_data = CalibrationData(
         calibration=calibration,
         evaluation=evaluation,
         truth=truth,
@@ -118,7 +118,15 @@ def export_command(
     name = default_name(path, deployment) if name is None else name
     target = Target(repository=repository, name=name, version=version)
     progress = Progress(Console(stderr=True))
-    report = export(path, target, facts=facts, deployment=deployment, evidence=evidence, opset=opset, progress=progress)
+    report = export(
+        path,
+        target,
+        overrides=overrides,
+        deployment=deployment,
+        calibration_data=calibration_data,
+        opset=opset,
+        progress=progress,
+    )
     if as_json:
         typer.echo(json.dumps(report.to_json(), indent=2, ensure_ascii=False))
     else:

@@ -117,10 +117,6 @@ def _bound(config: pb.ModelConfig, size: int, deployment: Deployment) -> None:
     policy.allow_timeout_override = True
 
 
-FOLDER = "warmup"
-"""In the model's folder, beside its versions: where Triton looks for the files of samples."""
-
-
 def zeros(batch_sizes: Iterable[int], tensors: Signature) -> list[pb.ModelWarmup]:
     """Return samples of nothing but zeros, for inputs whose dims are numbers."""
     samples = []
@@ -134,7 +130,7 @@ def zeros(batch_sizes: Iterable[int], tensors: Signature) -> list[pb.ModelWarmup
 
 
 def file(batch_sizes: Iterable[int], spec: TensorSpec, path: Path) -> list[pb.ModelWarmup]:
-    """Return samples that give an input of varying length the bytes of a file, which has to lie in `FOLDER`."""
+    """Return samples that give an input of varying length the bytes of a file, in the folder `WARMUP_FOLDER`."""
     samples = []
     for size in batch_sizes:
         sample = _sample(size)

@@ -29,7 +29,7 @@ what lies in the version folders."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Deployed:
+class ServedModelSpec:
     """A model and how it runs."""
 
     name: str
@@ -72,7 +72,7 @@ def tuned_text(values: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {value}" for name, value in chosen.items())
 
 
-def read_deployed(repository: Path, name: str, config_name: str | None = None) -> Deployed:
+def read_deployed(repository: Path, name: str, config_name: str | None = None) -> ServedModelSpec:
     """Read what a served model's configurations were written from.
 
     Args:
@@ -89,7 +89,7 @@ def read_deployed(repository: Path, name: str, config_name: str | None = None) -
     return deployed_from(repository, name, configs | {name: ensemble})
 
 
-def deployed_from(repository: Path, name: str, configs: Mapping[str, pb.ModelConfig]) -> Deployed:
+def deployed_from(repository: Path, name: str, configs: Mapping[str, pb.ModelConfig]) -> ServedModelSpec:
     """Return what configurations were written from.
 
     Args:
@@ -110,7 +110,7 @@ def deployed_from(repository: Path, name: str, configs: Mapping[str, pb.ModelCon
         head: Head = tuple(tuple(int(dim) for dim in output.dims) for output in network.output)
         signature.network(model, head)  # raises where the head is of another model
         first = configs[ensemble.ensemble_scheduling.step[0].model_name]
-        return Deployed(
+        return ServedModelSpec(
             name=name,
             model=model,
             head=head,

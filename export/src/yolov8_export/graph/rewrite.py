@@ -44,7 +44,7 @@ def check_opset(opset: int) -> None:
         )
 
 
-def put_out_best_class(path: Path, num_classes: int) -> None:
+def reduce_to_best_class(path: Path, num_classes: int) -> None:
     """Make of ``output0`` FLOAT [batch, 4 + classes + extra, anchors] one of 4 + 2 + extra rows, in place.
 
     The two are the best score, and the index of its class as a float: of equal scores the first, as in numpy. It is
@@ -101,7 +101,7 @@ _PLANES = "images_as_planes"
 _WHITE = 255.0
 
 
-def take_pixels(path: Path) -> None:
+def accept_uint8_images(path: Path) -> None:
     """Replace the input ``images`` FLOAT [batch, 3, height, width] by UINT8 [batch, height, width, 3], in place.
 
     Division gives what the preprocess member's gives, to the bit; multiplying by 1 / 255 would not.

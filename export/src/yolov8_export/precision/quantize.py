@@ -4,7 +4,7 @@
 Behind a head's last convolutions, distributions become boxes in pixels: numbers up to the input's size, to a fraction
 of a pixel. FP16 has steps of half a pixel there, INT8 of several. That part is next to nothing of the work.
 
-Reduce a network to FP16; inputs and outputs stay FP32, and so do boxes (see `float_tail`).
+Reduce a network to FP16; inputs and outputs stay FP32, and so do boxes (see `fp32_nodes`).
 
 Reduce a network to INT8 with images of the user's own: static quantisation, written into the graph.
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 _WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 
 
-def float_tail(file: onnx.ModelProto) -> list[str]:
+def fp32_nodes(file: onnx.ModelProto) -> list[str]:
     """Return the names of the nodes from which no node with trained weights can be reached.
 
     The convolution that turns distributions into distances has one output channel and fixed weights; it belongs to
@@ -60,7 +60,7 @@ def float_tail(file: onnx.ModelProto) -> list[str]:
     return tail[::-1]
 
 
-def halve(path: Path) -> None:
+def to_fp16(path: Path) -> None:
     """Convert an ONNX file in place.
 
     TensorRT 11 takes precision from the graph: this is what makes an FP16 plan.
@@ -73,7 +73,7 @@ def halve(path: Path) -> None:
         file,
         keep_io_types=True,
         op_block_list=[name for name in DEFAULT_OP_BLOCK_LIST if name != "Resize"],  # it only repeats pixels here
-        node_block_list=float_tail(file),
+        node_block_list=fp32_nodes(file),
     )
     OnnxModel(half).topological_sort()  # the casts behind its inputs were put last, and ONNX wants them first
     onnx.checker.check_model(half)
@@ -107,7 +107,7 @@ def quantize(path: Path, engine: Engine, calibration: Sequence[Picture], *, take
     file = onnx.load(path)
     images = [picture.pixels if takes_pixels else picture.images for picture in calibration]
     dataset = nncf.Dataset([{"images": image} for image in images])
-    spared = float_tail(file) + (_first_weighted(file) if engine == "tensorrt" else [])
+    spared = fp32_nodes(file) + (_first_weighted(file) if engine == "tensorrt" else [])
     scope = nncf.IgnoredScope(names=spared, validate=False)
     if engine == "openvino":
         return _quantize_openvino(path, dataset, scope, len(images))

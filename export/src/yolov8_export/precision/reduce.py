@@ -15,7 +15,7 @@ from yolov8_export.graph.runtime import Run, onnx_runner, openvino_runner
 from yolov8_export.precision import accuracy as accuracies
 from yolov8_export.precision.accuracy import Accuracy, Truth
 from yolov8_export.precision.images import Picture, image_files, pictures
-from yolov8_export.precision.quantize import check_quantizer, halve, quantize
+from yolov8_export.precision.quantize import check_quantizer, quantize, to_fp16
 from yolov8_export.progress import Progress
 
 MAX_CALIBRATION = 300
@@ -25,7 +25,7 @@ HELD_OUT = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Evidence:
+class CalibrationData:
     """Images that a reduction is made with and judged by.
 
     Attributes:
@@ -43,7 +43,7 @@ class Evidence:
     min_matched: float = MIN_MATCHED
 
 
-def check_evidence(deployment: Deployment, evidence: Evidence) -> None:
+def check_evidence(deployment: Deployment, calibration_data: CalibrationData) -> None:
     """Say before the long steps what is missing.
 
     Raises:
@@ -53,24 +53,24 @@ def check_evidence(deployment: Deployment, evidence: Evidence) -> None:
         return
     if deployment.precision == "int8":
         check_quantizer(deployment.engine)
-        if evidence.calibration is None:
+        if calibration_data.calibration is None:
             raise OptionError("--precision int8 needs --calibration FOLDER: some 100 images like those to be served")
-    elif evidence.evaluation is None:
+    elif calibration_data.evaluation is None:
         raise OptionError("--precision fp16 needs --evaluation FOLDER: images to hold the result against FP32")
-    _chosen(evidence)
-    if evidence.truth is not None:
-        Truth(evidence.truth)
+    _chosen(calibration_data)
+    if calibration_data.truth is not None:
+        Truth(calibration_data.truth)
 
 
 def reduce(
-    network: Network, deployment: Deployment, evidence: Evidence, progress: Progress
+    network: Network, deployment: Deployment, calibration_data: CalibrationData, progress: Progress
 ) -> tuple[Network, Accuracy | None]:
     """Return a network in its deployment's precision and how much that lost.
 
     Args:
         network: FP32; its file is replaced, but for OpenVINO, which gets files of its own beside it.
         deployment: How it runs.
-        evidence: Images.
+        calibration_data: Images.
         progress: For the steps.
 
     Raises:
@@ -79,47 +79,54 @@ def reduce(
     """
     if deployment.precision == "fp32":
         return network, None
-    calibration, evaluation = _chosen(evidence)
+    calibration, evaluation = _chosen(calibration_data)
     before = network.path.with_name("before.onnx")
     shutil.copyfile(network.path, before)
     plain = replace(network.model, network_input="fp32", network_output="raw")
     with progress.step(f"Reducing to {deployment.precision.upper()}"):
         if deployment.precision == "fp16":
-            halve(network.path)
+            to_fp16(network.path)
             loaded = network.path
         else:
             seen = list(pictures(calibration, plain))
             loaded = quantize(network.path, deployment.engine, seen, takes_pixels=False)
     with progress.step(f"Comparing it with FP32 on {len(evaluation)} images"):
-        judged = _judge(loaded, before, plain, list(pictures(evaluation, plain)), evidence, deployment.engine)
+        judged = _judge(loaded, before, plain, list(pictures(evaluation, plain)), calibration_data, deployment.engine)
     before.unlink()
     engine_files = () if loaded == network.path else (loaded, loaded.with_suffix(".bin"))
     return replace(network, precision=deployment.precision, engine_files=engine_files), judged
 
 
 def _judge(
-    loaded: Path, before: Path, model: ServedModel, seen: list[Picture], evidence: Evidence, engine: Engine
+    loaded: Path,
+    before: Path,
+    model: ServedModel,
+    seen: list[Picture],
+    calibration_data: CalibrationData,
+    engine: Engine,
 ) -> Accuracy:
     runner: Run = openvino_runner(loaded) if engine == "openvino" else onnx_runner(loaded, called="the reduced network")
     original = onnx_runner(before, called="the FP32 network")
-    truth = Truth(evidence.truth) if evidence.truth else None
+    truth = Truth(calibration_data.truth) if calibration_data.truth else None
     # TensorRT runs on its GPU alone; ONNX Runtime computes what the graph says.
     judged_in = "openvino" if engine == "openvino" else "onnxruntime"
     judged = accuracies.measure(runner, original, model, seen, truth, engine=judged_in)
-    accuracies.check(judged, max_map_loss=evidence.max_map_loss, min_matched=evidence.min_matched)
+    accuracies.check(judged, max_map_loss=calibration_data.max_map_loss, min_matched=calibration_data.min_matched)
     return judged
 
 
-def _chosen(evidence: Evidence) -> tuple[list[Path], list[Path]]:
+def _chosen(calibration_data: CalibrationData) -> tuple[list[Path], list[Path]]:
     """Return the files to calibrate with and those to judge by; none is in both."""
-    given = image_files(evidence.calibration, "--calibration") if evidence.calibration else []
-    if evidence.evaluation is not None:
-        evaluation = image_files(evidence.evaluation, "--evaluation")
+    given = image_files(calibration_data.calibration, "--calibration") if calibration_data.calibration else []
+    if calibration_data.evaluation is not None:
+        evaluation = image_files(calibration_data.evaluation, "--evaluation")
         if shared := {path.resolve() for path in given} & {path.resolve() for path in evaluation}:
             raise OptionError(f"--evaluation: {len(shared)} of its images are in --calibration: {min(shared)}")
         return given[:MAX_CALIBRATION], evaluation
     evaluation = given[HELD_OUT - 1 :: HELD_OUT]
     calibration = [path for path in given if path not in evaluation]
     if not evaluation:
-        raise OptionError(f"--calibration {evidence.calibration}: {len(given)} images are too few; some 100 are enough")
+        raise OptionError(
+            f"--calibration {calibration_data.calibration}: {len(given)} images are too few; some 100 are enough"
+        )
     return calibration[:MAX_CALIBRATION], evaluation

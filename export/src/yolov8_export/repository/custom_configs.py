@@ -17,11 +17,11 @@ from tritonclient.grpc import model_config_pb2 as pb
 from yolov8_contract.errors import ConfigError
 from yolov8_export.config.deployment import Deployment
 from yolov8_export.config.files import check_config_name, config_path, named_path, names_of, read_config, render
-from yolov8_export.config.recover import Deployed, deployed_from, read_deployed, tuned_text, tuned_values
+from yolov8_export.config.recover import ServedModelSpec, deployed_from, read_deployed, tuned_text, tuned_values
 from yolov8_export.config.serving import serving_commands
 from yolov8_export.errors import ExportError, OptionError, RepositoryError
 from yolov8_export.repository.layout import Target
-from yolov8_export.repository.write import adds_version, changed_fields, staging, swap_all
+from yolov8_export.repository.write import adds_version, changed_fields, exchange_all, staging
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +37,7 @@ class Carried:
     notes: tuple[str, ...] = ()
 
 
-def carry(target: Target, new: Deployed) -> Carried:
+def regenerate(target: Target, new: ServedModelSpec) -> Carried:
     """Write anew, for what is exported now, each named configuration of the model that it replaces.
 
     As they are they might describe another network: other classes, another size. Each keeps what it was tuned to
@@ -167,7 +167,7 @@ def _write(repository: Path, members: Iterable[str], config_name: str, named: Ma
                     place.parent.mkdir(exist_ok=True)
                 if new.exists() or place.exists():
                     changes.append((new, place))
-            swap_all(changes)
+            exchange_all(changes)
     except OSError as exc:
         raise RepositoryError(f"{repository}: writing configuration {config_name!r} failed: {exc}") from exc
     finally:

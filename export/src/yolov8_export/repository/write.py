@@ -38,27 +38,27 @@ _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
 
 
-def swap_all(changes: Sequence[tuple[Path, Path]]) -> None:
+def exchange_all(changes: Sequence[tuple[Path, Path]]) -> None:
     """Swap pairs of paths in their order; one of a pair may be missing.
 
-    Afterwards each first path holds what its second one held. Where one swap fails, those done before it are undone.
+    Afterwards each first path holds what its second one held. Where one fails, those before it are undone.
 
     Raises:
-        OSError: A swap failed.
+        OSError: An exchange failed.
     """
     done: list[tuple[Path, Path]] = []
     with _signals_held():
         try:
             for new, place in changes:
-                swap(new, place)
+                atomic_exchange(new, place)
                 done.append((new, place))
         except BaseException:
             for new, place in reversed(done):
-                swap(new, place)
+                atomic_exchange(new, place)
             raise
 
 
-def swap(one: Path, other: Path) -> None:
+def atomic_exchange(one: Path, other: Path) -> None:
     """Exchange two paths; where one of them is missing, the other is renamed to it."""
     if not other.exists():
         one.rename(other)
@@ -149,7 +149,7 @@ def write_model(
         _stage_network(target, configs, network, verification, accuracy, stage)
         _stage_named(named, stage)
         changes = _version_changes(target, configs, stage) if beside else _model_changes(target, configs, stage)
-        swap_all(changes)
+        exchange_all(changes)
     except OSError as exc:
         raise RepositoryError(f"{target.repository}: writing model {target.name!r} failed: {exc}") from exc
     return {place: _bytes_in(place) for _, place in changes if place.exists()}

@@ -29,7 +29,7 @@ from yolov8_contract.served_model import ServedModel
 from yolov8_contract.task import Task
 from yolov8_export.errors import OptionError, UnsupportedError, WeightsError
 from yolov8_export.graph.network import MAX_IR_VERSION, Source, sha256_of
-from yolov8_export.overrides import DEFAULT_OPSET, Facts, Size, check_stride
+from yolov8_export.overrides import DEFAULT_OPSET, ModelOverrides, Size, check_stride
 from yolov8_export.source.families import task_of_head
 from yolov8_export.ultralytics_metadata import stable_metadata
 
@@ -58,22 +58,24 @@ class Checkpoint:
     imgsz: Size
     source: Source
 
-    def served_model(self, facts: Facts) -> ServedModel:
+    def served_model(self, overrides: ModelOverrides) -> ServedModel:
         """Return what is served, once what the user says fits it.
 
         Raises:
             OptionError: It doesn't.
         """
         for option, said, wanted in (
-            ("--task", self.task, facts.task),
-            ("--kpt-shape", self.kpt_shape, facts.kpt_shape),
-            ("--labels: number of classes", len(self.labels), facts.labels and len(facts.labels)),
+            ("--task", self.task, overrides.task),
+            ("--kpt-shape", self.kpt_shape, overrides.kpt_shape),
+            ("--labels: number of classes", len(self.labels), overrides.labels and len(overrides.labels)),
         ):
             if wanted is not None and wanted != said:
                 raise OptionError(f"{option}: {self.source.path} says of itself {said}, got {wanted}")
-        imgsz = facts.imgsz or self.imgsz
+        imgsz = overrides.imgsz or self.imgsz
         check_stride(imgsz, self.stride)
-        return ServedModel(task=self.task, labels=facts.labels or self.labels, imgsz=imgsz, kpt_shape=self.kpt_shape)
+        return ServedModel(
+            task=self.task, labels=overrides.labels or self.labels, imgsz=imgsz, kpt_shape=self.kpt_shape
+        )
 
     def run(self, images: npt.NDArray[np.float32]) -> list[npt.NDArray[np.float32]]:
         """Return the outputs of the model as it was loaded for ``(n, 3, h, w)`` images in [0, 1]."""

@@ -25,7 +25,7 @@ from yolov8_contract.served_model import ServedModel
 from yolov8_contract.task import Task
 from yolov8_export.errors import OptionError, UnsupportedError, WeightsError
 from yolov8_export.graph.network import MAX_IR_VERSION, Graph, GraphTensor, Source, read_graph, sha256_of
-from yolov8_export.overrides import Facts, Size, check_stride
+from yolov8_export.overrides import ModelOverrides, Size, check_stride
 from yolov8_export.source.families import task_of_head
 from yolov8_export.ultralytics_metadata import read_metadata, stable_metadata
 
@@ -48,24 +48,24 @@ def load_onnx(path: Path) -> onnx.ModelProto:
     return file
 
 
-def describe(path: Path, file: onnx.ModelProto, facts: Facts) -> tuple[ServedModel, int, Source]:
+def describe(path: Path, file: onnx.ModelProto, overrides: ModelOverrides) -> tuple[ServedModel, int, Source]:
     """Return what an ONNX file was trained for, the stride of its input, and where it comes from.
 
     Raises:
-        OptionError: Something is neither in its metadata nor in ``facts``, or they contradict each other.
+        OptionError: Something is neither in its metadata nor in ``overrides``, or they contradict each other.
         UnsupportedError: It is none that can be served.
     """
     graph = read_graph(file)
     metadata = read_metadata(graph.metadata)
     _refuse_chosen(path, graph, metadata)
-    task = _task(path, metadata, facts)
+    task = _task(path, metadata, overrides)
     stride = _stride(metadata, task)
     try:
         model = ServedModel(
             task=task,
-            labels=_labels(path, metadata, facts),
-            imgsz=_imgsz(path, _images(path, graph), metadata, facts, stride),
-            kpt_shape=_kpt_shape(path, metadata, facts) if task is Task.POSE else None,
+            labels=_labels(path, metadata, overrides),
+            imgsz=_imgsz(path, _images(path, graph), metadata, overrides, stride),
+            kpt_shape=_kpt_shape(path, metadata, overrides) if task is Task.POSE else None,
         )
     except ConfigError as exc:
         raise OptionError(f"{path}: {exc}") from exc
@@ -105,48 +105,50 @@ def _images(path: Path, graph: Graph) -> GraphTensor:
     return images
 
 
-def _task(path: Path, metadata: Mapping[str, Any], facts: Facts) -> Task:
+def _task(path: Path, metadata: Mapping[str, Any], overrides: ModelOverrides) -> Task:
     said = metadata.get("task")
-    if said is None and facts.task is None:
+    if said is None and overrides.task is None:
         raise OptionError(f"{path}: has no metadata of Ultralytics; say --task and --labels")
     if said is None:
-        assert facts.task is not None  # else raised above
-        return facts.task
+        assert overrides.task is not None  # else raised above
+        return overrides.task
     if said not in {task.value for task in Task}:
         raise UnsupportedError(f"{path}: its task is {said!r}, served are {[task.value for task in Task]}")
-    if facts.task not in (None, Task(said)):
-        raise OptionError(f"--task {facts.task.value}: {path} says of itself that its task is {said!r}")
+    if overrides.task not in (None, Task(said)):
+        raise OptionError(f"--task {overrides.task.value}: {path} says of itself that its task is {said!r}")
     return Task(said)
 
 
-def _labels(path: Path, metadata: Mapping[str, Any], facts: Facts) -> tuple[str, ...]:
+def _labels(path: Path, metadata: Mapping[str, Any], overrides: ModelOverrides) -> tuple[str, ...]:
     names = metadata.get("names")
-    if facts.labels is not None:
-        if isinstance(names, dict) and len(names) != len(facts.labels):
-            raise OptionError(f"--labels: {path} has {len(names)} classes, got {len(facts.labels)} names")
-        return facts.labels
+    if overrides.labels is not None:
+        if isinstance(names, dict) and len(names) != len(overrides.labels):
+            raise OptionError(f"--labels: {path} has {len(names)} classes, got {len(overrides.labels)} names")
+        return overrides.labels
     if not isinstance(names, dict) or sorted(names) != list(range(len(names))):
         raise OptionError(f"{path}: its metadata has no class names; say --labels")
     return tuple(str(names[index]) for index in range(len(names)))
 
 
-def _kpt_shape(path: Path, metadata: Mapping[str, Any], facts: Facts) -> tuple[int, int]:
+def _kpt_shape(path: Path, metadata: Mapping[str, Any], overrides: ModelOverrides) -> tuple[int, int]:
     said = metadata.get("kpt_shape")
-    if facts.kpt_shape is not None and (said is None or tuple(said) == facts.kpt_shape):
-        return facts.kpt_shape
-    if said is None or facts.kpt_shape is not None:
-        raise OptionError(f"--kpt-shape: {path} says of itself {said}, got {facts.kpt_shape}")
+    if overrides.kpt_shape is not None and (said is None or tuple(said) == overrides.kpt_shape):
+        return overrides.kpt_shape
+    if said is None or overrides.kpt_shape is not None:
+        raise OptionError(f"--kpt-shape: {path} says of itself {said}, got {overrides.kpt_shape}")
     points, values = said
     return int(points), int(values)
 
 
-def _imgsz(path: Path, images: GraphTensor, metadata: Mapping[str, Any], facts: Facts, stride: int) -> Size:
+def _imgsz(
+    path: Path, images: GraphTensor, metadata: Mapping[str, Any], overrides: ModelOverrides, stride: int
+) -> Size:
     height, width = images.dims[2:]
     if isinstance(height, int) and isinstance(width, int):
-        if facts.imgsz not in (None, (height, width)):
+        if overrides.imgsz not in (None, (height, width)):
             raise OptionError(f"--imgsz: {path} takes images of {height},{width} and no others; {_EXPORT_AGAIN}")
         return height, width
-    said = facts.imgsz or metadata.get("imgsz")
+    said = overrides.imgsz or metadata.get("imgsz")
     if said is None:
         raise OptionError(f"{path}: takes images of any size; say --imgsz")
     height, width = said

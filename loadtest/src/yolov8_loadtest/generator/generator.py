@@ -21,7 +21,7 @@ from yolov8_loadtest.messages import RunClock
 from yolov8_loadtest.results.recorder import Outcome, Recorder
 from yolov8_loadtest.scenario.load import Share
 from yolov8_loadtest.scenario.scenario import Scenario
-from yolov8_loadtest.workload.answers import Mix, Target, targets_of
+from yolov8_loadtest.workload.answers import Mix, PreparedRequest, prepared_requests
 from yolov8_loadtest.workload.requests import Payload, served_models
 from yolov8_triton import ServerUnavailableError, YoloTritonError
 
@@ -77,7 +77,7 @@ class Generator:
             gevent.sleep(min(wait_s, 1.0))
         raise StopUser
 
-    def ask(self, connection: Connection, target: Target, due_s: float | None = None) -> None:
+    def ask(self, connection: Connection, target: PreparedRequest, due_s: float | None = None) -> None:
         """Send one request, wait for its answer, judge it and record it.
 
         Args:
@@ -100,7 +100,7 @@ class Generator:
         if type(error) is ServerUnavailableError and due_s is None:
             gevent.sleep(BACK_OFF_S)
 
-    def ask_soon(self, connection: Connection, target: Target, due_s: float) -> None:
+    def ask_soon(self, connection: Connection, target: PreparedRequest, due_s: float) -> None:
         """Send one request and don't wait for its answer."""
         if self._in_flight < self.scenario.load.max_in_flight:
             gevent.spawn(self.ask, connection, target, due_s)
@@ -109,7 +109,7 @@ class Generator:
         failure = NotSentError(f"{self._in_flight} requests were in flight when one more was due")
         self._record(target.stream, due_s, now_s, now_s, failure, None)
 
-    def drop(self, target: Target, captured_s: float, frames: int) -> None:
+    def drop(self, target: PreparedRequest, captured_s: float, frames: int) -> None:
         """Record frames that are not sent."""
         self._recorder.drop(target.stream, captured_s, frames)
 
@@ -157,7 +157,7 @@ class Generator:
             payloads = [Payload(**wire) for wire in msg.data["payloads"]]
             self._connections.append(Connection(self._url, call=cooperative))
             served = served_models(self._connections[-1])
-            self._targets, self._weights = targets_of(payloads, served, self.scenario.tolerance)
+            self._targets, self._weights = prepared_requests(payloads, served, self.scenario.tolerance)
         except (LoadTestError, YoloTritonError) as exc:
             error = str(exc)
         self._send(messages.PREPARED, {"error": error})

@@ -116,7 +116,7 @@ def _distance(what: str, offsets: Boxes, limit_px: float) -> str | None:
     return f"{what} is off by {worst:.2f} px" if worst > limit_px else None
 
 
-class Target:
+class PreparedRequest:
     """One payload, ready to send."""
 
     def __init__(self, payload: Payload, served: ServedModel, tolerance: Tolerance) -> None:
@@ -172,12 +172,12 @@ class Mix:
         seed: Makes the sequence the same again.
     """
 
-    def __init__(self, targets: Sequence[Target], weights: Sequence[float], seed: str) -> None:
+    def __init__(self, targets: Sequence[PreparedRequest], weights: Sequence[float], seed: str) -> None:
         self._targets = targets
         self._cumulative = list(accumulate(weights))
         self._chance = random.Random(seed)
 
-    def draw(self) -> Target:
+    def draw(self) -> PreparedRequest:
         """Return the next one."""
         return self._chance.choices(self._targets, cum_weights=self._cumulative)[0]
 
@@ -186,9 +186,9 @@ class Mix:
         return self._chance.random()
 
 
-def targets_of(
+def prepared_requests(
     payloads: Sequence[Payload], served: Mapping[str, ServedModel], tolerance: Tolerance
-) -> tuple[list[Target], list[float]]:
+) -> tuple[list[PreparedRequest], list[float]]:
     """Return the targets of all payloads, and their weights."""
-    targets = [Target(payload, served[payload.model], tolerance) for payload in payloads]
+    targets = [PreparedRequest(payload, served[payload.model], tolerance) for payload in payloads]
     return targets, [payload.weight for payload in payloads]
