@@ -13,7 +13,7 @@ import pytest
 
 from tests.fakes import tiny_model
 from tests.fakes.certificates import Authority
-from tests.unit.client.test_cli import run
+from tests.unit.client.cli.test_cli import run
 from yolov8_server import TritonServer
 from yolov8_triton import (
     AccessRefusedError,

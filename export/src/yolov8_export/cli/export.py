@@ -23,7 +23,6 @@ from yolov8_export.overrides import (
     parse_kpt_shape,
     parse_labels,
 )
-from yolov8_export.repository.layout import Target
 from yolov8_export.source.weights import find_weights
 
 # What is imported inside the functions takes a second, and --help should not.
@@ -77,6 +76,7 @@ def export_command(
     from yolov8_export.pipeline import default_name, export
     from yolov8_export.precision.reduce import CalibrationData
     from yolov8_export.progress import Progress
+    from yolov8_export.repository.layout import Target
 
     check_opset(opset)
     ids = parse_classes(classes) if classes else None

@@ -10,8 +10,8 @@ from PIL import Image
 
 from tests.fakes.answers import HEIGHT, WIDTH
 from tests.fakes.certificates import Authority
+from tests.unit.client.cli.test_cli import run
 from tests.unit.client.conftest import Serve
-from tests.unit.client.test_cli import run
 
 
 def test_a_token_of_the_environment_goes_along(serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ from yolov8_export.overrides import ModelOverrides
 from yolov8_export.repository import write
 from yolov8_export.repository.layout import Target
 
-MODEL_REPOSITORY = Path(__file__).parents[3] / "model_repository"
+MODEL_REPOSITORY = Path(__file__).parents[4] / "model_repository"
 CONTRACT = Path(yolov8_contract.__file__).parent
 
 

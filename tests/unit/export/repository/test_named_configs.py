@@ -36,7 +36,7 @@ from yolov8_export.graph.network import sha256_of
 from yolov8_export.overrides import ModelOverrides
 from yolov8_export.repository.custom_configs import add_config
 
-GPU_REFERENCE = Path(__file__).parents[3] / "model_repository_gpu"
+GPU_REFERENCE = Path(__file__).parents[4] / "model_repository_gpu"
 NETWORK = Path("tiny_network")
 L4 = NETWORK / "configs" / "l4.pbtxt"
 T4 = NETWORK / "configs" / "t4.pbtxt"

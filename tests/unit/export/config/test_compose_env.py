@@ -15,7 +15,7 @@ from yolov8_export.config.serving import compose_env
 from yolov8_export.config.sizing import needed_mib
 from yolov8_export.errors import RepositoryError
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 MEMBERS = ("yolov8n_preprocess", "yolov8n_network", "yolov8n_postprocess")
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-from yolov8_loadtest.generator.pacing import Camera, Frame
+from yolov8_loadtest.generator.frames import Camera, Frame
 
 
 def test_a_camera_that_is_answered_in_time_sends_every_frame() -> None:
