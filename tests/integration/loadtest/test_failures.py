@@ -118,8 +118,8 @@ def test_a_wrong_answer_is_a_failure(run: Run) -> None:
     assert "of 1 objects 1 are missing or differ" in done.report["failure_messages"]["WrongAnswerError"]
 
 
-def test_a_server_that_is_stopped_halfway_ends_the_run(repository: Path, images: Path, tmp_path: Path) -> None:
-    server = TritonServer(repository, stop_timeout_s=0)
+def test_a_server_that_is_stopped_halfway_ends_the_run(detector_repository: Path, images: Path, tmp_path: Path) -> None:
+    server = TritonServer(detector_repository, stop_timeout_s=0)
     server.start()
     try:
         with started(tmp_path, images, "--url", server.grpc_url) as process:

@@ -17,11 +17,11 @@ from yolov8_server import TritonServer
 
 DURATION_S = 2
 DEADLINE_S = 40
-RATE = 100
+RATE = 50
 
 CROWD = """
 [load]
-stages = [{ users = 24, duration_s = 3 }]
+stages = [{ users = 24, duration_s = 2 }]
 [slo]
 error_ratio = 0
 """

@@ -151,8 +151,8 @@ def test_cameras_drop_the_frames_that_are_outdated(server: TritonServer, run: Ru
     assert total["dropped"] + total["requests"] == pytest.approx(2 * 2 * 200, abs=2)
 
 
-def test_a_server_of_its_own_is_watched_and_stopped(repository: Path, run: Run) -> None:
-    done = run(CLOSED, "--repository", str(repository), "--model", "shapes-detect")
+def test_a_server_of_its_own_is_watched_and_stopped(detector_repository: Path, run: Run) -> None:
+    done = run(CLOSED, "--repository", str(detector_repository), "--model", "shapes-detect")
 
     assert done.code == 0, done.output + done.errors
     used = done.report["resources"][-1]["usage"]
