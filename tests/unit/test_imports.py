@@ -33,7 +33,8 @@ ALLOWED = {
     },
     "loadtest/src/yolov8_loadtest": {
         "yolov8_contract", "yolov8_triton", "yolov8_loadtest", "yolov8_server", "numpy", "tritonclient", "grpc",
-        "google", "PIL", "locust", "gevent", "jinja2", "matplotlib", "psutil",
+        "google", "PIL", "locust", "gevent", "jinja2", "matplotlib", "psutil", "msgspec",
+        "prometheus_client", "rich", "typer",
     },
     "loadtest/src/yolov8_loadtest/benchmark": {
         "yolov8_contract", "yolov8_loadtest", "numpy", "tritonclient", "google", "onnxruntime", "openvino",

@@ -52,23 +52,51 @@ def test_a_scenario_is_read_as_it_stands() -> None:
     ("right", "wrong", "said"),
     [
         pytest.param("about", "abuot", "no key 'abuot' is known; did you mean 'about'?", id="unknown-key"),
-        pytest.param("deadline_s = 2", "deadline_s = 0", "deadline_s: expected above 0, got 0", id="no-deadline"),
+        pytest.param(
+            "deadline_s = 2",
+            "deadline_s = 0",
+            "deadline_s: expected a number above 0, got 0",
+            id="no-deadline",
+        ),
         pytest.param("deadline_s = 2", "deadline_s = '2'", "expected a number, got '2'", id="text-for-number"),
         pytest.param("deadline_s = 2", "deadline_s = true", "expected a number, got True", id="truth-for-number"),
         pytest.param("[load]", "[laod]", "did you mean 'load'?", id="misspelt-table"),
         pytest.param("users = 8", "rate_per_s = 8", "expected one kind of load in all of them", id="two-kinds"),
         pytest.param(
-            "users = 8", "users = 1.5", "stages[1]: users: expected a whole number, got 1.5", id="half-a-user"
+            "users = 8", "users = 1.5", "load.stages[1].users: expected a whole number, got 1.5", id="half-a-user"
         ),
-        pytest.param("users = 4", "users = 0", "stages[0]: users: expected above 0, got 0", id="no-users"),
-        pytest.param("duration_s = 20", "duration_s = 0", "a whole number of at least 1, got 0", id="no-time"),
-        pytest.param(", duration_s = 20", "", "stages[1]: 'duration_s' is missing", id="missing-key"),
+        pytest.param(
+            "users = 4",
+            "users = 0",
+            "stages[0].users: expected a whole number of at least 1",
+            id="no-users",
+        ),
+        pytest.param(
+            "duration_s = 20",
+            "duration_s = 0",
+            "duration_s: expected a whole number of at least 1",
+            id="no-time",
+        ),
+        pytest.param(", duration_s = 20", "", "load.stages[1]: 'duration_s' is missing", id="missing-key"),
         pytest.param('task = "segment"', 'task = "segmnt"', "expected one of detect, segment", id="unknown-task"),
         pytest.param('"truncated"', '"burnt"', "damage: expected one of empty, text", id="unknown-damage"),
-        pytest.param('name = "cut"', 'name = "photos"', "each with a name of its own", id="two-of-a-name"),
-        pytest.param("[320, 640]", "[320, -1]", "expected a list of sizes in pixels", id="negative-size"),
-        pytest.param("conf = 0.4", "conf = [1]", "expected numbers, strings and truth values", id="list-parameter"),
-        pytest.param("p95_ms = 100", "p96_ms = 100", "no key 'p96_ms' is known; did you mean", id="unknown-limit"),
+        pytest.param('name = "cut"', 'name = "photos"', "expected a name of its own for each", id="two-of-a-name"),
+        pytest.param(
+            "[320, 640]",
+            "[320, -1]",
+            "longest_side[1]: expected a whole number",
+            id="negative-size",
+        ),
+        pytest.param("conf = 0.4", "conf = [1]", "or a string, got {'conf': [1]}", id="list-parameter"),
+        pytest.param("p95_ms = 100", "p96_ms = 100", "slo: no key 'p96_ms' is known; did you mean", id="unknown-limit"),
+        pytest.param("p95_ms = 100", "p95_ms = -1", "slo.p95_ms: expected a number of at least 0", id="negative-limit"),
+        pytest.param("deadline_s = 2", "deadline_s = nan", "deadline_s: expected a number above 0, got nan", id="nan"),
+        pytest.param("deadline_s = 2", "deadline_s = inf", "expected a number of at most 1e+09, got inf", id="endless"),
+        pytest.param("weight = 3", "weight = '3'", "traffic[0].weight: expected a number, got '3'", id="text-weight"),
+        pytest.param("weight = 3", "expect = 'Error'", "traffic[0].expect: expected one of", id="unknown-error"),
+        pytest.param('task = "segment"', "color = 1", "traffic[1]: no key 'color' is known; it may have", id="no-hint"),
+        pytest.param("users = 4", "cameras = 4", "expected one kind of load in all of them", id="users-and-cameras"),
+        pytest.param("users = 4, ", "", "expected one kind of load in all of them", id="stage-without-level"),
         pytest.param("p95_ms = 100", "p95_ms = ", "test.toml: it is no TOML", id="no-toml"),
     ],
 )
@@ -79,6 +107,22 @@ def test_what_is_wrong_is_said_with_its_place(right: str, wrong: str, said: str)
         parse(GOOD.replace(right, wrong, 1), name="test")
 
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        pytest.param("", "'load' is missing", id="empty"),
+        pytest.param("load = 1", "load: expected a table, got 1", id="no-table"),
+        pytest.param("[load]\nstages = []", "load.stages: expected a list of at least 1, got []", id="no-stages"),
+        pytest.param("[load]\nstages = [{ cameras = 1, duration_s = 1 }]", "load: 'fps' is missing", id="no-fps"),
+    ],
+)
+def test_a_scenario_without_a_load_is_refused(text: str, said: str) -> None:
+    with pytest.raises(ScenarioError) as caught:
+        parse(text, name="test")
+
+    assert str(caught.value).startswith(f"test.toml: {said}")
 
 
 @pytest.mark.parametrize("content", [None, b"\xff\xfe"], ids=["no-file", "no-text"])
