@@ -29,9 +29,8 @@ def sizes(count: int) -> list[tuple[int, int, int]]:
     return [(int(h), int(w), int(s)) for h, w, s in zip(heights, widths, sides, strict=True)]
 
 
-@pytest.mark.parametrize("start", range(0, 150, 30))
-def test_random_sizes_come_out_as_pillow_resizes_them(start: int) -> None:
-    for height, width, side in sizes(150)[start : start + 30]:
+def test_random_sizes_come_out_as_pillow_resizes_them() -> None:
+    for height, width, side in sizes(150):
         image = noise(height, width)
         fitted = CenterCrop.fit((height, width), (side, side)).apply(image)
         assert np.array_equal(fitted, reference(image, (side, side))), (height, width, side)

@@ -3,14 +3,16 @@
 
 from __future__ import annotations
 
-import itertools
 import warnings
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests import heads
 from tests.unit.contract import ultralytics_answers
@@ -61,32 +63,41 @@ def test_it_answers_as_ultralytics(task: Task, parameters: RequestParameters) ->
     assert_same(found, ultralytics_answers.answer(model, head, (167, 250), parameters), (167, 250))
 
 
-REQUESTS = [
-    RequestParameters(conf=conf, iou=iou, max_det=max_det, classes=classes, agnostic=agnostic)
-    for conf, iou, max_det, classes, agnostic in itertools.product(
-        (0.0, 0.001, 0.25, 0.9), (0.3, 0.7, 1.0), (5, 300), (None, (1, 3)), (False, True)
-    )
-]
-
-
-@every_task
-@pytest.mark.parametrize("seed", [0, 1])
-def test_a_network_that_puts_out_the_best_class_alone_changes_no_bit(task: Task, seed: int) -> None:
+@cache
+def both_kinds(task: Task, seed: int) -> tuple[tuple[ServedModel, list[Any]], tuple[ServedModel, list[Any]]]:
+    """Return a network's description and outputs: with all classes, and with the best class alone."""
     model = heads.served(task, imgsz=(96, 128))
     head = heads.outputs(model, seed=seed, objects=12)
     head[0][4:9] = np.round(head[0][4:9], 2)  # classes of one anchor have equal scores, and so have anchors
     head[0][[0, 7, 5], [3, 4, 5]] = np.nan, np.nan, np.inf
-    reduced, its_head = replace(model, network_output="best-class"), heads.best_class(model, head)
+    return (model, head), (replace(model, network_output="best-class"), heads.best_class(model, head))
 
-    for parameters in REQUESTS:
-        found = postprocess(reduced, its_head, (167, 250), parameters)
-        expected = postprocess(model, head, (167, 250), parameters)
 
-        assert [(name, values.dtype) for name, values in found.items()] == [
-            (name, values.dtype) for name, values in expected.items()
-        ]
-        for name, values in expected.items():
-            np.testing.assert_array_equal(found[name], values, err_msg=f"{name} of {parameters}")
+@every_task
+@given(
+    seed=st.integers(0, 3),
+    parameters=st.builds(
+        RequestParameters,
+        conf=st.sampled_from((0.0, 0.001, 0.25, 0.9)),
+        iou=st.sampled_from((0.3, 0.7, 1.0)),
+        max_det=st.sampled_from((5, 300)),
+        classes=st.sampled_from((None, (1, 3))),
+        agnostic=st.booleans(),
+    ),
+)
+@settings(max_examples=60)
+def test_a_network_that_puts_out_the_best_class_alone_changes_no_bit(
+    task: Task, seed: int, parameters: RequestParameters
+) -> None:
+    whole, reduced = both_kinds(task, seed)
+
+    found, expected = (postprocess(model, head, (167, 250), parameters) for model, head in (reduced, whole))
+
+    assert [(name, values.dtype) for name, values in found.items()] == [
+        (name, values.dtype) for name, values in expected.items()
+    ]
+    for name, values in expected.items():
+        np.testing.assert_array_equal(found[name], values, err_msg=name)
 
 
 SIZES = [(1, 1), (1, 5000), (5000, 1), (100, 37), (640, 640), (1079, 809), (1571, 3775)]

@@ -5,10 +5,12 @@ from __future__ import annotations
 
 from functools import cache
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 
 from tests.data import figures, shapes
-from tests.networks import Network
+from tests.networks import Network, Picture
 from tests.unit.contract import ultralytics_answers
 from tests.unit.contract.test_postprocess import assert_same
 from yolov8_contract.parameters import RequestParameters
@@ -23,6 +25,18 @@ def network(task: shapes.ShapeTask) -> Network:
     return Network(figures.weights_path(task), shapes.DEFAULT_SIZE)
 
 
+@cache
+def scenes(task: shapes.ShapeTask) -> list[tuple[Picture, list[npt.NDArray[np.float32]]]]:
+    """Draw an image of each size; return it with the network's outputs for it."""
+    drawn = []
+    for seed, (height, width) in enumerate(SIZES):
+        # The scene is drawn at a size that has room for shapes; single rows and pixels are cut from it.
+        image = shapes.scene(figures.HELD_OUT[seed], task, size=(max(height, 97), max(width, 97))).image
+        image = image[:height, :width].copy()
+        drawn.append((image, network(task).outputs(image)))
+    return drawn
+
+
 @pytest.mark.parametrize(
     "parameters",
     [
@@ -34,12 +48,10 @@ def network(task: shapes.ShapeTask) -> Network:
 @pytest.mark.parametrize("task", TASKS)
 def test_scenes_are_answered_as_by_predict(task: shapes.ShapeTask, parameters: RequestParameters) -> None:
     served, found = network(task).served, 0
-    for seed, size in enumerate(SIZES):
-        # The scene is drawn at a size that has room for shapes; single rows and pixels are cut from it.
-        image = shapes.scene(figures.HELD_OUT[seed], task, size=(max(size[0], 97), max(size[1], 97))).image
-        image = image[: size[0], : size[1]].copy()
+    for image, outputs in scenes(task):
+        size = image.shape[:2]
 
-        answer = postprocess(served, network(task).outputs(image), size, parameters)
+        answer = postprocess(served, outputs, size, parameters)
 
         expected = ultralytics_answers.arrays(served.task, network(task).predict(image, parameters))
         assert_same(answer, expected, size)

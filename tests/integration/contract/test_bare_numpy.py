@@ -47,22 +47,13 @@ print(json.dumps({"found": values, "packages": packages, "numpy": np.__version__
 def bare(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with an environment of one release of numpy, the contract, and outputs of a network of each task."""
     folder = tmp_path_factory.mktemp(f"numpy-{request.param}")
-    python = folder / "env/bin/python"
     for command in (
-        [sys.executable, "-m", "venv", "--without-pip", str(folder / "env")],
-        [
-            sys.executable,
-            "-m",
-            "pip",
-            "--python",
-            str(python),
-            "install",
-            "-q",
-            "--no-compile",
-            f"numpy=={request.param}",
-        ],
+        ["venv", "--quiet", "--python", sys.executable, str(folder / "env")],
+        ["pip", "install", "--quiet", "--python", str(folder / "env/bin/python"), f"numpy=={request.param}"],
     ):
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=240)
+        done = subprocess.run(
+            [sys.executable, "-m", "uv", *command], capture_output=True, text=True, check=False, timeout=240
+        )
         assert done.returncode == 0, done.stderr
     shutil.copytree(Path(yolov8_contract.__file__).parent, folder / "yolov8_contract")
     for task in TASKS:
