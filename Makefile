@@ -131,4 +131,4 @@ lock: setup ## Resolve requirements.lock again
 
 .PHONY: clean
 clean: ## Remove all files that make created, except for .venv
-	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf build dist .hypothesis .pytest_cache .mypy_cache .ruff_cache
