@@ -114,7 +114,7 @@ def test_a_wrong_answer_is_a_failure(run: Run) -> None:
     assert done.code == 1
     # One right answer for each of the four images was what the run expects from then on.
     assert list(total["failures"]) == ["WrongAnswerError"]
-    assert total["right"] == 0
+    assert total["successful"] == 0
     assert "of 1 objects 1 are missing or differ" in done.report["failure_messages"]["WrongAnswerError"]
 
 

@@ -81,7 +81,7 @@ def test_a_run_passes_and_shows_both_sides(server: TritonServer, run: Run, repor
     assert done.code == 0, done.output + done.errors
     assert "PASSED" in done.output
     total, models = done.report["total"], {model["model"]: model for model in done.report["models"]}
-    assert total["requests"] == total["right"] > 10
+    assert total["requests"] == total["successful"] > 10
     assert 0 < total["p50_ms"] <= total["p95_ms"] <= total["p99_ms"] <= total["max_ms"]
     # The server counts the warm-up, too, and nothing but this run's requests.
     assert sum(stage["figures"]["requests"] for stage in done.report["stages"]) == models["shapes-detect"]["succeeded"]
@@ -119,7 +119,7 @@ def test_tasks_and_bad_input_share_a_server(server: TritonServer, run: Run) -> N
     assert {stream["name"] for stream in done.report["streams"]} == {
         "segment", "pose", "obb", "classify", "rubbish", "conf of 2",
     }  # fmt: skip
-    assert all(stream["right"] for stream in done.report["streams"])
+    assert all(stream["successful"] for stream in done.report["streams"])
 
 
 def test_an_answer_where_a_refusal_is_expected_is_a_failure(server: TritonServer, run: Run) -> None:

@@ -100,7 +100,7 @@ FEWEST_SAMPLES = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Growth:
+class ProcessGrowth:
     """What one process used after warm-up and at the end."""
 
     process: str
@@ -120,7 +120,7 @@ class Growth:
         return self.descriptors_after - self.descriptors_before
 
 
-def growth(samples: Sequence[ResourceSample], *, from_s: float, until_s: float) -> list[Growth]:
+def leak_check(samples: Sequence[ResourceSample], *, from_s: float, until_s: float) -> list[ProcessGrowth]:
     """Compare the ends of a stretch of a run; nothing is returned where there are too few samples to tell."""
     stretch = [sample for sample in samples if from_s <= sample.at_s <= until_s]
     if len(stretch) < FEWEST_SAMPLES:
@@ -131,8 +131,8 @@ def growth(samples: Sequence[ResourceSample], *, from_s: float, until_s: float) 
     return [_growth(name, [s.usage[name] for s in first], [s.usage[name] for s in last]) for name in names]
 
 
-def _growth(name: str, first: list[Usage], last: list[Usage]) -> Growth:
-    return Growth(
+def _growth(name: str, first: list[Usage], last: list[Usage]) -> ProcessGrowth:
+    return ProcessGrowth(
         process=name,
         memory_before_mb=statistics.median(usage.memory_mb for usage in first),
         memory_after_mb=statistics.median(usage.memory_mb for usage in last),

@@ -1,41 +1,46 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The counters that Triton tells on its metrics port, in Prometheus' text format.
+"""The server's side of a run: Triton's statistics and metrics of each composing model, over all and by second.
 
-What Triton says of its models: where requests spent their time, and in which batches. No I/O.
-
-The server's side of a run: per model and member, over all and by second.
+Statistics say where requests spent their time, and in which batches. Metrics add the refusals, which Triton's
+statistics miss.
 """
 
 from __future__ import annotations
 
 import math
-import re
 import urllib.request
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from itertools import pairwise
 from typing import Any
 
-_LINE = re.compile(r"^(?P<name>[a-zA-Z_:][\w:]*)(?:\{(?P<labels>.*)\})? (?P<value>\S+)")
-_LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
 
 TIMEOUT_S = 3.0
 
 INTERESTING = ("nv_inference_request_failure", "yolov8_")
-"""Names, or how they begin: what the statistics don't tell."""
+"""Beginnings of the names of metrics that the statistics lack."""
 
 Metrics = dict[str, float]
 """Values by name and labels, written ``name{model="m", reason="r"}``."""
 
 
 def read_metrics(text: str) -> Metrics:
-    """Return the metrics that add to the statistics."""
-    return dict(_samples(text))
+    """Return those of a metrics page that add to the statistics; a model's version is left out of the labels."""
+    # The parser appends _total to the name of what a TYPE line calls a counter; Triton's names go without.
+    samples = "".join(line for line in text.splitlines(keepends=True) if not line.startswith("#"))
+    return {
+        _written(sample): sample.value
+        for family in text_string_to_metric_families(samples)
+        for sample in family.samples
+        if sample.name.startswith(INTERESTING)
+    }
 
 
 def fetch_metrics(url: str | None) -> Metrics | None:
-    """Return what a metrics port tells, None where it isn't known or doesn't answer."""
+    """Return the metrics of a server, None where the address of its metrics port is unknown or nobody answers there."""
     if url is None:
         return None
     try:
@@ -51,14 +56,9 @@ def growth(before: Mapping[str, float], after: Mapping[str, float]) -> Metrics:
     return {key: value for key, value in grown.items() if value > 0}
 
 
-def _samples(text: str) -> Iterator[tuple[str, float]]:
-    for line in text.splitlines():
-        match = _LINE.match(line)
-        if match and match["name"].startswith(INTERESTING):
-            # A model's version says nothing here, and makes the names long.
-            labels = [(key, value) for key, value in _LABEL.findall(match["labels"] or "") if key != "version"]
-            listed = ", ".join(f'{key}="{value}"' for key, value in labels)
-            yield f"{match['name']}{{{listed}}}", float(match["value"])
+def _written(sample: Sample) -> str:
+    labels = ", ".join(f'{key}="{value}"' for key, value in sample.labels.items() if key != "version")
+    return f"{sample.name}{{{labels}}}"
 
 
 _NS_IN_MS = 1e6
@@ -155,7 +155,7 @@ PARTS = ("queue", "input", "infer", "output")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ModelFigures:
+class ModelStatistics:
     """What one model did during a run; durations are means over its requests, in milliseconds, NaN without any.
 
     Attributes:
@@ -204,7 +204,7 @@ class ServerMoment:
     compute_ms: dict[str, float]
 
 
-def server_figures(samples: Sequence[ServerSample], members: Mapping[str, Sequence[str]]) -> list[ModelFigures]:
+def server_statistics(samples: Sequence[ServerSample], members: Mapping[str, Sequence[str]]) -> list[ModelStatistics]:
     """Return the figures of each ensemble and, after it, its members, from the first sample to the last."""
     if len(samples) < 2:
         return []
@@ -229,9 +229,9 @@ def moments(samples: Sequence[ServerSample], members: Mapping[str, Sequence[str]
     return found
 
 
-def _figures(name: str, ensemble: str, counters: ModelCounters) -> ModelFigures:
+def _figures(name: str, ensemble: str, counters: ModelCounters) -> ModelStatistics:
     means = {f"{part}_ms": counters.mean_ms(part) for part in ("total", *PARTS)}
-    return ModelFigures(
+    return ModelStatistics(
         model=name,
         ensemble=ensemble,
         succeeded=counters.succeeded,

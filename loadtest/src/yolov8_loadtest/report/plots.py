@@ -115,7 +115,7 @@ class Plot:
 def plots(run: Run) -> list[Plot]:
     """Return the plots that a run has figures for."""
     found = [_latency(run), _throughput(run), _curve(run)]
-    if len([stage for stage in run.figures.stages if not stage.warmup]) > 1:
+    if len([stage for stage in run.statistics.stages if not stage.warmup]) > 1:
         found.append(_load(run))
     seen = moments(run.watch.samples, run.watch.members)
     found += [_server(run, model, [one for one in seen if one.ensemble == model]) for model in run.watch.members]
@@ -141,7 +141,7 @@ def _throughput(run: Run) -> Plot:
         _line(plot.axes, run, attrgetter("due"), label="due", color=GREY, linestyle=":")
         _line(plot.axes, run, attrgetter("answered"), label="answered right", color=BLUE)
         for name, colour in (("failed", RED), ("dropped", SKY)):
-            if any(getattr(second, name) for second in run.figures.seconds):
+            if any(getattr(second, name) for second in run.statistics.seconds):
                 _line(plot.axes, run, attrgetter(name), label=name, color=colour)
         plot.axes.set_ylim(bottom=0)
         plot.axes.set_xlim(0, run.scenario.load.duration_s)
@@ -150,7 +150,7 @@ def _throughput(run: Run) -> Plot:
 
 
 def _curve(run: Run) -> Plot | None:
-    curve = run.figures.curve
+    curve = run.statistics.curve
     if not curve:
         return None
     with drawing(x="percent of the answers (each step to the right: a tenth of what is left)", y="ms") as plot:
@@ -169,14 +169,14 @@ def _curve(run: Run) -> Plot | None:
 
 
 def _load(run: Run) -> Plot:
-    stages = [stage for stage in run.figures.stages if not stage.warmup and stage.figures.right]
+    stages = [stage for stage in run.statistics.stages if not stage.warmup and stage.summary.successful]
     with drawing(x="right answers per second", y="ms") as plot:
         for name, colour in (("p50", BLUE), ("p95", ORANGE), ("p99", RED)):
-            xs = [stage.figures.throughput_per_s for stage in stages]
-            ys = [getattr(stage.figures, f"{name}_ms") for stage in stages]
+            xs = [stage.summary.throughput_per_s for stage in stages]
+            ys = [getattr(stage.summary, f"{name}_ms") for stage in stages]
             plot.axes.plot(xs, ys, color=colour, marker="o", markersize=4, label=name)
         for stage in stages:
-            at = (stage.figures.throughput_per_s, stage.figures.p99_ms)
+            at = (stage.summary.throughput_per_s, stage.summary.p99_ms)
             plot.axes.annotate(
                 f"{stage.level:g}", at, textcoords="offset points", xytext=(0, 5), ha="center", fontsize=8
             )
@@ -257,7 +257,7 @@ def _usage(sample: ResourceSample, name: str, value: Callable[[Usage], float]) -
 
 
 def _line(axes: object, run: Run, value: Callable[[Second], float], **style: object) -> None:
-    seconds = [second for second in run.figures.seconds if second.at_s < run.scenario.load.duration_s]
+    seconds = [second for second in run.statistics.seconds if second.at_s < run.scenario.load.duration_s]
     axes.plot([second.at_s + 0.5 for second in seconds], [value(second) for second in seconds], **style)  # type: ignore[attr-defined]
 
 

@@ -64,7 +64,7 @@ def document(run: Run) -> dict[str, Any]:
             "checks": [check._asdict() for check in run.checks],
             "measured": run.measured,
             "load": run.scenario.load,
-            **asdict(run.figures),
+            **asdict(run.statistics),
             "failure_messages": run.recorder.messages,
             "models": run.server,
             "moments": moments(watch.samples, watch.members),
@@ -81,14 +81,14 @@ def document(run: Run) -> dict[str, Any]:
 
 def seconds_csv(run: Run) -> str:
     """Return the figures by second."""
-    return _csv([asdict(second) for second in run.figures.seconds])
+    return _csv([asdict(second) for second in run.statistics.seconds])
 
 
 def summary_csv(run: Run) -> str:
     """Return the figures of all, of each stream and of each stage."""
-    figures = run.figures
+    figures = run.statistics
     return _csv(
-        [_row(part) for part in (figures.total, *figures.streams, *(stage.figures for stage in figures.stages))]
+        [_row(part) for part in (figures.total, *figures.streams, *(stage.summary for stage in figures.stages))]
     )
 
 
@@ -151,7 +151,7 @@ def page(run: Run) -> str:
     started = datetime.fromtimestamp(run.started_epoch_s, UTC)
     return environment.get_template("report.html.jinja").render(
         run=run,
-        total=run.figures.total,
+        total=run.statistics.total,
         started=started.strftime("%Y-%m-%d %H:%M UTC"),
         limits=HtmlTable(title="Limits", header=LIMIT_HEADER, rows=limit_rows(run)),
         tables=[table for table in _tables(run) if table.rows],

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from yolov8_loadtest.monitor.server import ModelFigures
+from yolov8_loadtest.monitor.server import ModelStatistics
 from yolov8_loadtest.results.run import Run
 from yolov8_loadtest.results.statistics import Summary
 from yolov8_loadtest.scenario.load import Kind
@@ -59,7 +59,7 @@ LATE_MS = 10.0
 MESSAGE_LENGTH = 150
 
 CLIENT_HEADER = (
-    "", "requests", "right", "failed", "dropped", "per s", "p50 ms", "p95 ms", "p99 ms", "p99.9 ms", "max ms",
+    "", "requests", "successful", "failed", "dropped", "per s", "p50 ms", "p95 ms", "p99 ms", "p99.9 ms", "max ms",
 )  # fmt: skip
 SERVER_HEADER = ("model", "requests", "mean batch", "queue ms", "input ms", "run ms", "output ms", "total ms")
 LIMIT_HEADER = ("limit", "", "measured", "")
@@ -73,7 +73,7 @@ def summary(run: Run) -> str:
     """Return the tables of a run and its verdict."""
     tables = [
         (CLIENT_HEADER, stage_rows(run)),
-        (CLIENT_HEADER, [*stream_rows(run), _row("all, warm-up left out", run.figures.total)]),
+        (CLIENT_HEADER, [*stream_rows(run), _row("all, warm-up left out", run.statistics.total)]),
         (SERVER_HEADER, server_rows(run)),
         (("failure", "requests", "the first one said"), failure_rows(run)),
         (GROWTH_HEADER, growth_rows(run)),
@@ -87,16 +87,16 @@ def summary(run: Run) -> str:
 
 def stage_rows(run: Run) -> Rows:
     """Return a row for each stage, if there are several."""
-    stages, unit = run.figures.stages, run.scenario.load.kind.value.replace("rate_per_s", "per s")
+    stages, unit = run.statistics.stages, run.scenario.load.kind.value.replace("rate_per_s", "per s")
     if len(stages) == 1:
         return []
-    names = [f"{stage.figures.name}: {stage.level:g} {unit}{' (warm-up)' * stage.warmup}" for stage in stages]
-    return [_row(name, stage.figures) for name, stage in zip(names, stages, strict=True)]
+    names = [f"{stage.summary.name}: {stage.level:g} {unit}{' (warm-up)' * stage.warmup}" for stage in stages]
+    return [_row(name, stage.summary) for name, stage in zip(names, stages, strict=True)]
 
 
 def stream_rows(run: Run) -> Rows:
     """Return a row for each kind of traffic, if there are several."""
-    streams = run.figures.streams
+    streams = run.statistics.streams
     return [_row(stream.name, stream) for stream in streams] if len(streams) > 1 else []
 
 
@@ -108,7 +108,7 @@ def server_rows(run: Run) -> Rows:
 def failure_rows(run: Run) -> Rows:
     """Return a row for each kind of failure, with the first one's message."""
     messages = run.recorder.messages
-    failures = run.figures.total.failures.items()
+    failures = run.statistics.total.failures.items()
     return [[name, count, messages.get(name, "")[:MESSAGE_LENGTH]] for name, count in failures]
 
 
@@ -151,7 +151,7 @@ def metrics_rows(run: Run) -> Rows:
 def remarks(run: Run) -> list[str]:
     """Return what a reader should know before trusting the figures."""
     found = []
-    lag_ms = run.figures.total.lag_p99_ms
+    lag_ms = run.statistics.total.lag_p99_ms
     if lag_ms > LATE_MS and run.scenario.load.kind is Kind.OPEN:
         found.append(
             f"The generator sent 1 of 100 requests {lag_ms:.0f} ms or more after they were due. Latencies hold, since "
@@ -162,11 +162,11 @@ def remarks(run: Run) -> list[str]:
 
 def _row(name: str, part: Summary) -> list[Cell]:
     failed = sum(part.failures.values())
-    counts: Sequence[Cell] = [name, part.requests, part.right, failed, part.dropped, part.throughput_per_s]
+    counts: Sequence[Cell] = [name, part.requests, part.successful, failed, part.dropped, part.throughput_per_s]
     return [*counts, part.p50_ms, part.p95_ms, part.p99_ms, part.p999_ms, part.max_ms]
 
 
-def _server_row(one: ModelFigures) -> list[Cell]:
+def _server_row(one: ModelStatistics) -> list[Cell]:
     if one.model == one.ensemble:
         return [one.model, one.succeeded, None, None, None, None, None, one.total_ms]
     parts: Sequence[Cell] = [one.queue_ms, one.input_ms, one.infer_ms, one.output_ms, one.total_ms]

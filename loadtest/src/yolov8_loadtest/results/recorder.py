@@ -3,7 +3,7 @@
 
 What happened to each request, kept by second and stream so that it stays small however long a run is.
 
-A stream is one kind of traffic. Requests are filed under the second at which they were due; right answers are
+A stream is one kind of traffic. Requests are filed under the second at which they were due; successful answers are
 counted under the second at which they came, too, since that is what throughput means.
 """
 
@@ -129,9 +129,9 @@ class Cell:
     """The requests of one stream that were due within one second.
 
     Attributes:
-        latency: From the moment that a request was due to its answer; of right answers and of those that came too late.
+        latency: From the moment that a request was due to its answer, for successful answers and those that came late.
         lag: From the moment that it was due to the moment that it was sent: the generator's own lateness.
-        right: Requests that were answered as expected.
+        successful: Requests that were answered as expected.
         failures: The others, by the error's class name.
         dropped: Frames that a camera never sent.
         answered: Right answers that came within this second, whenever they were due.
@@ -139,38 +139,38 @@ class Cell:
 
     latency: LatencyHistogram = field(default_factory=LatencyHistogram)
     lag: LatencyHistogram = field(default_factory=LatencyHistogram)
-    right: int = 0
+    successful: int = 0
     failures: Counter[str] = field(default_factory=Counter)
     dropped: int = 0
     answered: int = 0
 
     @property
     def requests(self) -> int:
-        """All requests, right or not."""
-        return self.right + self.failures.total()
+        """All requests, successful or not."""
+        return self.successful + self.failures.total()
 
     def merge(self, other: Cell) -> None:
         """Add another cell's requests."""
         self.latency.merge(other.latency)
         self.lag.merge(other.lag)
-        self.right += other.right
+        self.successful += other.successful
         self.failures.update(other.failures)
         self.dropped += other.dropped
         self.answered += other.answered
 
     def to_wire(self) -> list[Any]:
         """Return plain values that msgpack carries."""
-        counts = [self.right, self.dropped, self.answered]
+        counts = [self.successful, self.dropped, self.answered]
         return [self.latency.to_wire(), self.lag.to_wire(), counts, dict(self.failures)]
 
     @classmethod
     def from_wire(cls, wire: list[Any]) -> Cell:
         """Return what `to_wire` was called on."""
-        latency, lag, (right, dropped, answered), failures = wire
+        latency, lag, (successful, dropped, answered), failures = wire
         return cls(
             latency=LatencyHistogram.from_wire(latency),
             lag=LatencyHistogram.from_wire(lag),
-            right=right,
+            successful=successful,
             failures=Counter(failures),
             dropped=dropped,
             answered=answered,
@@ -186,7 +186,7 @@ class Outcome:
         due_s: When it was due: the intended time of an open load, a frame's capture, else when it was sent.
         sent_s: When it was sent.
         finished_s: When its answer was there.
-        failure: The error's class name, None for a right answer.
+        failure: The error's class name, None for a successful one.
         message: The error's text.
     """
 
@@ -211,7 +211,7 @@ class Recorder:
         cell = self._cell(outcome.due_s, outcome.stream)
         cell.lag.record_s(outcome.sent_s - outcome.due_s)
         if outcome.failure is None:
-            cell.right += 1
+            cell.successful += 1
             self._cell(outcome.finished_s, outcome.stream).answered += 1
         else:
             cell.failures[outcome.failure] += 1

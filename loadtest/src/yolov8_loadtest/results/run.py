@@ -7,11 +7,11 @@ import math
 from dataclasses import dataclass
 from functools import cached_property
 
-from yolov8_loadtest.monitor.processes import Growth, growth
-from yolov8_loadtest.monitor.server import ModelFigures, server_figures
+from yolov8_loadtest.monitor.processes import ProcessGrowth, leak_check
+from yolov8_loadtest.monitor.server import ModelStatistics, server_statistics
 from yolov8_loadtest.monitor.watch import WatchRecord
 from yolov8_loadtest.results.recorder import Recorder
-from yolov8_loadtest.results.statistics import Figures, figures
+from yolov8_loadtest.results.statistics import RunStatistics, run_statistics
 from yolov8_loadtest.scenario.scenario import Scenario
 from yolov8_loadtest.scenario.slo import Check, Measured, checks, violations
 
@@ -39,28 +39,28 @@ class Run:
     problems: list[str]
 
     @cached_property
-    def figures(self) -> Figures:
+    def statistics(self) -> RunStatistics:
         """What the callers saw."""
-        return figures(self.recorder, self.scenario.load)
+        return run_statistics(self.recorder, self.scenario.load)
 
     @cached_property
-    def server(self) -> list[ModelFigures]:
+    def server(self) -> list[ModelStatistics]:
         """What the server says of its models."""
-        return server_figures(self.watch.samples, self.watch.members)
+        return server_statistics(self.watch.samples, self.watch.members)
 
     @cached_property
-    def growth(self) -> list[Growth]:
+    def growth(self) -> list[ProcessGrowth]:
         """How processes grew after the warm-up."""
         load = self.scenario.load
         warm = [
             start + stage.duration_s for start, stage in zip(load.starts(), load.stages, strict=True) if stage.warmup
         ]
-        return growth(self.watch.resources, from_s=max(warm, default=0), until_s=load.duration_s)
+        return leak_check(self.watch.resources, from_s=max(warm, default=0), until_s=load.duration_s)
 
     @cached_property
     def measured(self) -> Measured:
         """What the SLO looks at."""
-        total = self.figures.total
+        total = self.statistics.total
         return Measured(
             requests=total.requests,
             p50_ms=total.p50_ms,

@@ -17,12 +17,12 @@ _CURVE_POINTS = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
-    """Figures of a part of a run; NaN where there is nothing to count.
+    """RunStatistics of a part of a run; NaN where there is nothing to count.
 
     Attributes:
         name: What they are of.
         requests: Requests that were due.
-        right: Of these, answered as expected.
+        successful: Of these, answered as expected.
         failures: The others, by error.
         dropped: Frames that were not sent.
         seconds: The length of the part.
@@ -33,7 +33,7 @@ class Summary:
 
     name: str
     requests: int
-    right: int
+    successful: int
     failures: dict[str, int]
     dropped: int
     seconds: int
@@ -65,7 +65,7 @@ class StageSummary:
     start_s: int
     level: float
     warmup: bool
-    figures: Summary
+    summary: Summary
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +100,7 @@ class CurvePoint:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Figures:
+class RunStatistics:
     """All figures of a run; the total and the curve leave the warm-up out."""
 
     total: Summary
@@ -113,7 +113,7 @@ class Figures:
 K = TypeVar("K")
 
 
-def figures(recorder: Recorder, load: Load) -> Figures:
+def run_statistics(recorder: Recorder, load: Load) -> RunStatistics:
     """Return the figures of what was recorded under a load."""
     cells = list(recorder.cells())
     staged = [(load.stage_at(second), stream, cell) for second, stream, cell in cells]
@@ -124,7 +124,7 @@ def figures(recorder: Recorder, load: Load) -> Figures:
     by_stream = _grouped(counting)
     by_stage = _grouped((stage, cell) for stage, _, cell in staged)
     by_second = _grouped((second, cell) for second, _, cell in cells)
-    return Figures(
+    return RunStatistics(
         total=_summary("all", total, measured_s),
         streams=[_summary(name, cell, measured_s) for name, cell in sorted(by_stream.items())],
         stages=[
@@ -132,7 +132,7 @@ def figures(recorder: Recorder, load: Load) -> Figures:
                 start_s=start_s,
                 level=stage.level,
                 warmup=stage.warmup,
-                figures=_summary(f"stage {index + 1}", by_stage.get(index, Cell()), stage.duration_s),
+                summary=_summary(f"stage {index + 1}", by_stage.get(index, Cell()), stage.duration_s),
             )
             for index, (start_s, stage) in enumerate(zip(load.starts(), load.stages, strict=True))
         ],
@@ -161,7 +161,7 @@ def _summary(name: str, cell: Cell, seconds: int) -> Summary:
     return Summary(
         name=name,
         requests=cell.requests,
-        right=cell.right,
+        successful=cell.successful,
         failures=dict(cell.failures.most_common()),
         dropped=cell.dropped,
         seconds=seconds,

@@ -7,7 +7,7 @@ import tracemalloc
 import pytest
 
 from yolov8_loadtest.results.recorder import Outcome, Recorder
-from yolov8_loadtest.results.statistics import Figures, figures
+from yolov8_loadtest.results.statistics import RunStatistics, run_statistics
 from yolov8_loadtest.scenario.load import Kind, Load, Stage
 
 LOAD = Load(
@@ -21,11 +21,11 @@ def outcome(due_s: float, latency_s: float = 0.1, **more: object) -> Outcome:
     return Outcome(due_s=due_s, **fields)  # type: ignore[arg-type]
 
 
-def of(*outcomes: Outcome, load: Load = LOAD) -> Figures:
+def of(*outcomes: Outcome, load: Load = LOAD) -> RunStatistics:
     recorder = Recorder()
     for one in outcomes:
         recorder.record(one)
-    return figures(recorder, load)
+    return run_statistics(recorder, load)
 
 
 def test_latency_counts_from_the_moment_a_request_was_due() -> None:
@@ -40,13 +40,13 @@ def test_the_total_leaves_the_warm_up_out() -> None:
 
     assert result.total.requests == 2
     assert result.total.max_ms == pytest.approx(100)
-    assert [stage.figures.requests for stage in result.stages] == [1, 1, 1]
+    assert [stage.summary.requests for stage in result.stages] == [1, 1, 1]
 
 
 def test_throughput_counts_right_answers_when_they_come() -> None:
     result = of(outcome(5.9, latency_s=0.5), outcome(3.0), outcome(4.0, failure="WrongAnswerError"))
 
-    assert [stage.figures.throughput_per_s for stage in result.stages] == [0, 0.25, 0.25]
+    assert [stage.summary.throughput_per_s for stage in result.stages] == [0, 0.25, 0.25]
     assert result.total.throughput_per_s == pytest.approx(2 / 8)
 
 
@@ -77,7 +77,7 @@ def test_dropped_frames_are_counted_beside_the_requests() -> None:
     recorder.record(outcome(3.0))
     recorder.drop("photos", 3.2, 3)
 
-    total = figures(recorder, LOAD).total
+    total = run_statistics(recorder, LOAD).total
 
     assert total.dropped_ratio == 0.75
     assert total.requests == 1
@@ -95,7 +95,7 @@ def test_processes_together_give_what_one_process_would() -> None:
             worker.record(one)
             together.merge(json.loads(json.dumps(worker.take())))
 
-    assert figures(together, LOAD) == of(*outcomes)
+    assert run_statistics(together, LOAD) == of(*outcomes)
 
 
 def test_what_was_taken_is_not_told_again() -> None:
@@ -139,7 +139,7 @@ def test_packed_seconds_say_what_they_said_and_take_late_answers() -> None:
             recorder.pack(4)
         recorder.record(outcome(3.9, latency_s=9))
 
-    assert figures(packed, LOAD) == figures(plain, LOAD)
+    assert run_statistics(packed, LOAD) == run_statistics(plain, LOAD)
     assert [second for second, _, _ in packed.cells(from_s=4)] == [second for second, _, _ in plain.cells(from_s=4)]
 
 
