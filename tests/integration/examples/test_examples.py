@@ -3,19 +3,17 @@
 
 from __future__ import annotations
 
-import json
 import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
 from tests.clips import clip, read
-from tests.coco import average_precision
+from tests.coco import average_precision, write_scenes
 from tests.data import shapes
 from yolov8_server import TritonServer
 
@@ -93,22 +91,12 @@ def test_track_video(server: TritonServer, tmp_path: Path) -> None:
 
 def test_folder_to_coco(server: TritonServer, tmp_path: Path) -> None:
     """Objects that are found are where the annotations say, so average precision is what the weights reach."""
-    truth: dict[str, Any] = {"images": [], "annotations": []}
-    truth["categories"] = [{"id": 10 * number, "name": name} for number, name in enumerate(shapes.LABELS, start=1)]
-    for number in range(20):
-        drawn = scene(tmp_path / f"{number}.png", SEED + number)
-        height, width = drawn.image.shape[:2]
-        truth["images"].append({"id": 100 + number, "file_name": f"{number}.png", "width": width, "height": height})
-        for one in drawn.shapes:
-            x1, y1, x2, y2 = one.xyxy.tolist()
-            row = {"id": len(truth["annotations"]) + 1, "image_id": 100 + number, "iscrowd": 0}
-            row |= {"category_id": 10 * (one.class_id + 1), "bbox": [x1, y1, x2 - x1, y2 - y1]}
-            truth["annotations"].append(row | {"area": (x2 - x1) * (y2 - y1)})
-    (tmp_path / "truth.json").write_text(json.dumps(truth))
+    write_scenes(tmp_path, SEED, 20)
+    truth = tmp_path / "instances.json"
 
-    run("folder_to_coco.py", tmp_path, tmp_path / "truth.json", tmp_path / "results.json", server=server)
+    run("folder_to_coco.py", tmp_path / "images", truth, tmp_path / "results.json", server=server)
 
-    assert average_precision(tmp_path / "truth.json", tmp_path / "results.json") > 0.8
+    assert average_precision(truth, tmp_path / "results.json") > 0.8
 
 
 def test_sliced(server: TritonServer, tmp_path: Path) -> None:
