@@ -211,7 +211,7 @@ def test_the_contract_that_runs_is_the_one_in_the_version_folder(repository: Pat
     errors.write_text(errors.read_text().replace('"invalid parameter"', '"invalid parameter (travelled)"'))
 
     refused = pytest.raises(InvalidInputError, match=r"invalid parameter \(travelled\)")
-    with TritonServer(copied) as server, Client(server.grpc_url, model=MODEL) as client, refused:
+    with TritonServer(copied, stop_timeout_s=0) as server, Client(server.grpc_url, model=MODEL) as client, refused:
         client.detect(picture(0), max_det=100_000)
 
 

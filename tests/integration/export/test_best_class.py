@@ -24,7 +24,6 @@ from yolov8_export.pipeline import export
 from yolov8_export.repository.layout import Target
 from yolov8_server import TritonServer
 
-DATA = Path(__file__).parents[2] / "data"
 TASKS = [Task.DETECT, Task.SEGMENT, Task.POSE, Task.OBB]
 REQUESTS: list[dict[str, Any]] = [
     {"conf": conf, "iou": iou, **more}
@@ -35,24 +34,16 @@ REQUESTS: list[dict[str, Any]] = [
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
-    """Each task's network in both kinds; the second made of the first's file, so that they differ in nothing else."""
-    repository = tmp_path_factory.mktemp("best-class") / "repository"
+def reduced(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
+    """Serve the networks of ``repository``, each made to put out the best class alone."""
+    folder = tmp_path_factory.mktemp("best-class") / "repository"
+    deployment = Deployment(instances=1, network_output="best-class")
     for task in TASKS:
-        raw = Target(repository=repository, name=f"{task.value}-raw")
-        export(DATA / f"shapes-{task.value}.pt", raw, deployment=Deployment(instances=1))
-        network = repository / f"{raw.name}_network" / "1" / "model.onnx"
-        best = Target(repository=repository, name=f"{task.value}-best")
-        export(network, best, deployment=Deployment(instances=1, network_output="best-class"))
-    assert check_repository(repository).findings == ()
-    with TritonServer(repository) as running:
+        network = repository / f"shapes-{task.value}_network" / "1" / "model.onnx"
+        export(network, Target(repository=folder, name=f"shapes-{task.value}"), deployment=deployment)
+    assert check_repository(folder).findings == ()
+    with TritonServer(folder, stop_timeout_s=0) as running:
         yield running
-
-
-@pytest.fixture
-def client(server: TritonServer) -> Iterator[Any]:
-    with triton.InferenceServerClient(server.grpc_url) as asked:
-        yield asked
 
 
 def picture(task: Task, seed: int) -> Any:
@@ -61,21 +52,29 @@ def picture(task: Task, seed: int) -> Any:
 
 
 @pytest.mark.parametrize("task", TASKS, ids=lambda task: task.value)
-def test_every_request_is_answered_to_the_bit_as_by_the_raw_network(task: Task, client: Any) -> None:
+def test_every_request_is_answered_to_the_bit_as_with_all_classes(
+    task: Task, server: TritonServer, reduced: TritonServer
+) -> None:
     model = ServedModel(
         task=task, labels=shapes.LABELS, imgsz=(160, 160), kpt_shape=(2, 3) if task is Task.POSE else None
     )
     names = [spec.name for spec in signature.ensemble(model).outputs]
     found = 0
-    for seed, parameters in itertools.product(range(2), REQUESTS):
-        image = picture(task, seed)
+    with (
+        triton.InferenceServerClient(server.grpc_url) as all_classes,
+        triton.InferenceServerClient(reduced.grpc_url) as best_class,
+    ):
+        for seed, parameters in itertools.product(range(2), REQUESTS):
+            image = picture(task, seed)
 
-        raw, best = (
-            client.infer(f"{task.value}-{kind}", [image], parameters=parameters, client_timeout=60)
-            for kind in ("raw", "best")
-        )
+            expected, best = (
+                client.infer(f"shapes-{task.value}", [image], parameters=parameters, client_timeout=60)
+                for client in (all_classes, best_class)
+            )
 
-        found += int(raw.as_numpy("num_detections").sum())
-        for name in names:
-            np.testing.assert_array_equal(best.as_numpy(name), raw.as_numpy(name), err_msg=f"{name} of {parameters}")
+            found += int(expected.as_numpy("num_detections").sum())
+            for name in names:
+                np.testing.assert_array_equal(
+                    best.as_numpy(name), expected.as_numpy(name), err_msg=f"{name} of {parameters}"
+                )
     assert found > len(REQUESTS)

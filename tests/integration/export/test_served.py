@@ -54,7 +54,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
             target = Target(repository=repository, name=name, version=version)
             deployment = PROBABILITIES if model.task is Task.CLASSIFY else OBJECTS
             export(weights, target, overrides=ModelOverrides(imgsz=model.imgsz), deployment=deployment)
-    with TritonServer(repository) as running:
+    with TritonServer(repository, stop_timeout_s=0) as running:
         yield running
 
 

@@ -38,7 +38,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def seen(repository: Path, name: str | None) -> tuple[dict[str, Any], dict[str, Any], str]:
     """Return the configurations of both networks as the server has them, and what a client is told."""
     image = cv2.imencode(".png", shapes.scene(90_001, "detect").image)[1].tobytes()
-    with TritonServer(repository, model_config_name=name) as server:
+    with TritonServer(repository, model_config_name=name, stop_timeout_s=0) as server:
         with triton.InferenceServerClient(server.grpc_url) as raw:
             shapes_network, tiny_network = (
                 raw.get_model_config(f"{model}_network", as_json=True)["config"] for model in ("shapes", "tiny")

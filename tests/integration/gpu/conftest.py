@@ -28,11 +28,11 @@ def export(weights: Path, name: str, repository: Path, *options: str) -> None:
 
 
 @pytest.fixture(scope="session")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three models of the same weights in one repository, untouched; the .onnx of the first serves the others."""
+def exported(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three models of the same network in one repository, untouched."""
     folder = tmp_path_factory.mktemp("gpu") / "repository"
-    export(WEIGHTS, CPU, folder)
-    network = folder / f"{CPU}_network" / "1" / "model.onnx"
+    network = repository / "shapes-detect_network" / "1" / "model.onnx"
+    export(network, CPU, folder)
     export(network, GPU, folder, "--profile", "gpu")
     export(network, PIXELS, folder, "--network-input", "uint8")
     return folder
@@ -68,5 +68,5 @@ def server_log(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def gpu_server(runnable: Path, server_log: Path) -> Iterator[TritonServer]:
-    with TritonServer(runnable, log_file=server_log, arguments=["--log-verbose=1"]) as running:
+    with TritonServer(runnable, log_file=server_log, stop_timeout_s=0, arguments=["--log-verbose=1"]) as running:
         yield running

@@ -68,7 +68,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
         assert old in good
         changed = good.replace(old, new, 1).replace("detect_postprocess", name)
         write(repository, name, changed.replace("dynamic_batching {\n}\n", "") if name == "no_batches" else changed)
-    with TritonServer(repository, arguments=("--exit-on-error=false", "--strict-readiness=false")) as running:
+    with TritonServer(
+        repository, stop_timeout_s=0, arguments=("--exit-on-error=false", "--strict-readiness=false")
+    ) as running:
         yield running
 
 

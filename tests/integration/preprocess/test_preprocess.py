@@ -40,7 +40,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
     member.write(repository, DETECT, model())
     member.write(repository, CLASSIFY, model(Task.CLASSIFY, CROP))
     member.write(repository, UINT8, model(network_input="uint8"))
-    with TritonServer(repository) as running:
+    with TritonServer(repository, stop_timeout_s=0) as running:
         yield running
 
 
