@@ -18,7 +18,7 @@ from tests import heads
 from tests.data import shapes
 from yolov8_contract.served_model import ServedModel
 from yolov8_contract.task import Task
-from yolov8_export.check.repository import check_repository
+from yolov8_export.checks.repository import check_repository
 from yolov8_export.graph.runtime import onnx_runner
 from yolov8_server import TritonServer
 from yolov8_triton import Client

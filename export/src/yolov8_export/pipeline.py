@@ -15,7 +15,7 @@ from typing import Any
 from tritonclient.grpc import model_config_pb2 as pb
 
 from yolov8_contract.errors import ConfigError
-from yolov8_export.config.deployment import Deployment, as_served
+from yolov8_export.config.deployment import CalibrationData, Deployment, as_served
 from yolov8_export.config.recover import ServedModelSpec
 from yolov8_export.config.serving import serving_commands
 from yolov8_export.config.sizing import needed_mib
@@ -28,7 +28,7 @@ from yolov8_export.graph.verify import Verification, seeded_images, verify
 from yolov8_export.model_code import DALI, PYTHON, member_files
 from yolov8_export.overrides import DEFAULT_OPSET, ModelOverrides
 from yolov8_export.precision.accuracy import Accuracy
-from yolov8_export.precision.reduce import CalibrationData, check_evidence, reduce
+from yolov8_export.precision.reduce import check_evidence, reduce
 from yolov8_export.progress import Progress
 from yolov8_export.repository.custom_configs import regenerate
 from yolov8_export.repository.layout import Target

@@ -18,7 +18,7 @@ from tests.raw_request import image_input
 from yolov8_contract import signature
 from yolov8_contract.served_model import ServedModel
 from yolov8_contract.task import Task
-from yolov8_export.check.repository import check_repository
+from yolov8_export.checks.repository import check_repository
 from yolov8_export.config.deployment import Deployment
 from yolov8_export.pipeline import export
 from yolov8_export.repository.layout import Target

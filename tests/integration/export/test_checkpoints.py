@@ -18,7 +18,7 @@ import torch
 from tests.integration.export.checkpoints import write_checkpoint
 from yolov8_contract.served_model import ServedModel
 from yolov8_contract.task import Task
-from yolov8_export.check.repository import check_repository
+from yolov8_export.checks.repository import check_repository
 from yolov8_export.config.files import CONFIG, as_json, read_config
 from yolov8_export.config.reference import committed_labels
 from yolov8_export.errors import ExportError, OptionError, UnsupportedError, WeightsError

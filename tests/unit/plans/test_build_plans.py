@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from yolov8_export.check.model import plan_findings
+from yolov8_export.checks.model import plan_findings
 from yolov8_export.config.files import read_config
 
 SCRIPT = Path(__file__).parents[3] / "docker" / "build_plans.py"

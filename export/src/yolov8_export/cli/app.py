@@ -7,7 +7,9 @@ import json
 import logging
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -20,12 +22,29 @@ from yolov8_export.errors import ExportError, OptionError, WeightsNotFoundError
 
 # What is imported inside the commands takes a second, and --help should not.
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+DISTRIBUTION = "yolov8-triton-export"
+PROGRAM = "yolov8-export"
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"{PROGRAM} {version(DISTRIBUTION)}")
+        raise typer.Exit
 
 
 @app.callback()
-def _app() -> None:
-    """YOLOv8 weights in, a Triton model repository out."""
+def _app(
+    _version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Export YOLOv8 weights into a Triton model repository, and check what lies in one."""
 
 
 app.command("export", cls=options.ExportCommand)(export_command)
@@ -34,7 +53,7 @@ app.command("export", cls=options.ExportCommand)(export_command)
 @app.command("check")
 def _check(repository: options.CheckedRepository, as_json: options.AsJson = False) -> None:
     """Check a model repository without a server; the exit code is 1 where something is wrong."""
-    from yolov8_export.check.repository import check_repository
+    from yolov8_export.checks.repository import check_repository
     from yolov8_export.cli.console import print_checked
 
     checked = check_repository(repository)
@@ -45,22 +64,22 @@ def _check(repository: options.CheckedRepository, as_json: options.AsJson = Fals
     raise typer.Exit(1 if checked.findings else 0)
 
 
-@app.command("plan")
-def _plan(
+@app.command("estimate")
+def _estimate(
     name: options.ServedName,
     repository: options.ServedRepository = Path("repository"),
     config_name: options.ConfigName = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Show where an exported model's members run, what they hold, and what a GPU might do."""
+    """Estimate the memory of an exported model and the throughput of its network on common GPUs."""
     from yolov8_export.cli.console import print_estimate
-    from yolov8_export.estimate import make_estimate
+    from yolov8_export.estimates import make_estimate
 
-    plan = make_estimate(repository, name, config_name)
+    estimate = make_estimate(repository, name, config_name)
     if as_json:
-        typer.echo(json.dumps(plan.to_json(), indent=2))
+        typer.echo(json.dumps(estimate.to_json(), indent=2))
     else:
-        print_estimate(plan, Console())
+        print_estimate(estimate, Console())
 
 
 @app.command("add-config")
@@ -123,7 +142,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit: 1 for an error, 2 for a wrong option, 3 for weights that can't be had."""
     logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
     try:
-        app(arguments)
+        app(arguments, prog_name=PROGRAM)
     except (ExportError, ConfigError) as exc:
         typer.echo(f"error: {exc}", err=True)
         sys.exit(3 if isinstance(exc, WeightsNotFoundError) else 2 if isinstance(exc, OptionError | ConfigError) else 1)

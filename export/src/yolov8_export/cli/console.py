@@ -12,10 +12,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from yolov8_export.check.repository import Checked
+from yolov8_export.checks.repository import Checked
 from yolov8_export.config.recover import tuned_text
 from yolov8_export.config.sizing import RESERVE, tensor_bytes
-from yolov8_export.estimate import GPUS, Estimate
+from yolov8_export.estimates import GPUS, Estimate
 from yolov8_export.graph.verify import LIMITS
 from yolov8_export.pipeline import Report
 from yolov8_export.repository.custom_configs import Added

@@ -13,7 +13,7 @@ from rich.console import Console
 from yolov8_contract.image_header import DEFAULT_MAX_BYTES, DEFAULT_MAX_PIXELS, ImageLimits
 from yolov8_contract.parameters import DEFAULT_MAX_DET_LIMIT, RequestParameters
 from yolov8_export.cli import options
-from yolov8_export.config.deployment import MAX_MAP_LOSS, MIN_MATCHED, deployment_from, parse_gpus
+from yolov8_export.config.deployment import CalibrationData, deployment_from, parse_gpus
 from yolov8_export.overrides import (
     DEFAULT_OPSET,
     ModelOverrides,
@@ -28,6 +28,7 @@ from yolov8_export.source.weights import find_weights
 # What is imported inside the functions takes a second, and --help should not.
 
 DEFAULT_REPOSITORY = Path("repository")
+_CALIBRATION = CalibrationData()
 
 
 def export_command(
@@ -54,8 +55,8 @@ def export_command(
     calibration: options.Calibration = None,
     evaluation: options.Evaluation = None,
     truth: options.Truth = None,
-    max_map_loss: options.MaxMapLoss = MAX_MAP_LOSS,
-    min_matched: options.MinMatched = MIN_MATCHED,
+    max_map_loss: options.MaxMapLoss = _CALIBRATION.max_map_loss,
+    min_matched: options.MinMatched = _CALIBRATION.min_matched,
     max_batch_size: options.MaxBatchSize = 8,
     instances: options.Instances = None,
     threads: options.Threads = 1,
@@ -74,7 +75,6 @@ def export_command(
     """Write a model repository that serves WEIGHTS."""
     from yolov8_export.cli.console import print_report
     from yolov8_export.pipeline import default_name, export
-    from yolov8_export.precision.reduce import CalibrationData
     from yolov8_export.progress import Progress
     from yolov8_export.repository.layout import Target
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Literal
 
 from yolov8_contract.errors import ConfigError
@@ -20,10 +21,6 @@ Accelerator = Literal["cuda", "tensorrt"]
 NetworkInput = Literal["fp32", "uint8"]
 NetworkOutput = Literal["raw", "best-class"]
 Precision = Literal["fp32", "fp16", "int8"]
-
-MAX_MAP_LOSS = 0.01
-MIN_MATCHED = 0.9
-"""How much a lower precision may lose: of mAP50-95, or else the share of objects that FP32 and it must both find."""
 
 PROFILES: dict[str, dict[str, Any]] = {
     "cpu": {"preprocess": "opencv", "engine": "onnxruntime", "device": "cpu", "instances": 3, "queue_delay_us": 0},
@@ -153,6 +150,26 @@ class Deployment:
         """The batch sizes worth preparing the network for: 1, 2, 4 … and the largest."""
         powers = [1 << exponent for exponent in range(self.max_batch_size.bit_length())]
         return tuple(sorted({*powers, self.max_batch_size}))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CalibrationData:
+    """The images with which a lower precision is calibrated and judged.
+
+    Attributes:
+        calibration: Folder of about 100 images like those to be served; ``--precision int8`` needs it.
+        evaluation: Folder of images on which the reduced network is compared with FP32; a third of the calibration
+            images by default.
+        truth: COCO annotation file of the evaluation images; with it, mAP50-95 decides.
+        max_map_loss: Largest loss of mAP50-95, if annotations are given.
+        min_matched: Smallest share of objects that FP32 and the reduced network must both find, without annotations.
+    """
+
+    calibration: Path | None = None
+    evaluation: Path | None = None
+    truth: Path | None = None
+    max_map_loss: float = 0.01
+    min_matched: float = 0.9
 
 
 def as_served(model: ServedModel, deployment: Deployment) -> ServedModel:

@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from yolov8_contract.served_model import ServedModel
-from yolov8_export.config.deployment import MAX_MAP_LOSS, MIN_MATCHED, Deployment, Engine
+from yolov8_export.config.deployment import CalibrationData, Deployment, Engine
 from yolov8_export.errors import OptionError
 from yolov8_export.graph.network import Network
 from yolov8_export.graph.runtime import Run, onnx_runner, openvino_runner
@@ -22,25 +22,6 @@ MAX_CALIBRATION = 300
 """More images change no range by much, and each is held in memory."""
 HELD_OUT = 3
 """Where no images for evaluation are given, every third one of calibration is kept for it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CalibrationData:
-    """Images that a reduction is made with and judged by.
-
-    Attributes:
-        calibration: Folder of images like those that will be served.
-        evaluation: Folder of others to judge the result by.
-        truth: COCO annotation file of them.
-        max_map_loss: How much mAP50-95 may be lost, where the truth is known.
-        min_matched: Else, the share of objects that both must find.
-    """
-
-    calibration: Path | None = None
-    evaluation: Path | None = None
-    truth: Path | None = None
-    max_map_loss: float = MAX_MAP_LOSS
-    min_matched: float = MIN_MATCHED
 
 
 def check_evidence(deployment: Deployment, calibration_data: CalibrationData) -> None:

@@ -12,7 +12,7 @@ from tritonclient.grpc import model_config_pb2 as pb
 from tests.unit.export.conftest import Export
 from tests.unit.export.tiny_networks import IMGSZ
 from yolov8_contract.task import Task
-from yolov8_export.check.repository import check_repository
+from yolov8_export.checks.repository import check_repository
 from yolov8_export.config.deployment import Deployment, deployment_from, parse_gpus
 from yolov8_export.errors import OptionError
 from yolov8_export.pipeline import default_name

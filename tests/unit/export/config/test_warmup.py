@@ -11,7 +11,7 @@ import pytest
 
 from tests.data.warmup import PICTURE
 from tests.unit.export.conftest import Export
-from yolov8_export.check.repository import check_repository
+from yolov8_export.checks.repository import check_repository
 from yolov8_export.config.deployment import deployment_from
 from yolov8_export.config.files import CONFIG, read_config, render
 

@@ -18,14 +18,13 @@ from tests.unit.export.conftest import Export
 from tests.unit.export.tiny_networks import IMGSZ, KPT_SHAPE, LABELS, shapes, write_onnx
 from yolov8_contract.served_model import ServedModel
 from yolov8_contract.task import Task
-from yolov8_export.check.repository import check_repository
-from yolov8_export.config.deployment import Deployment, deployment_from
+from yolov8_export.checks.repository import check_repository
+from yolov8_export.config.deployment import CalibrationData, Deployment, deployment_from
 from yolov8_export.errors import OptionError, RepositoryError, UnsupportedError
-from yolov8_export.estimate import make_estimate
+from yolov8_export.estimates import make_estimate
 from yolov8_export.graph.rewrite import accept_uint8_images, reduce_to_best_class
 from yolov8_export.graph.runtime import onnx_runner
 from yolov8_export.precision.quantize import to_fp16
-from yolov8_export.precision.reduce import CalibrationData
 
 Floats = npt.NDArray[np.float32]
 

@@ -16,7 +16,7 @@ from tests.unit.export.conftest import Export
 from tests.unit.export.tiny_networks import IMGSZ, LABELS, write_onnx
 from yolov8_contract.served_model import ServedModel
 from yolov8_contract.task import Task
-from yolov8_export.config.deployment import Deployment
+from yolov8_export.config.deployment import CalibrationData, Deployment
 from yolov8_export.errors import AccuracyError, OptionError
 from yolov8_export.graph.rewrite import accept_uint8_images
 from yolov8_export.graph.runtime import onnx_runner
@@ -24,7 +24,7 @@ from yolov8_export.precision import accuracy
 from yolov8_export.precision.accuracy import Accuracy
 from yolov8_export.precision.images import Picture, image_files, pictures
 from yolov8_export.precision.quantize import fp32_nodes, to_fp16
-from yolov8_export.precision.reduce import CalibrationData, check_evidence
+from yolov8_export.precision.reduce import check_evidence
 
 MODEL = ServedModel(task=Task.DETECT, labels=LABELS, imgsz=IMGSZ)
 BOX = [[16.0, 16.0, 12.0, 10.0], [48.0, 16.0, 20.0, 8.0]]

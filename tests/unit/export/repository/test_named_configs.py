@@ -24,14 +24,14 @@ from tests.unit.export.tiny_networks import IMGSZ, write_onnx
 from yolov8_contract.image_header import ImageLimits
 from yolov8_contract.parameters import RequestParameters
 from yolov8_contract.task import Task
-from yolov8_export.check import files
-from yolov8_export.check.repository import check_repository
+from yolov8_export.checks import files
+from yolov8_export.checks.repository import check_repository
 from yolov8_export.config.deployment import Deployment, Engine, deployment_from
 from yolov8_export.config.files import CONFIG, read_config, render
 from yolov8_export.config.recover import TUNED, read_deployed
 from yolov8_export.config.serving import compose_env
 from yolov8_export.errors import OptionError, RepositoryError
-from yolov8_export.estimate import make_estimate
+from yolov8_export.estimates import make_estimate
 from yolov8_export.graph.network import sha256_of
 from yolov8_export.overrides import ModelOverrides
 from yolov8_export.repository.custom_configs import add_config

@@ -14,7 +14,7 @@ from tests.unit.export.conftest import Export
 from tests.unit.export.repositories import break_swap, contents
 from tests.unit.export.tiny_networks import LABELS, metadata, write_onnx
 from yolov8_contract.task import Task
-from yolov8_export.check.repository import check_repository
+from yolov8_export.checks.repository import check_repository
 from yolov8_export.config.deployment import Deployment
 from yolov8_export.errors import OptionError, RepositoryError
 from yolov8_export.overrides import ModelOverrides

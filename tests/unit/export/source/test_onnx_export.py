@@ -17,7 +17,7 @@ from tests.unit.export.conftest import Export
 from tests.unit.export.tiny_networks import IMGSZ, KPT_SHAPE, LABELS, metadata, shapes, write_onnx
 from yolov8_contract.served_model import ServedModel
 from yolov8_contract.task import Task
-from yolov8_export.check.repository import check_repository
+from yolov8_export.checks.repository import check_repository
 from yolov8_export.config.files import CONFIG, as_json, read_config
 from yolov8_export.errors import ExportError, OptionError, UnsupportedError, VerificationError, WeightsError
 from yolov8_export.graph.network import read_graph

@@ -12,7 +12,7 @@ import pytest
 from tests.unit.export.repositories import edit
 from tests.unit.export.tiny_networks import IMGSZ, write_onnx
 from yolov8_contract.task import Task
-from yolov8_export.check.repository import check_repository
+from yolov8_export.checks.repository import check_repository
 from yolov8_export.errors import RepositoryError
 from yolov8_export.pipeline import export
 from yolov8_export.repository.layout import Target

@@ -27,7 +27,7 @@ from yolov8_contract.served_model import ServedModel
 from yolov8_contract.signature import Head
 from yolov8_contract.task import Task
 from yolov8_contract.tensors import DYNAMIC, Signature
-from yolov8_export.check.files import EXPORT_AGAIN, Finding, configured_file_findings, file_findings
+from yolov8_export.checks.files import EXPORT_AGAIN, Finding, configured_file_findings, file_findings
 from yolov8_export.config.files import as_json, config_path
 from yolov8_export.config.members import ensemble_steps
 from yolov8_export.config.parts import MIN_BOUNDED_INSTANCES, is_bounded

@@ -10,8 +10,8 @@ from typing import Any
 
 from tritonclient.grpc import model_config_pb2 as pb
 
-from yolov8_export.check.files import Finding
-from yolov8_export.check.model import check_served
+from yolov8_export.checks.files import Finding
+from yolov8_export.checks.model import check_served
 from yolov8_export.config.files import config_path, named_path, names_of, newer_fields, read_config
 from yolov8_export.config.parts import CONTRACT_VERSION
 from yolov8_export.errors import RepositoryError

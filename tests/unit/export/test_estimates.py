@@ -13,7 +13,7 @@ from tests.unit.export.conftest import Export
 from tests.unit.export.tiny_networks import IMGSZ
 from yolov8_export.config.deployment import deployment_from
 from yolov8_export.errors import RepositoryError
-from yolov8_export.estimate import GPUS, make_estimate, read_cost
+from yolov8_export.estimates import GPUS, make_estimate, read_cost
 
 SIDE = 10
 
