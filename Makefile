@@ -55,7 +55,7 @@ check: setup ## Lint, prose, types, formatting
 
 .PHONY: test-fast
 test-fast: setup ## Unit tests alone, without a server: within a minute on two cores
-	YOLO_OFFLINE=true $(BIN)/pytest tests/unit tests/repository -n 2 --dist worksteal $(ARGS)
+	YOLO_OFFLINE=true OMP_NUM_THREADS=1 $(BIN)/pytest tests/unit tests/repository -n 2 --dist worksteal $(ARGS)
 
 .PHONY: test
 test: setup ## Unit, repository and integration tests, with a real tritonserver

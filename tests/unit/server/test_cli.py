@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
-import os
 import re
+import runpy
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -17,10 +19,26 @@ from tests.unit.server.conftest import StandIn
 PACKAGES = Path(yolov8_server.__file__).parents[1]
 
 
-def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "yolov8_server", *map(str, arguments)]
-    environment = os.environ | {"COLUMNS": "200"}
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
+@dataclass(frozen=True, kw_only=True)
+class Done:
+    code: object
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., Done]:
+    """Run ``python -m yolov8_server`` to its end, in this process."""
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run_module(*arguments: str | Path) -> Done:
+        monkeypatch.setattr(sys, "argv", ["yolov8-server", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_module("yolov8_server", run_name="__main__")
+        stdout, stderr = capfd.readouterr()
+        return Done(code=ended.value.code, stdout=stdout, stderr=stderr)
+
+    return run_module
 
 
 def test_importing_the_package_needs_the_standard_library_alone() -> None:
@@ -29,16 +47,17 @@ def test_importing_the_package_needs_the_standard_library_alone() -> None:
     subprocess.run([sys.executable, "-I", "-S", "-c", code], check=True, timeout=60)
 
 
-def test_help_shows_how_options_of_tritonserver_are_given() -> None:
+def test_help_shows_how_options_of_tritonserver_are_given(run: Callable[..., Done]) -> None:
     done = run("-h")
 
-    assert done.returncode == 0
+    assert done.code == 0
     assert "Usage: yolov8-server [OPTIONS] REPOSITORY [-- TRITON OPTIONS]" in done.stdout
     assert re.search(r"--grpc-port .*8001", done.stdout)
 
 
 def test_the_version_is_the_distributions() -> None:
-    done = run("--version")
+    command = [sys.executable, "-m", "yolov8_server", "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
 
     assert (done.returncode, done.stdout) == (0, "yolov8-server 0.1.0\n")
 
@@ -53,14 +72,14 @@ def test_the_version_is_the_distributions() -> None:
         pytest.param(["models", "--ready-timeout=0"], "'--ready-timeout': Input should be greater", id="time"),
     ],
 )
-def test_wrong_usage_is_an_error_with_exit_code_2(arguments: list[str], message: str) -> None:
+def test_wrong_usage_is_an_error_with_exit_code_2(arguments: list[str], message: str, run: Callable[..., Done]) -> None:
     done = run(*arguments)
 
-    assert done.returncode == 2
+    assert done.code == 2
     assert message in done.stdout + done.stderr
 
 
-def test_each_option_reaches_tritonserver(stand_in: StandIn, repository: Path) -> None:
+def test_each_option_reaches_tritonserver(stand_in: StandIn, repository: Path, run: Callable[..., Done]) -> None:
     (repository / "model" / "configs").mkdir()
     (repository / "model" / "configs" / "l4.pbtxt").write_text('backend: "python"')
     options = ["--host=0.0.0.0", "--grpc-port=0", "--http-port=0", "--metrics-port=0", "--model-config-name=l4"]
@@ -68,7 +87,7 @@ def test_each_option_reaches_tritonserver(stand_in: StandIn, repository: Path) -
     done = run(repository, *options, "--", "--log-verbose", "1")
 
     (call,) = stand_in.calls()
-    assert done.returncode == 1
+    assert done.code == 1
     assert done.stderr.startswith("error: tritonserver exited with code 1 at start:")
     assert call.option("--grpc-address") == "0.0.0.0"
     assert call.option("--model-config-name") == "l4"

@@ -34,7 +34,9 @@ from yolov8_export.errors import OptionError, RepositoryError
 from yolov8_export.estimates import make_estimate
 from yolov8_export.graph.network import sha256_of
 from yolov8_export.overrides import ModelOverrides
+from yolov8_export.pipeline import export
 from yolov8_export.repository.custom_configs import add_config
+from yolov8_export.repository.layout import Target
 
 GPU_REFERENCE = Path(__file__).parents[4] / "model_repository_gpu"
 NETWORK = Path("tiny_network")
@@ -67,18 +69,33 @@ DEPLOYMENTS = {
 }
 
 
-@pytest.fixture
-def on_gpus(export_tiny: Export, repository: Path) -> Path:
-    export_tiny(deployment=deployment_from("gpu"))
-    return repository
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository for GPUs, exported once: tests change copies of it."""
+    folder = tmp_path_factory.mktemp("exported")
+    target = Target(repository=folder / "repository", name="tiny")
+    export(write_onnx(folder / "detect.onnx"), target, deployment=deployment_from("gpu"))
+    return folder / "repository"
+
+
+@pytest.fixture(scope="module")
+def with_names(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with configurations for two kinds of GPU, added once."""
+    copied = shutil.copytree(exported, tmp_path_factory.mktemp("named") / "repository")
+    add_config(copied, "tiny", "l4", **OTHER)
+    add_config(copied, "tiny", "t4")
+    return copied
 
 
 @pytest.fixture
-def tuned(on_gpus: Path) -> Path:
+def on_gpus(exported: Path, repository: Path) -> Path:
+    return shutil.copytree(exported, repository)
+
+
+@pytest.fixture
+def tuned(with_names: Path, repository: Path) -> Path:
     """With a configuration for one kind of GPU that differs in everything, and for another that differs in its plan."""
-    add_config(on_gpus, "tiny", "l4", **OTHER)
-    add_config(on_gpus, "tiny", "t4")
-    return on_gpus
+    return shutil.copytree(with_names, repository)
 
 
 @pytest.mark.parametrize("deployment", [pytest.param(value, id=name) for name, value in DEPLOYMENTS.items()])
@@ -486,7 +503,7 @@ def test_a_name_that_no_model_has_is_refused(config_name: str, ask: Callable[[Pa
         ask(tuned, config_name)
 
 
-@pytest.mark.parametrize("command", ["plan tiny", "compose-env"])
+@pytest.mark.parametrize("command", ["estimate tiny", "compose-env"])
 def test_a_name_in_a_repository_that_is_not_there_is_one_line(command: str, tmp_path: Path) -> None:
     where = ["--repository", "nowhere", "--config-name", "l4"]
 
