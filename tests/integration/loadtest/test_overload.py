@@ -10,7 +10,7 @@ import pytest
 from tests.integration.conftest import DATA
 from tests.integration.loadtest.conftest import Run
 from yolov8_export.config.deployment import Deployment
-from yolov8_export.overrides import Facts
+from yolov8_export.overrides import ModelOverrides
 from yolov8_export.pipeline import export
 from yolov8_export.repository.layout import Target
 from yolov8_server import TritonServer
@@ -44,7 +44,7 @@ def small_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonSer
     for name, queue_size in (("strict", 1), ("patient", 1000)):
         deployment = Deployment(instances=1, max_batch_size=1, queue_size=queue_size)
         target = Target(repository=folder, name=name)
-        export(DATA / "shapes-detect.pt", target, deployment=deployment, facts=Facts(imgsz=(640, 640)))
+        export(DATA / "shapes-detect.pt", target, deployment=deployment, overrides=ModelOverrides(imgsz=(640, 640)))
     with TritonServer(folder, stop_timeout_s=0) as running:
         yield running
 
