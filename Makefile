@@ -102,7 +102,7 @@ serve: setup ## Serve REPOSITORY with the embedded tritonserver (ARGS="--grpc-po
 # The server of a load test: URL, or a local one with WEIGHTS, with REPOSITORY if `make export` has filled it, or with
 # yolov8n; if yolov8n can't be downloaded, with this project's test weights.
 SERVER = $(if $(URL),--url $(URL),$(if $(WEIGHTS),--weights $(WEIGHTS),$(if $(wildcard $(REPOSITORY)/*/config.pbtxt),\
-    --repository $(REPOSITORY)))) --spare tests/benchmarks/spare.py
+    --repository $(REPOSITORY)))) --fallback-weights tests/benchmarks/fallback_weights.py
 
 .PHONY: loadtest
 loadtest: setup ## Run a load test (SCENARIO=steady, or another name or file; URL=host:port)
@@ -111,11 +111,11 @@ loadtest: setup ## Run a load test (SCENARIO=steady, or another name or file; UR
 .PHONY: benchmark
 benchmark: setup ## Compare our ensemble with in-process pipelines and Ultralytics' own ways of serving (ARGS=--short)
 	@$(BIN)/python -m yolov8_loadtest benchmark $(if $(URL),--url $(URL),$(if $(WEIGHTS),--weights $(WEIGHTS))) \
-	    --spare tests/benchmarks/spare.py --rivals tests/benchmarks/ultralytics_rival.py $(ARGS)
+	    --fallback-weights tests/benchmarks/fallback_weights.py --baselines tests/benchmarks/ultralytics_baseline.py $(ARGS)
 
 .PHONY: tune
 tune: setup ## Find the fastest instances, threads, delay and batch on this machine (WEIGHTS=file-or-name)
-	@$(BIN)/python -m yolov8_loadtest tune $(if $(WEIGHTS),--weights $(WEIGHTS)) --spare tests/benchmarks/spare.py $(ARGS)
+	@$(BIN)/python -m yolov8_loadtest tune $(if $(WEIGHTS),--weights $(WEIGHTS)) --fallback-weights tests/benchmarks/fallback_weights.py $(ARGS)
 
 .PHONY: reference
 reference: setup ## Write the reference deployments' configurations again

@@ -37,7 +37,7 @@ ALLOWED = {
         "prometheus_client", "rich", "typer",
     },
     "loadtest/src/yolov8_loadtest/benchmark": {
-        "yolov8_contract", "yolov8_loadtest", "numpy", "tritonclient", "google", "onnxruntime", "openvino",
+        "yolov8_contract", "yolov8_loadtest", "numpy", "tritonclient", "google", "onnxruntime", "openvino", "typer",
     },
     "model_repository/yolov8n_preprocess": {"yolov8_contract", "numpy", "cv2", "PIL", "triton_python_backend_utils"},
     "model_repository_gpu/yolov8n_check": {"yolov8_contract", "numpy", "triton_python_backend_utils"},
@@ -78,6 +78,7 @@ ROOMS = {
     ],
     "loadtest/src/yolov8_loadtest": [
         {"__init__", "errors", "gevent_call", "connection"},
+        {"command_line"},
         {"scenario"},
         {"messages"},
         {"workload"},

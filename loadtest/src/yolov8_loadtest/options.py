@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a run is told on Locust's command line or in the environment."""
+"""The arguments of a run, on our command line and on Locust's, and the options that they make."""
 
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, get_args, get_type_hints
+
+import typer
 
 from yolov8_loadtest.errors import LoadTestError
 from yolov8_loadtest.messages import scenario_to_wire
@@ -16,7 +19,7 @@ from yolov8_loadtest.scenario.scenario import Scenario, scaled, with_limits
 from yolov8_loadtest.workload.images import image_folder
 
 DEFAULT_SCENARIO = "smoke"
-DEFAULT_REPORT = Path("build/loadtest")
+DEFAULT_REPORT = "build/loadtest"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,45 +53,70 @@ class Options:
         return scenario_to_wire(self.scenario, self.load_factor, self.time_factor)
 
 
-def add_scenario_argument(parser: argparse.ArgumentParser) -> None:
-    """Say how a scenario is named."""
-    parser.add_argument(
-        "--scenario", type=_checked(file.load), default=DEFAULT_SCENARIO, help="file, or name of a shipped one"
+@dataclass(frozen=True, kw_only=True)
+class RunArguments:
+    """What a run is told beside its scenario and its server, as it is typed."""
+
+    model: Annotated[str | None, typer.Option(help="Model to ask where the scenario names none")] = None
+    images: Annotated[str | None, typer.Option(metavar="FOLDER", help="Folder with images to send")] = None
+    report: Annotated[str, typer.Option(metavar="FOLDER", help="Folder for the report")] = DEFAULT_REPORT
+    limit: Annotated[list[str], typer.Option(metavar="NAME=VALUE", help="SLO limit, such as p95_ms=200")] = field(
+        default_factory=list
     )
+    load_factor: Annotated[float, typer.Option(help="Factor for the scenario's users, rate or cameras")] = 1.0
+    time_factor: Annotated[float, typer.Option(help="Factor for the length of the scenario's stages")] = 1.0
+    metrics_url: Annotated[
+        str | None, typer.Option(metavar="URL", help="Triton's metrics, such as http://localhost:8002/metrics")
+    ] = None
+    server_pid: Annotated[
+        int | None, typer.Option(metavar="PID", help="Process of a server on this machine whose memory is watched")
+    ] = None
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Say what else a run takes."""
+def add_locust_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of a run to Locust's own parser, from the fields of `RunArguments`."""
+    parser.add_argument(
+        "--scenario", type=_checked(file.load), default=DEFAULT_SCENARIO, help="Scenario file, or name of a shipped one"
+    )
     group = parser.add_argument_group("YOLOv8 load test")
-    group.add_argument("--model", default=None, help="model to ask where the scenario names none")
-    group.add_argument("--images", default=None, help="folder with images to send")
-    group.add_argument("--report", type=str, default=str(DEFAULT_REPORT), help="folder for the report")
-    group.add_argument("--limit", action="append", default=[], help="limit of the SLO set anew, such as p95_ms=200")
-    group.add_argument("--load-factor", type=_factor, default=1.0, help="so many times the users, rate or cameras")
-    group.add_argument("--time-factor", type=_factor, default=1.0, help="stages so many times as long")
-    group.add_argument("--metrics-url", default=None, help="Triton's metrics, http://HOST:8002/metrics")
-    group.add_argument("--server-pid", type=int, default=None, help="the server's process, to watch its memory")
+    hints = get_type_hints(RunArguments, include_extras=True)
+    for one in fields(RunArguments):
+        kind, option = get_args(hints[one.name])
+        name = f"--{one.name.replace('_', '-')}"
+        if one.default is MISSING:
+            group.add_argument(name, action="append", default=[], help=option.help)
+        else:
+            plain = next((inner for inner in get_args(kind) if inner is not type(None)), kind)
+            group.add_argument(name, type=plain, default=one.default, help=option.help)
 
 
-def options_of(parsed: Any, host: str | None) -> Options:
+def run_arguments(parsed: Any) -> RunArguments:
+    """Return the arguments of a run from what Locust's parser returned."""
+    return RunArguments(**{one.name: getattr(parsed, one.name) for one in fields(RunArguments)})
+
+
+def options_of(scenario_name: str, given: RunArguments, host: str | None) -> Options:
     """Return the options of a run.
 
     Raises:
         LoadTestError: One of them is wrong.
     """
-    scenario = scaled(file.load(parsed.scenario), load_factor=parsed.load_factor, time_factor=parsed.time_factor)
+    for name, factor in (("--load-factor", given.load_factor), ("--time-factor", given.time_factor)):
+        if not 0 < factor < math.inf:
+            raise LoadTestError(f"{name}: expected a factor above 0, got {factor:g}")
+    scenario = scaled(file.load(scenario_name), load_factor=given.load_factor, time_factor=given.time_factor)
     if not host:
         raise LoadTestError("which server? Name its gRPC port: --host localhost:8001")
     return Options(
-        scenario=with_limits(scenario, parsed.limit),
+        scenario=with_limits(scenario, given.limit),
         url=host,
-        model=parsed.model or None,
-        images=image_folder(parsed.images),
-        report=Path(parsed.report),
-        metrics_url=parsed.metrics_url or None,
-        server_pid=parsed.server_pid,
-        load_factor=parsed.load_factor,
-        time_factor=parsed.time_factor,
+        model=given.model or None,
+        images=image_folder(given.images),
+        report=Path(given.report),
+        metrics_url=given.metrics_url or None,
+        server_pid=given.server_pid,
+        load_factor=given.load_factor,
+        time_factor=given.time_factor,
     )
 
 
@@ -103,9 +131,3 @@ def _checked(read: Callable[[str], object]) -> Callable[[str], str]:
         return text
 
     return check
-
-
-def _factor(text: str) -> float:
-    if not 0 < (factor := float(text)) < float("inf"):
-        raise argparse.ArgumentTypeError(f"expected a factor above 0, got {text}")
-    return factor

@@ -1,23 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Run Locust as a process of its own: it turns the whole interpreter over to gevent.
+"""The command ``run``: one scenario against a running server, or against one that is started for it.
 
-The command ``run``: one scenario against a server that is there, or against one of its own.
+Locust runs as a process of its own, since it turns the whole interpreter over to gevent.
 """
 
 from __future__ import annotations
 
-import argparse
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import Annotated
 
-from yolov8_loadtest.options import add_arguments, options_of
+import typer
+
+from yolov8_loadtest.options import RunArguments, options_of
 from yolov8_loadtest.report.progress import say
-from yolov8_loadtest.servers import Endpoint, add_server_arguments, server_for
+from yolov8_loadtest.servers import Endpoint, ServerArguments, server_for
 
 LOCUSTFILE = Path(__file__).parent / "locustfile.py"
 STOP_TIMEOUT_S = 60.0
@@ -63,38 +66,44 @@ def _free_port() -> int:
     return port
 
 
-def add_run_arguments(parser: argparse.ArgumentParser) -> None:
-    """Say what the command takes."""
-    parser.add_argument("scenario_name", metavar="SCENARIO", help="a file, or the name of a shipped one")
-    add_server_arguments(parser)
-    parser.add_argument("--processes", type=int, default=1, help="send the load from so many processes (1)")
-    parser.add_argument("--web", action="store_true", help="start Locust's web page instead of running once")
-    add_arguments(parser)
+@dataclass(frozen=True, kw_only=True)
+class LocustArguments:
+    """How Locust is run."""
+
+    processes: Annotated[int, typer.Option(min=1, help="Processes that send the load")] = 1
+    web: Annotated[bool, typer.Option("--web", help="Start Locust's web page instead of running once")] = False
 
 
-def run(parsed: argparse.Namespace) -> int:
-    """Run the command; return its exit code."""
-    parsed.scenario = parsed.scenario_name
+def run(
+    scenario_name: str,
+    server: ServerArguments,
+    arguments: RunArguments,
+    locust: LocustArguments,
+    passed_on: Sequence[str] = (),
+) -> int:
+    """Run a scenario; return the exit code.
+
+    Raises:
+        LoadTestError: It could not be run.
+    """
     # What is wrong with the options is said here, before anything is started.
-    scenario = options_of(parsed, parsed.url or "localhost").scenario
-    with server_for(parsed, scenario.tasks) as endpoint:
+    scenario = options_of(scenario_name, arguments, server.url or "localhost").scenario
+    with server_for(server, scenario.tasks, arguments.metrics_url) as endpoint:
         say(f"{scenario.name}: {scenario.about}")
         say(f"{scenario.load.duration_s} s against {endpoint.url}")
-        arguments = ["--loglevel", "WARNING", *_arguments(parsed, endpoint), *parsed.passed_on]
-        return run_locust(locust_command(arguments, processes=parsed.processes, web=parsed.web))
+        options = ["--loglevel", "WARNING", *_options(scenario_name, arguments, endpoint), *passed_on]
+        return run_locust(locust_command(options, processes=locust.processes, web=locust.web))
 
 
-def _arguments(parsed: argparse.Namespace, endpoint: Endpoint) -> list[str]:
-    given = {
-        "--host": endpoint.url,
-        "--scenario": parsed.scenario_name,
-        "--model": parsed.model,
-        "--images": endpoint.image_folder(parsed.images),
-        "--report": parsed.report,
-        "--load-factor": parsed.load_factor,
-        "--time-factor": parsed.time_factor,
-        "--metrics-url": endpoint.metrics_url,
-        "--server-pid": endpoint.pid if endpoint.pid is not None else parsed.server_pid,
+def _options(scenario_name: str, arguments: RunArguments, endpoint: Endpoint) -> list[str]:
+    """Return a run's arguments as options of Locust's command line."""
+    given = vars(arguments) | {
+        "images": endpoint.image_folder(arguments.images),
+        "metrics_url": endpoint.metrics_url,
+        "server_pid": arguments.server_pid if endpoint.pid is None else endpoint.pid,
     }
-    options = [text for name, value in given.items() if value is not None for text in (name, str(value))]
-    return [*options, *(text for limit in parsed.limit for text in ("--limit", limit))]
+    limits = given.pop("limit")
+    options = {"--host": endpoint.url, "--scenario": scenario_name}
+    options |= {f"--{name.replace('_', '-')}": value for name, value in given.items() if value is not None}
+    listed = [text for name, value in options.items() for text in (name, str(value))]
+    return [*listed, *(text for limit in limits for text in ("--limit", limit))]

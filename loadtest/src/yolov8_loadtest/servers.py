@@ -6,15 +6,17 @@ A server for tests that were given none: export the weights, start the embedded 
 
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from yolov8_contract.task import Task
 from yolov8_loadtest.errors import PreparationError
@@ -23,7 +25,7 @@ from yolov8_loadtest.workload.images import image_folder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
+class ServedRepository:
     """What a model repository was made of.
 
     Attributes:
@@ -37,80 +39,86 @@ class Source:
     images: Path | None = None
 
 
-def add_server_arguments(parser: argparse.ArgumentParser) -> None:
-    """Say how a server is named, or made."""
-    group = parser.add_argument_group("server")
-    group.add_argument("--url", default=None, help="gRPC port of a server that is there, such as localhost:8001")
-    group.add_argument("--repository", type=Path, default=None, help="serve this model repository")
-    add_weights_arguments(group)
+@dataclass(frozen=True, kw_only=True)
+class WeightsArguments:
+    """Which weights are exported."""
+
+    weights: Annotated[
+        list[str], typer.Option(metavar="WEIGHTS", help="Weights to export and serve; may be given several times")
+    ] = field(default_factory=list)
+    work: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder for exports and logs")] = Path("build/loadtest")
+    fallback_weights: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PROGRAM",
+            help="Program that makes weights and images where YOLOv8's own can't be had: it is called with a folder "
+            'and the tasks, and prints {"weights": [...], "images": "..."}',
+        ),
+    ] = None
 
 
-def add_weights_arguments(parser: argparse._ActionsContainer) -> None:
-    """Say which weights are exported."""
-    parser.add_argument(
-        "--weights", action="append", default=[], help="export these weights and serve them; repeatable"
+@dataclass(frozen=True, kw_only=True)
+class ServerArguments(WeightsArguments):
+    """Which server is used: one that is there, one of a repository, or one of exported weights."""
+
+    url: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="gRPC address of a server that is running")] = (
+        None
     )
-    parser.add_argument("--work", type=Path, default=Path("build/loadtest"), help="where exports and logs go")
-    parser.add_argument(
-        "--spare",
-        type=Path,
-        default=None,
-        help="program that makes weights and images where YOLOv8's own can't be had: it is called with a folder and "
-        'the tasks, and prints {"weights": [...], "images": "..."}',
-    )
+    repository: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Model repository to serve")] = None
 
 
 @contextmanager
-def server_for(parsed: argparse.Namespace, tasks: Sequence[Task]) -> Iterator[Endpoint]:
+def server_for(given: ServerArguments, tasks: Sequence[Task], metrics_url: str | None = None) -> Iterator[Endpoint]:
     """Yield the server that was named, or start one with the weights that were, or with YOLOv8's smallest.
 
     Args:
-        parsed: What `add_server_arguments` asked for.
+        given: The server, or what to make one of.
         tasks: What models are needed for, where none are named.
+        metrics_url: Triton's metrics, where they are known.
 
     Raises:
         PreparationError: It can't be started.
     """
-    if parsed.url:
-        yield Endpoint(url=parsed.url, metrics_url=getattr(parsed, "metrics_url", None), repository=parsed.repository)
+    if given.url:
+        yield Endpoint(url=given.url, metrics_url=metrics_url, repository=given.repository)
         return
-    source = source_for(parsed, tasks)
-    with started(source, parsed.work) as endpoint:
+    source = source_for(given, tasks)
+    with started(source, given.work) as endpoint:
         yield endpoint
 
 
 @contextmanager
-def started(source: Source, work: Path) -> Iterator[Endpoint]:
+def started(source: ServedRepository, work: Path) -> Iterator[Endpoint]:
     """Serve a model repository; what it was made of goes with the endpoint."""
     say(f"starting tritonserver on {source.repository} ...")
     with local_server(source.repository, work / "tritonserver.log") as endpoint:
         yield replace(endpoint, repository=source.repository, weights=source.weights, images=source.images)
 
 
-def source_for(parsed: argparse.Namespace, tasks: Sequence[Task]) -> Source:
+def source_for(given: WeightsArguments, tasks: Sequence[Task]) -> ServedRepository:
     """Return the model repository that was named, or export one. Errors as for `server_for`."""
-    if (given := getattr(parsed, "repository", None)) is not None:
-        return Source(repository=given)
-    repository: Path = parsed.work / "repository"
+    if isinstance(given, ServerArguments) and given.repository is not None:
+        return ServedRepository(repository=given.repository)
+    repository = given.work / "repository"
     shutil.rmtree(repository, ignore_errors=True)  # a model of an earlier run would be one too many
     try:
-        return _exported(repository, parsed.weights or default_weights(tasks))
+        return _exported(repository, given.weights or default_weights(tasks))
     except WeightsUnavailableError as exc:
-        if parsed.weights or parsed.spare is None:
+        if given.weights or given.fallback_weights is None:
             raise
-        say(f"{exc}; taking those of {parsed.spare}")
-    weights, images = _run_spare(parsed.spare, parsed.work / "spare", tasks)
+        say(f"{exc}; taking those of {given.fallback_weights}")
+    weights, images = _make_fallback(given.fallback_weights, given.work / "fallback", tasks)
     return replace(_exported(repository, weights), images=images)
 
 
-def _exported(repository: Path, weights: Sequence[str]) -> Source:
+def _exported(repository: Path, weights: Sequence[str]) -> ServedRepository:
     for one in weights:
         say(f"exporting {one} into {repository} ...")
         export(one, repository)
-    return Source(repository=repository, weights=tuple(weights))
+    return ServedRepository(repository=repository, weights=tuple(weights))
 
 
-def _run_spare(program: Path, folder: Path, tasks: Sequence[Task]) -> tuple[list[str], Path]:
+def _make_fallback(program: Path, folder: Path, tasks: Sequence[Task]) -> tuple[list[str], Path]:
     command = [sys.executable, str(program), str(folder), *(task.value for task in tasks)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:

@@ -64,8 +64,28 @@ def _export(weights: str, repository: Path, name: str, options: Sequence[str]) -
     return ""
 
 
-IN_PROCESS, OVER_GRPC, SHARED_MEMORY, OTHER_CLIENT, OTHER_PROCESS = "abcde"
-OVER_GRPC_LEAN, OVER_GRPC_INT8, OTHER_CLIENT_INT8, OVER_GRPC_LATENCY = "fghi"
+IN_PROCESS = "in-process"
+OVER_GRPC = "ensemble-grpc"
+SHARED_MEMORY = "ensemble-shared-memory"
+OTHER_CLIENT = "ultralytics-client"
+OTHER_PROCESS = "ultralytics-in-process"
+OVER_GRPC_LEAN = "ensemble-fewest-bytes"
+OVER_GRPC_INT8 = "ensemble-int8"
+OTHER_CLIENT_INT8 = "ultralytics-client-int8"
+OVER_GRPC_LATENCY = "ensemble-one-instance"
+
+WAYS = (
+    IN_PROCESS,
+    OVER_GRPC,
+    SHARED_MEMORY,
+    OTHER_CLIENT,
+    OTHER_PROCESS,
+    OVER_GRPC_LEAN,
+    OVER_GRPC_INT8,
+    OTHER_CLIENT_INT8,
+    OVER_GRPC_LATENCY,
+)
+"""The ways to serve that are compared, in the order of the tables."""
 
 _SERVED = "yolov8_loadtest.benchmark.served"
 
@@ -79,8 +99,8 @@ class Setting:
         model: The ensemble.
         served: All ensembles of the server.
         repository: The model repository that the server serves, None if it isn't on this machine.
-        rivals: The program with Ultralytics' ways, None to leave them out; it is under another licence, and no part
-            of this package.
+        baselines: The program that runs Ultralytics' own ways of serving, None to leave them out; it is under another
+            licence, and no part of this package.
         weights: The checkpoint that the model was exported from, if it is there.
         cores: How many there are; the in-process pipelines are tried with all ways to share them out.
     """
@@ -89,13 +109,13 @@ class Setting:
     model: str
     served: Collection[str]
     repository: Path | None
-    rivals: Path | None
+    baselines: Path | None
     weights: Path | None
     cores: int
 
 
 def contenders(setting: Setting) -> list[Contender]:
-    """Return all that can be measured: without a repository on this machine, or without rivals, those are left out."""
+    """Return all that can be measured; what needs a repository on this machine, or baselines, is left out without."""
     found: list[Contender] = []
     if setting.repository is not None:
         found += [
@@ -108,11 +128,16 @@ def contenders(setting: Setting) -> list[Contender]:
     for key, suffix, label in (
         (OVER_GRPC_LEAN, LEAN, "our ensemble with the fewest bytes between its members, gRPC"),
         (OVER_GRPC_INT8, INT8, "our ensemble with an INT8 network, gRPC"),
-        (OVER_GRPC_LATENCY, LATENCY, f"our ensemble, one copy of the network on {setting.cores} threads, gRPC"),
+        (OVER_GRPC_LATENCY, LATENCY, f"our ensemble, one model instance with {setting.cores} threads, gRPC"),
     ):
         if (model := f"{setting.model}{suffix}") in setting.served:
             found.append(_ours(key, label, setting.url, model, "grpc"))
-    return sorted(found, key=lambda one: one.key)
+    return sorted(found, key=order_of)
+
+
+def order_of(contender: Contender) -> tuple[int, str]:
+    """Return the place of a contender in the tables."""
+    return WAYS.index(contender.way), contender.key
 
 
 def shares(cores: int) -> list[tuple[int, int]]:
@@ -134,16 +159,16 @@ def _ours(key: str, label: str, url: str, model: str, transport: str) -> Contend
 def _in_process(repository: Path, model: str, workers: int, threads: int) -> Contender:
     options = (str(repository), model, str(workers), str(threads))
     return Contender(
-        key=f"{IN_PROCESS}{workers}x{threads}",
+        key=f"{IN_PROCESS} {workers}x{threads}",
         label=f"in one process, {workers} x {threads} threads",
         command=(sys.executable, "-m", "yolov8_loadtest.benchmark.in_process", *options),
     )
 
 
 def _others(setting: Setting) -> list[Contender]:
-    if setting.rivals is None:
+    if setting.baselines is None:
         return []
-    program = (sys.executable, str(setting.rivals))
+    program = (sys.executable, str(setting.baselines))
     clients = ((OTHER_CLIENT, "", "our network"), (OTHER_CLIENT_INT8, INT8, "our INT8 network"))
     found = [
         Contender(
@@ -158,7 +183,7 @@ def _others(setting: Setting) -> list[Contender]:
     if setting.weights is not None:
         found += [
             Contender(
-                key=f"{OTHER_PROCESS}{threads}",
+                key=f"{OTHER_PROCESS} {threads}",
                 label=f"Ultralytics in one process, {threads} threads",
                 command=(*program, "predict", str(setting.weights), str(threads)),
             )

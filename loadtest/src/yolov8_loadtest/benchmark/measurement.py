@@ -33,12 +33,17 @@ class ContenderError(LoadTestError):
     """A contender failed; its own words are on standard error."""
 
 
+def way_of(key: str) -> str:
+    """Return the way to serve from a contender's key."""
+    return key.partition(" ")[0]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contender:
     """A way to get from a photograph to detections.
 
     Attributes:
-        key: A letter, and a setting where there are several.
+        key: The way to serve, and after a blank its setting where several are tried: ``in-process 2x1``.
         label: What it is, for tables.
         command: The program.
         model: The ensemble that it asks, or whose network; None where it uses no server.
@@ -50,9 +55,9 @@ class Contender:
     model: str | None = None
 
     @property
-    def letter(self) -> str:
-        """The way, whatever its settings."""
-        return self.key[0]
+    def way(self) -> str:
+        """The way to serve, without its setting."""
+        return way_of(self.key)
 
 
 class ContenderProcess:

@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The tables of a benchmark, in Markdown.
-
-What the rounds of a benchmark come to: tables, ratios, and which promises were kept.
-"""
+"""The results of a benchmark: tables in Markdown, ratios, and which thresholds they pass."""
 
 from __future__ import annotations
 
@@ -20,8 +17,9 @@ from yolov8_loadtest.benchmark.contenders import (
     OVER_GRPC_INT8,
     OVER_GRPC_LATENCY,
     OVER_GRPC_LEAN,
+    order_of,
 )
-from yolov8_loadtest.benchmark.measurement import Cell, Contender, Sample, cell
+from yolov8_loadtest.benchmark.measurement import Cell, Contender, Sample, cell, way_of
 from yolov8_loadtest.report.tables import Cell as TableCell
 from yolov8_loadtest.report.tables import markdown_table
 
@@ -38,7 +36,7 @@ def throughput_table(results: Results) -> str:
     for one in results.contenders:
         cells = [results.cell(one.key, in_flight) for in_flight in results.in_flight]
         cost = [f"{cells[-1].cpu_s:.3f}", f"{cells[-1].wire_mb:.2f}"]
-        rows.append([_name(one), *(figures.throughput for figures in cells), *cost])
+        rows.append([one.label, *(figures.throughput for figures in cells), *cost])
     return markdown_table(header, rows)
 
 
@@ -48,7 +46,7 @@ def latency_table(results: Results) -> str:
     rows: list[list[TableCell]] = []
     for one in results.contenders:
         cells = [results.cell(one.key, in_flight) for in_flight in results.in_flight]
-        rows.append([_name(one), *(value for figures in cells for value in (figures.p50_ms, figures.p99_ms))])
+        rows.append([one.label, *(value for figures in cells for value in (figures.p50_ms, figures.p99_ms))])
     return markdown_table(header, rows)
 
 
@@ -58,24 +56,24 @@ def stage_table(results: Results) -> str:
     quickest = results.quickest(IN_PROCESS)
     if quickest is not None:
         stages = results.cell(quickest, 1).stages_ms
-        rows += [[f"({IN_PROCESS}) {name}", None, None, ms, None, ms] for name, ms in stages.items()]
+        rows += [[f"in one process: {name}", None, None, ms, None, ms] for name, ms in stages.items()]
     for one in results.contenders:
         rows += _served_rows(results, one)
     return markdown_table(("one in flight, means in ms", "queue", "input", "run", "output", "all"), rows)
 
 
-def promise_table(promises: Sequence[Promise]) -> str:
-    """Return the promised ratios."""
+def threshold_table(thresholds: Sequence[Threshold]) -> str:
+    """Return the ratios that have a threshold."""
     rows: list[list[TableCell]] = [
         [
             one.what,
             f"{one.measured:.3f}",
             f"{'at least' if one.at_least else 'at most'} {one.limit:g}",
-            "kept" if one.kept else "MISSED",
+            "pass" if one.passed else "FAIL",
         ]
-        for one in promises
+        for one in thresholds
     ]
-    return markdown_table(("ratio, in this run", "measured", "promised", ""), rows)
+    return markdown_table(("ratio, in this run", "measured", "threshold", ""), rows)
 
 
 def _served_rows(results: Results, contender: Contender) -> list[list[TableCell]]:
@@ -90,15 +88,11 @@ def _served_rows(results: Results, contender: Contender) -> list[list[TableCell]
             continue
         parts = [counters.mean_ms(part) for part in PARTS]
         inside += sum(parts)
-        rows.append([f"({contender.letter}) {name.removeprefix(f'{contender.model}_')}", *parts, sum(parts)])
-    others = contender.letter in (OTHER_CLIENT, OTHER_CLIENT_INT8)
+        rows.append([f"{contender.label}: {name.removeprefix(f'{contender.model}_')}", *parts, sum(parts)])
+    others = contender.way in (OTHER_CLIENT, OTHER_CLIENT_INT8)
     what = "the client's own work, transport" if others else "scheduling, transport, client"
     rest = figures.mean_ms - inside
-    return [*rows, [f"({contender.letter}) mean less the above: {what}", None, None, None, None, rest]]
-
-
-def _name(contender: Contender) -> str:
-    return f"({contender.letter}) {contender.label}"
+    return [*rows, [f"{contender.label}: {what} (the mean less the above)", None, None, None, None, rest]]
 
 
 def _order(name: str) -> int:
@@ -111,8 +105,8 @@ PARTS = ("queue", "input", "infer", "output")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Promise:
-    """A ratio that this project promises.
+class Threshold:
+    """A ratio, and what this project holds it to.
 
     Attributes:
         what: The ratio in words.
@@ -127,8 +121,8 @@ class Promise:
     at_least: bool = True
 
     @property
-    def kept(self) -> bool:
-        """Whether it was kept."""
+    def passed(self) -> bool:
+        """Whether the ratio is within its limit."""
         return self.measured >= self.limit if self.at_least else self.measured <= self.limit
 
 
@@ -151,19 +145,19 @@ class Results:
         """Return the figures of one contender at one number in flight."""
         return self._cells[key, in_flight]
 
-    def best(self, letter: str) -> tuple[str, int] | None:
+    def best(self, way: str) -> tuple[str, int] | None:
         """Return the setting and the number in flight at which a way has its highest throughput; None without it."""
-        candidates = [(key, in_flight) for key, in_flight in self._cells if key[0] == letter]
+        candidates = [(key, in_flight) for key, in_flight in self._cells if way_of(key) == way]
         return max(candidates, key=lambda at: self._cells[at].throughput, default=None)
 
-    def quickest(self, letter: str, in_flight: int = 1) -> str | None:
+    def quickest(self, way: str, in_flight: int = 1) -> str | None:
         """Return the setting with which a way answers soonest at a number in flight; None without it."""
-        keys = [key for key, number in self._cells if key[0] == letter and number == in_flight]
+        keys = [key for key, number in self._cells if way_of(key) == way and number == in_flight]
         return min(keys, key=lambda key: self._cells[key, in_flight].p50_ms, default=None)
 
-    def throughput_ratio(self, letter: str, other: str) -> float:
+    def throughput_ratio(self, way: str, other: str) -> float:
         """Return how the highest throughputs of two ways compare: the median over the rounds."""
-        first, second = self.best(letter), self.best(other)
+        first, second = self.best(way), self.best(other)
         if first is None or second is None:
             return math.nan
         pairs = zip(self._cells[first].by_round, self._cells[second].by_round, strict=True)
@@ -188,37 +182,37 @@ class Results:
         )
         return served / self.cell(quickest, 1).p50_ms
 
-    def promises(self) -> list[Promise]:
-        """Return what is promised, as far as it was measured. The quicker the network, the more the rest weighs."""
+    def thresholds(self) -> list[Threshold]:
+        """Return the ratios that could be measured. The faster the network, the more serving weighs."""
         found = [
-            Promise(
+            Threshold(
                 what="highest throughput: our ensemble over gRPC / the best in-process pipeline",
                 measured=self.throughput_ratio(OVER_GRPC, IN_PROCESS),
                 limit=0.95,
             ),
-            Promise(
+            Threshold(
                 what="the same with the fewest bytes between the ensemble's members",
                 measured=self.throughput_ratio(OVER_GRPC_LEAN, IN_PROCESS),
                 limit=0.95,
             ),
-            Promise(
+            Threshold(
                 what="p50, one in flight: our quickest ensemble less transport / the quickest in-process pipeline",
                 measured=self.latency_ratio(),
                 limit=1.10,
                 at_least=False,
             ),
-            Promise(
+            Threshold(
                 what="highest throughput: our ensemble over gRPC / Ultralytics' client on the same network",
                 measured=self.throughput_ratio(OVER_GRPC, OTHER_CLIENT),
                 limit=1.15,
             ),
-            Promise(
+            Threshold(
                 what="the same with the INT8 network",
                 measured=self.throughput_ratio(OVER_GRPC_INT8, OTHER_CLIENT_INT8),
                 limit=1.3,
             ),
         ]
-        return [promise for promise in found if not math.isnan(promise.measured)]
+        return [one for one in found if not math.isnan(one.measured)]
 
     def disagreements(self) -> list[str]:
         """Name contenders that don't do the same work: they find another number of objects in the same images."""
@@ -249,9 +243,8 @@ def _objects(samples: Sequence[Sample], key: str) -> dict[int, int]:
 
 def _reduced(contender: Contender) -> bool:
     """Return whether a contender's network is the INT8 one."""
-    return contender.letter in (OVER_GRPC_INT8, OTHER_CLIENT_INT8)
+    return contender.way in (OVER_GRPC_INT8, OTHER_CLIENT_INT8)
 
 
 def _in_order(contenders: Iterable[Contender]) -> list[Contender]:
-    unique = {one.key: one for one in contenders}
-    return [unique[key] for key in sorted(unique)]
+    return sorted({one.key: one for one in contenders}.values(), key=order_of)

@@ -1,21 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The comparison as tables in Markdown and as JSON.
-
-The command ``compare``.
-"""
+"""The command ``compare``, and its tables in Markdown and JSON."""
 
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from yolov8_contract.task import Task
+from yolov8_loadtest.command_line import Numbers, numbers_option
 from yolov8_loadtest.compare.measurement import NAME, Plan, measure, write_tiny_model
 from yolov8_loadtest.compare.perf_analyzer import Row, find_perf_analyzer, middle
 from yolov8_loadtest.connection import Connection
@@ -24,7 +23,7 @@ from yolov8_loadtest.report.progress import say
 from yolov8_loadtest.report.report import plain
 from yolov8_loadtest.report.tables import Cell, markdown_table
 from yolov8_loadtest.scenario.scenario import Traffic
-from yolov8_loadtest.servers import add_server_arguments, local_server, server_for
+from yolov8_loadtest.servers import ServerArguments, local_server, server_for
 from yolov8_loadtest.workload.images import image_files
 from yolov8_loadtest.workload.requests import chosen_model, served_models
 
@@ -64,49 +63,61 @@ def _cells(row: Row) -> list[Cell]:
     return [row.model, row.processes, row.in_flight, *speed, *times]
 
 
-IN_FLIGHT = (1, 4, 8)
+IN_FLIGHT = Numbers((1, 4, 8))
+PROCESSES = Numbers((1, 2))
 LIMIT = 0.10
 LEAST_MS = 20.0
 """Where an answer takes less, the table says what the generator adds, and nothing is promised."""
 EXIT_MISSED = 1
 
 
-def add_compare_arguments(parser: argparse.ArgumentParser) -> None:
-    """Say what the command takes."""
-    add_server_arguments(parser)
-    parser.add_argument("--perf-analyzer", default=None, help="the program ($PERF_ANALYZER, or what is on PATH)")
-    parser.add_argument("--model", default=None, help="the model to ask, if the server has several")
-    parser.add_argument("--images", default=None, help="folder with images; the first one is sent")
-    parser.add_argument("--in-flight", type=int, nargs="+", default=list(IN_FLIGHT), help="requests at once")
-    parser.add_argument("--rounds", type=int, default=3, help="rounds of each tool, in turn (%(default)s)")
-    parser.add_argument("--seconds", type=int, default=10, help="length of a round (%(default)s)")
-    parser.add_argument("--processes", type=int, nargs="+", default=[1, 2], help="of Locust, with the tiny model")
-    parser.add_argument("--skip-tiny", action="store_true", help="leave the model that does next to nothing out")
-    parser.add_argument("--strict", action="store_true", help="exit with 1 if the tools differ by more than 10 %%")
-    parser.add_argument("--output", type=Path, default=Path("build/compare"), help="folder for the tables")
+@dataclass(frozen=True, kw_only=True)
+class CompareArguments:
+    """What the two tools are asked to do."""
+
+    perf_analyzer: Annotated[
+        str | None, typer.Option(metavar="PROGRAM", help="perf_analyzer; by default $PERF_ANALYZER, or what is on PATH")
+    ] = None
+    model: Annotated[str | None, typer.Option(help="Model to ask, if the server has several")] = None
+    images: Annotated[str | None, typer.Option(metavar="FOLDER", help="Folder with images; the first one is sent")] = (
+        None
+    )
+    in_flight: Annotated[Numbers, numbers_option("Requests in flight, one number after the other")] = IN_FLIGHT
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds of each tool, in turn")] = 3
+    seconds: Annotated[int, typer.Option(min=1, help="Seconds of a round")] = 10
+    processes: Annotated[Numbers, numbers_option("Locust processes that ask the tiny model")] = PROCESSES
+    skip_tiny: Annotated[bool, typer.Option("--skip-tiny", help="Leave the model out that does next to nothing")] = (
+        False
+    )
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 if the tools differ by more than 10 %")] = False
+    output: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder for the tables")] = Path("build/compare")
 
 
-def compare(parsed: argparse.Namespace) -> int:
-    """Run the command; return its exit code."""
-    program = find_perf_analyzer(parsed.perf_analyzer)
+def compare(server: ServerArguments, arguments: CompareArguments) -> int:
+    """Compare the load generator with perf_analyzer, print and write the table; return the exit code.
+
+    Raises:
+        LoadTestError: It could not be run.
+    """
+    program = find_perf_analyzer(arguments.perf_analyzer)
     with TemporaryDirectory() as folder:
         plan = Plan(
             program=program,
             images=Path(folder) / "images",
-            in_flight=parsed.in_flight,
+            in_flight=arguments.in_flight,
             processes=[1],
-            rounds=parsed.rounds,
-            seconds=parsed.seconds,
+            rounds=arguments.rounds,
+            seconds=arguments.seconds,
             work=Path(folder),
         )
         plan.images.mkdir()
-        with server_for(parsed, [Task.DETECT]) as endpoint:
-            shutil.copy(image_files(endpoint.image_folder(parsed.images), 1)[0], plan.images)
+        with server_for(server, [Task.DETECT]) as endpoint:
+            shutil.copy(image_files(endpoint.image_folder(arguments.images), 1)[0], plan.images)
             with Connection(endpoint.url) as connection:
-                model = chosen_model(Traffic(name="compare"), parsed.model, served_models(connection))
+                model = chosen_model(Traffic(name="compare"), arguments.model, served_models(connection))
             rows = measure(plan, endpoint.url, model)
-        tiny = [] if parsed.skip_tiny else _measure_tiny(replace(plan, processes=parsed.processes))
-    return _report(rows, tiny, parsed)
+        tiny = [] if arguments.skip_tiny else _measure_tiny(replace(plan, processes=arguments.processes))
+    return _report(rows, tiny, arguments)
 
 
 def _measure_tiny(plan: Plan) -> list[Row]:
@@ -115,16 +126,21 @@ def _measure_tiny(plan: Plan) -> list[Row]:
         return measure(plan, endpoint.url, NAME)
 
 
-def _report(rows: Sequence[Row], tiny: Sequence[Row], parsed: argparse.Namespace) -> int:
+def _report(rows: Sequence[Row], tiny: Sequence[Row], arguments: CompareArguments) -> int:
     judged = [row for row in rows if middle(row.theirs).p50_ms >= LEAST_MS]
     misses = [miss for row in judged for miss in row.misses(LIMIT)]
     here = machine()
-    how = f"{parsed.rounds} interleaved rounds of {parsed.seconds} s; {here['processor']}, {here['cores']} cores."
+    how = f"{arguments.rounds} interleaved rounds of {arguments.seconds} s; {here['processor']}, {here['cores']} cores."
     text = "\n\n".join([how, table([*rows, *tiny]), *([capacity(tiny)] if tiny else [])])
-    document = {"machine": here, "rounds": parsed.rounds, "seconds": parsed.seconds, "rows": to_json([*rows, *tiny])}
-    parsed.output.mkdir(parents=True, exist_ok=True)
-    (parsed.output / "compare.md").write_text(text + "\n", encoding="utf-8")
-    (parsed.output / "compare.json").write_text(json.dumps(plain(document), indent=1) + "\n", encoding="utf-8")
-    say(f"\n{text}\n\nwritten: {parsed.output / 'compare.md'} and .json")
+    document = {
+        "machine": here,
+        "rounds": arguments.rounds,
+        "seconds": arguments.seconds,
+        "rows": to_json([*rows, *tiny]),
+    }
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    (arguments.output / "compare.md").write_text(text + "\n", encoding="utf-8")
+    (arguments.output / "compare.json").write_text(json.dumps(plain(document), indent=1) + "\n", encoding="utf-8")
+    say(f"\n{text}\n\nwritten: {arguments.output / 'compare.md'} and .json")
     say("\n".join(misses) or f"{len(judged)} rows of at least {LEAST_MS:g} ms are within {LIMIT:.0%}")
-    return EXIT_MISSED if parsed.strict and misses else 0
+    return EXIT_MISSED if arguments.strict and misses else 0

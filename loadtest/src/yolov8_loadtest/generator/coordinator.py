@@ -23,7 +23,7 @@ from yolov8_loadtest.generator.generator import LATE_ANSWERS_S
 from yolov8_loadtest.gevent_call import cooperative
 from yolov8_loadtest.messages import RunClock
 from yolov8_loadtest.monitor.watch import RunWatch
-from yolov8_loadtest.options import Options, options_of
+from yolov8_loadtest.options import Options, options_of, run_arguments
 from yolov8_loadtest.report.progress import progress_line, say
 from yolov8_loadtest.results.recorder import Recorder
 from yolov8_loadtest.results.run import Run
@@ -93,7 +93,9 @@ class Coordinator:
         Raises:
             LoadTestError: Something of it is wrong.
         """
-        return options_of(self._environment.parsed_options, self._environment.host)
+        parsed = self._environment.parsed_options
+        assert parsed is not None  # Locust's command line was parsed
+        return options_of(parsed.scenario, run_arguments(parsed), self._environment.host)
 
     def reset(self) -> None:
         """Make ready for another run after the last one."""

@@ -19,7 +19,7 @@ from yolov8_loadtest import gevent_call
 from yolov8_loadtest.errors import LoadTestError
 from yolov8_loadtest.generator.coordinator import Coordinator
 from yolov8_loadtest.generator.generator import Generator
-from yolov8_loadtest.options import add_arguments, add_scenario_argument
+from yolov8_loadtest.options import add_locust_arguments
 from yolov8_loadtest.report.progress import say
 from yolov8_loadtest.report.report import write_report
 from yolov8_loadtest.report.tables import summary
@@ -59,8 +59,7 @@ def coordinator_of(environment: Environment) -> Coordinator:
 
 @_listens_to(locust.events.init_command_line_parser)
 def _on_command_line(parser: Any, **_: Any) -> None:
-    add_scenario_argument(parser)
-    add_arguments(parser)
+    add_locust_arguments(parser)
 
 
 @_listens_to(locust.events.init)

@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tables as text: aligned for a terminal, or in Markdown.
-
-What a run came to in tables, for the terminal and for the report.
-"""
+"""The tables of a run, for the terminal, for Markdown and for the report."""
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Sequence
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from yolov8_loadtest.monitor.server import ModelStatistics
 from yolov8_loadtest.results.run import Run
@@ -16,6 +19,8 @@ from yolov8_loadtest.scenario.load import Kind
 from yolov8_loadtest.scenario.slo import AT_LEAST, figure
 
 Cell = str | float | int | None
+
+_ANY_WIDTH = 10_000  # a terminal's own width would cut failures' messages, and wrap a table in a log file
 
 
 def cell_text(value: Cell) -> str:
@@ -29,18 +34,16 @@ def cell_text(value: Cell) -> str:
 
 
 def plain_table(header: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
-    """Return a table for a terminal: texts to the left, numbers to the right."""
-    texts = [list(header), *([cell_text(value) for value in row] for row in rows)]
-    widths = [max(len(row[column]) for row in texts) for column in range(len(header))]
-    right = [_is_numeric([row[column] for row in rows]) for column in range(len(header))]
-    lines = [
-        "  ".join(
-            text.rjust(width) if to_right else text.ljust(width)
-            for text, width, to_right in zip(row, widths, right, strict=True)
-        ).rstrip()
-        for row in texts
-    ]
-    return "\n".join([lines[0], "  ".join("-" * width for width in widths), *lines[1:]])
+    """Return a table for a terminal, as wide as it has to be: texts to the left, numbers to the right."""
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for column, name in enumerate(header):
+        numeric = _is_numeric([row[column] for row in rows])
+        table.add_column(name, justify="right" if numeric else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(*(Text(cell_text(value)) for value in row))
+    text = io.StringIO()
+    Console(file=text, width=_ANY_WIDTH).print(table)
+    return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
@@ -119,7 +122,7 @@ def limit_rows(run: Run) -> Rows:
             check.name,
             f"{'>=' if check.name in AT_LEAST else '<='} {check.limit:g}",
             figure(check.measured),
-            "kept" if check.kept else "BROKEN",
+            "pass" if check.kept else "FAIL",
         ]
         for check in run.checks
     ]

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from yolov8_loadtest.benchmark.contenders import OVER_GRPC
 from yolov8_loadtest.benchmark.measurement import Cell, Contender, Plan, cell, measure
 from yolov8_loadtest.connection import Connection
 from yolov8_loadtest.monitor.processes import server_usage
@@ -71,7 +72,7 @@ def _measured(plan: Sweep, repository: Path) -> tuple[dict[int, Cell], float]:
             (model,) = served_models(connection)
         served = (sys.executable, "-m", "yolov8_loadtest.benchmark.served", endpoint.url, model, "grpc")
         once = Plan(
-            contenders=[Contender(key="b", label="our ensemble", model=model, command=served)],
+            contenders=[Contender(key=OVER_GRPC, label="our ensemble", model=model, command=served)],
             in_flight=plan.in_flight,
             rounds=1,
             seconds=plan.seconds,

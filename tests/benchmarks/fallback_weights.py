@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """This project's own weights, and images that they know, for load tests where YOLOv8's weights can't be had.
 
-    python tests/benchmarks/spare.py FOLDER TASK...
+    python tests/benchmarks/fallback_weights.py FOLDER TASK...
 
-prints ``{"weights": [...], "images": "FOLDER"}``: what the option ``--spare`` of the load test expects.
+prints ``{"weights": [...], "images": "FOLDER"}``: what the option ``--fallback-weights`` of the load test expects.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Ultralytics' own ways from a photograph to detections, as contenders of the benchmark.
 
-    python tests/benchmarks/ultralytics_rival.py client grpc://HOST:PORT/NETWORK
-    python tests/benchmarks/ultralytics_rival.py predict WEIGHTS.pt THREADS
+    python tests/benchmarks/ultralytics_baseline.py client grpc://HOST:PORT/NETWORK
+    python tests/benchmarks/ultralytics_baseline.py predict WEIGHTS.pt THREADS
 
 They are programs of their own because Ultralytics is under the AGPL: the load test starts them and imports nothing.
 """
