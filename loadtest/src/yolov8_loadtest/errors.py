@@ -5,7 +5,7 @@
   - ScenarioError        the scenario file, or an option that changes it, is wrong
   - PreparationError     the run can't start: no server, no such model, no images, nothing to compare answers with
   - WrongAnswerError     an answer differs from the expected one; a failed request, not a failed run
-  - NotSentError         a request was due that the generator had no room for; likewise
+  - NotSentError         a request was due while too many were in flight; a failed request, not a failed run
 """
 
 from __future__ import annotations

@@ -10,22 +10,22 @@ from gevent.event import AsyncResult
 
 
 def init() -> None:
-    """Make gRPC wait with gevent, instead of stopping all greenlets of the process. Before the first channel."""
+    """Make gRPC wait with gevent instead of blocking all greenlets; call it before the first channel is opened."""
     grpc.experimental.gevent.init_gevent()
 
 
 def cooperative(method: Any, request: Any, timeout_s: float) -> Any:
-    """Call a method of a stub and let others run until it has answered.
+    """Call a method of a stub and let other greenlets run until it has answered.
 
-    Not by gRPC's blocking call: that takes a thread of gevent's pool for each, and with more in flight than there are
-    threads (10) answers are noticed long after they came.
+    gRPC's blocking call would take one of gevent's 10 pool threads for each request; with more in flight, answers
+    would be noticed long after they came.
     """
     answered = AsyncResult()
     future = method.future(request, timeout=timeout_s)
     future.add_done_callback(answered.set)
     try:
         answered.get()
-    except BaseException:  # this greenlet is killed
+    except BaseException:  # gevent kills this greenlet
         future.cancel()
         raise
     return future.result()

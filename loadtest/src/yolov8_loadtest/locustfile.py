@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What Locust runs."""
+"""The locustfile of a run."""
 
 import locust  # noqa: F401  (first: importing it patches the sockets)
 

@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A run's time: seconds from its start, the same in all processes.
-
-What coordinator and generators tell each other through Locust, and how a scenario travels.
-"""
+"""The messages between coordinator and generators, which Locust carries, and the clock that they share."""
 
 from __future__ import annotations
 
@@ -14,9 +11,9 @@ from yolov8_loadtest.scenario.scenario import Scenario, scaled
 
 
 class RunClock:
-    """Seconds since a moment that all processes were told; negative before it.
+    """Counts seconds from the start of a run, the same in all processes; negative before it.
 
-    The machine's clock says where the start lies, once; from then on only the steady clock counts.
+    The machine's clock is read once, to find the start; from then on the monotonic clock counts.
 
     Args:
         start_epoch_s: The start as `time.time` has it.
@@ -32,25 +29,37 @@ class RunClock:
 
 
 PREPARE = "yolov8-prepare"
-"""Coordinator: here is everything; make it ready. Fields: url, scenario, payloads."""
+"""Coordinator to generators: prepare the requests.
+
+Fields: url, scenario, payloads.
+"""
 PREPARED = "yolov8-prepared"
-"""Generator: ready, or ``error`` says why not. Fields: client_id, error."""
+"""Generator to coordinator: ready, or the reason in ``error``.
+
+Fields: client_id, error.
+"""
 START = "yolov8-start"
-"""Coordinator: the run begins. Fields: start_epoch_s; sources, the generators' client_ids in their order."""
+"""Coordinator to generators: the run begins.
+
+Fields: start_epoch_s; sources, the generators' client_ids in their order.
+"""
 DELTA = "yolov8-delta"
-"""Generator: what was recorded since the last one. Fields: client_id and those of `Recorder.take`."""
+"""Generator to coordinator: what was recorded since the last such message.
+
+Fields: client_id and those of `Recorder.take`.
+"""
 FINISHED = "yolov8-finished"
-"""Generator: the last delta; all answers are there, or are not going to come."""
+"""Generator to coordinator: the last delta; no further answers will come."""
 STOP = "yolov8-stop"
-"""Coordinator: send no more."""
+"""Coordinator to generators: send no more requests."""
 
 
 def scenario_to_wire(scenario: Scenario, load_factor: float, time_factor: float) -> dict[str, Any]:
-    """Return plain values that msgpack carries: the file's text, and what was done to it."""
+    """Return a scenario as plain values that msgpack carries: the file's text and the factors applied to it."""
     return {"text": scenario.text, "name": scenario.name, "load_factor": load_factor, "time_factor": time_factor}
 
 
 def scenario_of(wire: dict[str, Any]) -> Scenario:
-    """Return the scenario that `scenario_to_wire` was called on. Its SLO is the coordinator's, and is not sent."""
+    """Return the scenario that `scenario_to_wire` was called on, without the coordinator's changes of its SLO."""
     read = file.parse(wire["text"], name=wire["name"])
     return scaled(read, load_factor=wire["load_factor"], time_factor=wire["time_factor"])

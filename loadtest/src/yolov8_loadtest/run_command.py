@@ -27,12 +27,12 @@ STOP_TIMEOUT_S = 60.0
 
 
 def locust_command(arguments: Sequence[str], *, processes: int, web: bool) -> list[str]:
-    """Return the command line.
+    """Return the command line that starts Locust.
 
     Args:
-        arguments: Ours and Locust's.
-        processes: Send the load from so many; 1 does without a master.
-        web: Start the web page and wait for its button, instead of running once.
+        arguments: Options of this package and of Locust.
+        processes: Processes that send the load; with 1 there is no master.
+        web: Start Locust's web page and wait for its button, instead of running once.
     """
     command = [sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), *([] if web else ["--headless"])]
     if processes > 1:
@@ -43,13 +43,13 @@ def locust_command(arguments: Sequence[str], *, processes: int, web: bool) -> li
 
 
 def run_locust(command: Sequence[str]) -> int:
-    """Run Locust to its end, hand on signals to it, and return its exit code."""
+    """Run Locust to its end, forward SIGTERM to it, and return its exit code."""
     with subprocess.Popen(command) as process:
 
         def hand_on(number: int, _: FrameType | None) -> None:
             process.send_signal(number)
 
-        # Ctrl-C reaches the whole group by itself; only this process must not die of it before the report is written.
+        # Ctrl-C reaches the whole process group; this process must survive it until the report is written.
         before = {signal.SIGINT: signal.signal(signal.SIGINT, signal.SIG_IGN)}
         before[signal.SIGTERM] = signal.signal(signal.SIGTERM, hand_on)
         try:
@@ -86,7 +86,7 @@ def run(
     Raises:
         LoadTestError: It could not be run.
     """
-    # What is wrong with the options is said here, before anything is started.
+    # Wrong options are refused here, before anything is started.
     scenario = options_of(scenario_name, arguments, server.url or "localhost").scenario
     with server_for(server, scenario.tasks, arguments.metrics_url) as endpoint:
         say(f"{scenario.name}: {scenario.about}")

@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The server that a command works with: one that is there, or one of its own with a model exported for it.
-
-A server for tests that were given none: export the weights, start the embedded tritonserver.
-"""
+"""The server that a command uses: a running one, or an embedded one with weights exported for it."""
 
 from __future__ import annotations
 
@@ -26,12 +23,12 @@ from yolov8_loadtest.workload.images import image_folder
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServedRepository:
-    """What a model repository was made of.
+    """A model repository, and what it was made of.
 
     Attributes:
         repository: The model repository.
-        weights: What was exported into it; empty for a repository that was there.
-        images: A folder with images that suit the weights, None for any photographs.
+        weights: The weights exported into it; empty for a repository that existed.
+        images: A folder with images that suit the weights; None where any photographs do.
     """
 
     repository: Path
@@ -41,7 +38,7 @@ class ServedRepository:
 
 @dataclass(frozen=True, kw_only=True)
 class WeightsArguments:
-    """Which weights are exported."""
+    """The weights that are exported."""
 
     weights: Annotated[
         list[str], typer.Option(metavar="WEIGHTS", help="Weights to export and serve; may be given several times")
@@ -59,7 +56,7 @@ class WeightsArguments:
 
 @dataclass(frozen=True, kw_only=True)
 class ServerArguments(WeightsArguments):
-    """Which server is used: one that is there, one of a repository, or one of exported weights."""
+    """The server to use: a running one, or one that is started on a repository or on exported weights."""
 
     url: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="gRPC address of a server that is running")] = (
         None
@@ -69,12 +66,12 @@ class ServerArguments(WeightsArguments):
 
 @contextmanager
 def server_for(given: ServerArguments, tasks: Sequence[Task], metrics_url: str | None = None) -> Iterator[Endpoint]:
-    """Yield the server that was named, or start one with the weights that were, or with YOLOv8's smallest.
+    """Yield the named server, or start one with the named weights, or with YOLOv8's smallest ones.
 
     Args:
-        given: The server, or what to make one of.
-        tasks: What models are needed for, where none are named.
-        metrics_url: Triton's metrics, where they are known.
+        given: The server, the repository or the weights.
+        tasks: Tasks to export the smallest YOLOv8 for, where no weights are named.
+        metrics_url: Address of a running server's metrics, if it is known.
 
     Raises:
         PreparationError: It can't be started.
@@ -89,18 +86,22 @@ def server_for(given: ServerArguments, tasks: Sequence[Task], metrics_url: str |
 
 @contextmanager
 def started(source: ServedRepository, work: Path) -> Iterator[Endpoint]:
-    """Serve a model repository; what it was made of goes with the endpoint."""
+    """Serve a model repository, and yield the endpoint with what the repository was made of."""
     say(f"starting tritonserver on {source.repository} ...")
     with local_server(source.repository, work / "tritonserver.log") as endpoint:
         yield replace(endpoint, repository=source.repository, weights=source.weights, images=source.images)
 
 
 def source_for(given: WeightsArguments, tasks: Sequence[Task]) -> ServedRepository:
-    """Return the model repository that was named, or export one. Errors as for `server_for`."""
+    """Return the named model repository, or export one.
+
+    Raises:
+        PreparationError: The weights can't be exported.
+    """
     if isinstance(given, ServerArguments) and given.repository is not None:
         return ServedRepository(repository=given.repository)
     repository = given.work / "repository"
-    shutil.rmtree(repository, ignore_errors=True)  # a model of an earlier run would be one too many
+    shutil.rmtree(repository, ignore_errors=True)  # the models of an earlier run must not be served, too
     try:
         return _exported(repository, given.weights or default_weights(tasks))
     except WeightsUnavailableError as exc:
@@ -128,22 +129,22 @@ def _make_fallback(program: Path, folder: Path, tasks: Sequence[Task]) -> tuple[
 
 
 NO_WEIGHTS = 3
-"""Exit code of an export whose weights can't be had."""
+"""Exit code of ``yolov8-export`` where the weights don't exist and can't be downloaded."""
 
 SUFFIXES = {Task.DETECT: "", Task.SEGMENT: "-seg", Task.POSE: "-pose", Task.OBB: "-obb", Task.CLASSIFY: "-cls"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """Where a server is.
+    """A server, and how to reach it.
 
     Attributes:
-        url: Its gRPC port.
-        metrics_url: Where Prometheus would ask it, None if that isn't known.
-        pid: Its process, None if it isn't ours.
-        repository: What it serves, None if that isn't on this machine.
-        weights: What was exported for it.
-        images: A folder with images that suit it, None for any photographs.
+        url: Address of its gRPC port.
+        metrics_url: Address of its metrics; None if unknown.
+        pid: Its process; None where this command did not start it.
+        repository: The model repository that it serves; None if that is not on this machine.
+        weights: The weights exported for it.
+        images: A folder with images that suit it; None where any photographs do.
     """
 
     url: str
@@ -154,12 +155,16 @@ class Endpoint:
     images: Path | None = None
 
     def image_folder(self, given: str | None) -> Path:
-        """Return the folder to take images from; errors as for `images.image_folder`."""
+        """Return the folder to take images from.
+
+        Raises:
+            PreparationError: The folder has no images.
+        """
         return image_folder(given or (str(self.images) if self.images else None))
 
 
 class WeightsUnavailableError(PreparationError):
-    """Weights that were named are neither a file nor can they be downloaded."""
+    """The named weights are neither a file nor can they be downloaded."""
 
 
 def default_weights(tasks: Sequence[Task]) -> list[str]:
@@ -172,7 +177,7 @@ def export(weights: str, repository: Path, options: Sequence[str] = ()) -> None:
 
     Raises:
         WeightsUnavailableError: The weights can't be had.
-        PreparationError: It failed otherwise; the message has its own words.
+        PreparationError: The export failed otherwise; the message is the exporter's.
     """
     command = [sys.executable, "-m", "yolov8_export", "export", weights, "--repository", str(repository), *options]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -188,7 +193,7 @@ def local_server(repository: Path, log: Path) -> Iterator[Endpoint]:
     """Serve a model repository on free ports.
 
     Raises:
-        PreparationError: There is no launcher here, or the server doesn't start.
+        PreparationError: The package yolov8-triton-server is missing, or the server does not start.
     """
     try:
         from yolov8_server import ServerError, TritonServer

@@ -76,8 +76,8 @@ def test_a_wrong_model_name(server: TritonServer, run: Run) -> None:
     ("text", "said"),
     [
         pytest.param("[load\n", "it is no TOML", id="no-toml"),
-        pytest.param("[load]\nstages = []\n", "expected one kind of load", id="no-stages"),
-        pytest.param(SHORT.replace("users", "user"), "expected one kind of load", id="misspelt"),
+        pytest.param("[load]\nstages = []\n", "load.stages: expected a list of at least 1", id="no-stages"),
+        pytest.param(SHORT.replace("users", "user"), "did you mean 'users'?", id="misspelt"),
         pytest.param(SHORT.replace("error_ratio", "eror_ratio"), "did you mean 'error_ratio'?", id="no-such-limit"),
     ],
 )

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ways to get from a photograph to detections, measured against each other in one run."""
+"""The benchmark: ways to serve YOLOv8, measured side by side in one run."""

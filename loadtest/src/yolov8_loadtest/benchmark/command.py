@@ -71,7 +71,7 @@ def benchmark(server: ServerArguments, arguments: BenchmarkArguments) -> int:
 
 
 def _variants(source: ServedRepository, arguments: BenchmarkArguments) -> list[str]:
-    """Export what the repository was not named for: one that is there is served as it is."""
+    """Export the variants of the model beside it, unless the user named the repository."""
     if arguments.skip_variants or not source.weights:
         return []
     calibration = image_folder(arguments.images or (str(source.images) if source.images else None))
@@ -95,7 +95,7 @@ def _benchmark(endpoint: Endpoint, left_out: list[str], arguments: BenchmarkArgu
     )
     plan = Plan(
         contenders=contenders(setting),
-        in_flight=sorted({1, *arguments.in_flight}),  # one at a time is what latency is compared at
+        in_flight=sorted({1, *arguments.in_flight}),  # latency is compared with one request in flight
         rounds=arguments.rounds,
         seconds=arguments.seconds,
     )
@@ -143,7 +143,7 @@ def _report(
 
 
 def _checkpoint(name: str) -> Path | None:
-    """Return the file of a checkpoint, as export looks for it; None where there is none, or it is of another kind."""
+    """Return the file of a ``.pt`` checkpoint, looked up as export does; None where it does not exist."""
     folder = os.environ.get("YOLOV8_WEIGHTS_DIR")
     places = [Path(name), *([Path(folder) / name] if folder else [])]
     return next((path for path in places if path.suffix == ".pt" and path.is_file()), None)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The part of a contender's process that all contenders share.
+"""The protocol of a contender: a program that the benchmark runs and measures.
 
-A contender is a program. It reads one line of JSON for each round from standard input, and writes one for each to
-standard output; so it may be written by anybody, under any licence, and what it imports is its own affair.
+A contender reads one line of JSON a round from standard input, and writes one to standard output. So it may import
+anything, and be under any licence.
 
     {"images": ["1.jpg", "2.jpg"]}                      first, once
     {"ready": true}                                     answer
@@ -26,18 +26,18 @@ from pathlib import Path
 from typing import Any, TextIO
 
 Ask = Callable[[bytes], int]
-"""From an encoded image to the number of objects found in it."""
+"""Takes an encoded image, returns the number of objects found in it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Round:
-    """What one contender did in one round.
+    """The measurements of one contender in one round.
 
     Attributes:
-        latencies_ms: Of each image that was begun within the round.
+        latencies_ms: Latency of each image that was begun within the round.
         seconds: From the beginning to the last answer.
-        objects: How many objects were found in each image of the set, by its number.
-        cpu_s: Processor time of the contender's own process.
+        objects: Number of objects found in each image of the set, by the image's index.
+        cpu_s: CPU time of the contender's own process.
         stages_ms: Mean time of each part, where the contender knows it.
     """
 
@@ -49,7 +49,7 @@ class Round:
 
 
 class StageClock:
-    """Adds up what the parts of the work take, over all threads."""
+    """Adds up the time of each part of the work, over all threads."""
 
     def __init__(self) -> None:
         self._sums: dict[str, float] = {}
@@ -72,11 +72,11 @@ class StageClock:
 
 
 def serve(make_ask: Callable[[int], Ask], *, stages: StageClock | None = None) -> int:
-    """Be a contender until standard input ends.
+    """Serve rounds until standard input ends.
 
     Args:
-        make_ask: Returns what asks for the caller of a number; called once for each.
-        stages: Where `Ask` adds up its parts.
+        make_ask: Makes the function that one thread calls for each image; it is given the thread's index.
+        stages: Sums up the time of each part; filled by the functions that ``make_ask`` makes.
     """
     replies = _take_over_stdout()
     images = [Path(name).read_bytes() for name in json.loads(sys.stdin.readline())["images"]]
@@ -118,7 +118,7 @@ def _round(
 
 
 def _in_threads(callers: range, work: Callable[[int], None]) -> None:
-    """Call ``work`` in a thread for each; raise the first error of any."""
+    """Call ``work`` in one thread for each value; raise the first error."""
     with ThreadPoolExecutor(len(callers)) as threads:
         for done in [threads.submit(work, number) for number in callers]:
             done.result()
@@ -127,7 +127,7 @@ def _in_threads(callers: range, work: Callable[[int], None]) -> None:
 def _loop(
     ask: Ask, images: Sequence[bytes], first: int, step: int, end_s: float, results: list[tuple[int, int, float]]
 ) -> None:
-    """Ask again as soon as there is an answer; all threads together take the images in turn."""
+    """Send the next image as soon as an answer is there; all threads together take the images in turn."""
     number = first
     while (begin_s := time.perf_counter()) < end_s:
         image = number % len(images)

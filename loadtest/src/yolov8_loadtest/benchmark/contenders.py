@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The same weights exported in other ways, served beside the plain export.
-
-Who is measured against whom.
-"""
+"""The contenders of the benchmark, and the exports that they need beside the plain one."""
 
 from __future__ import annotations
 
@@ -19,11 +16,11 @@ from yolov8_loadtest.report.progress import say
 from yolov8_loadtest.servers import export
 
 LEAN, INT8, LATENCY = SUFFIXES = ("-lean", "-int8", "-latency")
-"""What is added to the model's name."""
+"""Suffixes of the variants' model names."""
 
 _FEWEST_BYTES = ("--network-input", "uint8", "--network-output", "best-class")
 _ANY_ACCURACY = ("--min-matched", "0")
-"""It is the speed that is measured here, and few images to calibrate with cost nothing of it."""
+"""The benchmark measures speed alone, which does not depend on the number of calibration images."""
 INT8_PACKAGES = ("nncf", "openvino")
 
 
@@ -34,10 +31,10 @@ def export_variants(weights: str, repository: Path, *, calibration: Path, cores:
         weights: A file, or one of Ultralytics' names.
         repository: The model repository.
         calibration: A folder with images, for the quantiser.
-        cores: One request at a time is answered soonest by one copy of the network on all of them.
+        cores: Threads of the variant with one model instance, which answers a single request soonest.
 
     Returns:
-        What is left out, and why, in sentences.
+        One sentence for each variant that is left out, with the reason.
     """
     name = Path(weights).stem
     left_out = [
@@ -92,7 +89,7 @@ _SERVED = "yolov8_loadtest.benchmark.served"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """What there is to measure.
+    """The server and the programs that can be measured.
 
     Attributes:
         url: Address of the server's gRPC port.
@@ -102,7 +99,7 @@ class Setting:
         baselines: The program that runs Ultralytics' own ways of serving, None to leave them out; it is under another
             licence, and no part of this package.
         weights: The checkpoint that the model was exported from, if it is there.
-        cores: How many there are; the in-process pipelines are tried with all ways to share them out.
+        cores: Cores of this machine; the in-process pipelines are tried with several splits into workers and threads.
     """
 
     url: str
@@ -115,7 +112,7 @@ class Setting:
 
 
 def contenders(setting: Setting) -> list[Contender]:
-    """Return all that can be measured; what needs a repository on this machine, or baselines, is left out without."""
+    """Return all contenders that can be measured with what ``setting`` has."""
     found: list[Contender] = []
     if setting.repository is not None:
         found += [

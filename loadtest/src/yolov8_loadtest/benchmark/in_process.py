@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The limit: a served model's own code and network, called one after the other in one process, without a server.
+"""The in-process limit: a served model's own code and network, called in one process without a server.
 
 python -m yolov8_loadtest.benchmark.in_process REPOSITORY MODEL WORKERS THREADS
 """
@@ -32,12 +32,12 @@ class Pipeline:
     Args:
         repository: The model repository.
         model: The ensemble's name.
-        threads: Of the network.
+        threads: Number of threads that run the network.
     """
 
     def __init__(self, repository: Path, model: str, threads: int, clock: StageClock) -> None:
         preprocess = repository / f"{model}_preprocess"
-        # The code that travelled with the model is the one that is measured.
+        # The code in the model repository is measured, as a server would run it.
         sys.path.insert(0, str(preprocess / VERSION))
         preparation = importlib.import_module("preparation")
         importlib.import_module("memory").keep_freed()
@@ -55,7 +55,7 @@ class Pipeline:
         self._clock = clock
 
     def run(self, image: bytes) -> int:
-        """Return how many objects there are."""
+        """Return the number of objects in an encoded image."""
         marks = [time.perf_counter()]
         inputs = self._prepare.run(self._raw("{}", np.frombuffer(image, np.uint8)[np.newaxis]))
         marks.append(time.perf_counter())
@@ -70,7 +70,7 @@ class Pipeline:
 
 
 def _network(folder: Path, threads: int) -> Network:
-    """Return what runs a network as its backend would."""
+    """Return a function that runs the network as its Triton backend would."""
     backend = _config(folder).get("backend")
     path = folder / VERSION / "model.onnx"
     return _openvino(path, threads) if backend == "openvino" else _onnxruntime(path, threads)
@@ -102,7 +102,7 @@ def _config(folder: Path) -> dict[str, Any]:
 
 
 def main() -> int:
-    """Be the contender."""
+    """Run as a contender."""
     repository, model, workers, threads = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
     clock = StageClock()
     own = threading.local()

@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A contender's process, seen from the benchmark.
-
-Run all contenders in turn, round by round, so that whatever disturbs the machine disturbs them alike.
-"""
+"""Run all contenders in turn, round by round, so that a disturbance of the machine affects them alike."""
 
 from __future__ import annotations
 
@@ -25,12 +22,12 @@ from yolov8_loadtest.monitor.server import ModelCounters, Snapshot, between, sna
 from yolov8_loadtest.results.recorder import LatencyHistogram
 
 STOP_TIMEOUT_S = 20.0
-# Ultralytics neither installs packages nor asks the net while it is measured.
+# Ultralytics must neither install packages nor use the network while it is measured.
 ENVIRONMENT = {"YOLO_AUTOINSTALL": "false", "YOLO_OFFLINE": "true"}
 
 
 class ContenderError(LoadTestError):
-    """A contender failed; its own words are on standard error."""
+    """A contender failed; its own error message is on standard error."""
 
 
 def way_of(key: str) -> str:
@@ -40,13 +37,13 @@ def way_of(key: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contender:
-    """A way to get from a photograph to detections.
+    """A program that turns photographs into detections in one of the ways to serve.
 
     Attributes:
         key: The way to serve, and after a blank its setting where several are tried: ``in-process 2x1``.
-        label: What it is, for tables.
+        label: Description for the tables.
         command: The program.
-        model: The ensemble that it asks, or whose network; None where it uses no server.
+        model: The ensemble that it uses, whole or its network alone; None where it uses no server.
     """
 
     key: str
@@ -87,11 +84,11 @@ class ContenderProcess:
         self.close()
 
     def warm_up(self, in_flight: int) -> None:
-        """Let it work on one image for each request that will be in flight."""
+        """Warm the contender up with one image for each request that will be in flight."""
         self._order({"in_flight": in_flight})
 
     def round(self, in_flight: int, seconds: float) -> Round:
-        """Let it work for some time with so many requests in flight, once it is warm."""
+        """Run one round, warm-up first, and return its measurements."""
         answer = self._order({"in_flight": in_flight, "seconds": seconds})
         objects = {int(image): count for image, count in answer.pop("objects").items()}
         return Round(objects=objects, **answer)
@@ -115,7 +112,7 @@ class ContenderProcess:
             self._process.stdin.write(json.dumps(order) + "\n")
             self._process.stdin.flush()
         except BrokenPipeError:
-            pass  # it has ended; there is no answer either
+            pass  # the process has ended, so its standard output ends, too
         line = self._process.stdout.readline()
         if not line:
             raise ContenderError(f"{self.contender.label} ended with code {self._process.wait()} in the middle of it")
@@ -128,14 +125,14 @@ STATISTICS_TIMEOUT_S = 10.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """One round of one contender, with what the server and the machine say of it.
+    """One round of one contender, with the counters of server and machine.
 
     Attributes:
-        contender: Who.
-        in_flight: How many requests at once.
-        round: What the contender says.
-        server_cpu_s: Processor time of the server.
-        wire_bytes: What went over the loopback interface.
+        contender: The contender.
+        in_flight: Number of requests in flight.
+        round: The contender's own measurements.
+        server_cpu_s: CPU time of the server.
+        wire_bytes: Bytes that went over the loopback interface.
         models: The server's counters of this round.
     """
 
@@ -154,13 +151,13 @@ class Sample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What is measured.
+    """The contenders and rounds of a benchmark.
 
     Attributes:
-        contenders: In the order of the tables.
-        in_flight: How many requests at once, one after the other.
-        rounds: How often each is measured.
-        seconds: How long a round is.
+        contenders: The contenders, in the order of the tables.
+        in_flight: Numbers of requests in flight, measured one after the other.
+        rounds: Number of rounds of each contender.
+        seconds: Length of a round.
     """
 
     contenders: Sequence[Contender]
@@ -170,7 +167,7 @@ class Plan:
 
     @property
     def duration_s(self) -> float:
-        """About how long it will take."""
+        """Estimated length of the whole measurement."""
         return len(self.contenders) * len(self.in_flight) * self.rounds * (self.seconds + 0.5)
 
 
@@ -180,11 +177,11 @@ def measure(
     """Measure all contenders.
 
     Args:
-        plan: What is measured.
-        images: What they are given.
-        url: Of the server that those use who use one.
-        server_pid: Its process, None if it isn't on this machine.
-        tell: Is told how far it is.
+        plan: The contenders and rounds.
+        images: Image files that all contenders are given.
+        url: Address of the server that some contenders use.
+        server_pid: The server's process, None if it is not on this machine.
+        tell: Called with a line of progress after each round.
 
     Raises:
         ContenderError: One of them failed.
@@ -204,7 +201,7 @@ def measure(
 
 
 def _rotated(processes: Sequence[ContenderProcess], by: int) -> Iterator[ContenderProcess]:
-    """Nobody always comes after the same neighbour."""
+    """Return the contenders in another order each round, so that no one always follows the same one."""
     start = by % len(processes)
     yield from processes[start:]
     yield from processes[:start]
@@ -245,16 +242,16 @@ def loopback_bytes() -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
-    """All rounds of one contender at one number in flight.
+    """Medians of all rounds of one contender with one number of requests in flight.
 
     Attributes:
-        throughput: Images a second, over all rounds.
-        by_round: Likewise, of each.
-        mean_ms: Of all images.
-        p50_ms: Likewise.
-        p99_ms: Likewise.
-        cpu_s: Processor time an image, the server's and the contender's own.
-        wire_mb: Over the loopback interface, an image.
+        throughput: Images a second over all rounds.
+        by_round: Images a second of each round.
+        mean_ms: Mean latency of all images.
+        p50_ms: Median latency.
+        p99_ms: 99th percentile of latency.
+        cpu_s: CPU time an image, of server and contender together.
+        wire_mb: Megabytes an image over the loopback interface.
         stages_ms: The contender's own parts, medians over the rounds.
         models: The server's counters.
     """
@@ -271,7 +268,7 @@ class Cell:
 
 
 def cell(samples: Sequence[Sample]) -> Cell:
-    """Return what the rounds of one contender at one number in flight come to."""
+    """Summarize the rounds of one contender with one number of requests in flight."""
     latency = LatencyHistogram()
     for sample in samples:
         for value_ms in sample.round.latencies_ms:

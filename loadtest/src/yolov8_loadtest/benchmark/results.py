@@ -77,7 +77,7 @@ def threshold_table(thresholds: Sequence[Threshold]) -> str:
 
 
 def _served_rows(results: Results, contender: Contender) -> list[list[TableCell]]:
-    """Return a row for each member that a contender made work; none for one that uses no server."""
+    """Return a row for each composing model that a contender used; no row for one without a server."""
     if contender.model is None:
         return []
     figures = results.cell(contender.key, 1)
@@ -106,13 +106,13 @@ PARTS = ("queue", "input", "infer", "output")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Threshold:
-    """A ratio, and what this project holds it to.
+    """A ratio between two contenders, and its limit.
 
     Attributes:
-        what: The ratio in words.
-        measured: What it was.
-        limit: What it has to be.
-        at_least: Whether the limit is the least or the most.
+        what: Description of the ratio.
+        measured: The measured ratio.
+        limit: Smallest or largest ratio that passes.
+        at_least: Whether ``limit`` is the smallest one.
     """
 
     what: str
@@ -142,21 +142,21 @@ class Results:
         }
 
     def cell(self, key: str, in_flight: int) -> Cell:
-        """Return the figures of one contender at one number in flight."""
+        """Return the summary of one contender with one number of requests in flight."""
         return self._cells[key, in_flight]
 
     def best(self, way: str) -> tuple[str, int] | None:
-        """Return the setting and the number in flight at which a way has its highest throughput; None without it."""
+        """Return the key and number in flight with the highest throughput of a way; None where it was not measured."""
         candidates = [(key, in_flight) for key, in_flight in self._cells if way_of(key) == way]
         return max(candidates, key=lambda at: self._cells[at].throughput, default=None)
 
     def quickest(self, way: str, in_flight: int = 1) -> str | None:
-        """Return the setting with which a way answers soonest at a number in flight; None without it."""
+        """Return the key with the lowest p50 of a way to serve; None where the way was not measured."""
         keys = [key for key, number in self._cells if way_of(key) == way and number == in_flight]
         return min(keys, key=lambda key: self._cells[key, in_flight].p50_ms, default=None)
 
     def throughput_ratio(self, way: str, other: str) -> float:
-        """Return how the highest throughputs of two ways compare: the median over the rounds."""
+        """Return the ratio of the highest throughputs of two ways to serve: the median over the rounds."""
         first, second = self.best(way), self.best(other)
         if first is None or second is None:
             return math.nan
@@ -164,14 +164,14 @@ class Results:
         return statistics.median(a / b for a, b in pairs)
 
     def outside_ms(self, key: str, in_flight: int = 1) -> float:
-        """Return what a request takes beyond its time within the server, on average; NaN for who uses none."""
+        """Return the mean time of a request outside of the server; NaN for a contender without a server."""
         figures = self._cells[key, in_flight]
         model = next(one.model for one in self.contenders if one.key == key)
         counters = figures.models.get(model) if model else None
         return figures.mean_ms - counters.mean_ms("total") if counters else math.nan
 
     def latency_ratio(self) -> float:
-        """Return p50 of one request: our quickest ensemble, without transport, by the quickest pipeline."""
+        """Return p50 of one request in our fastest ensemble, less transport, divided by the fastest pipeline's."""
         quickest = self.quickest(IN_PROCESS)
         if quickest is None:
             return math.nan
@@ -215,7 +215,7 @@ class Results:
         return [one for one in found if not math.isnan(one.measured)]
 
     def disagreements(self) -> list[str]:
-        """Name contenders that don't do the same work: they find another number of objects in the same images."""
+        """Name contenders that find another number of objects in the same images: they do not do the same work."""
         found = []
         for one in self.contenders:
             first = next(other for other in self.contenders if _reduced(other) == _reduced(one))
@@ -234,7 +234,7 @@ class Results:
 
 
 def _objects(samples: Sequence[Sample], key: str) -> dict[int, int]:
-    """Return the number of objects in each image that all contenders had the time for."""
+    """Return the number of objects in each image that all contenders got to."""
     seen = [set(sample.round.objects) for sample in samples]
     common = set.intersection(*seen) if seen else set()
     one = next(sample for sample in samples if sample.contender.key == key)

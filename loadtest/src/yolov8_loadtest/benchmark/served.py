@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Our ensemble, asked over gRPC: the image within the request, or in system shared memory.
+"""The contender that asks our ensemble over gRPC, with the image in the request or in system shared memory.
 
 python -m yolov8_loadtest.benchmark.served URL MODEL grpc|shared-memory
 """
@@ -35,7 +35,7 @@ class Caller:
         self._requests: dict[bytes, Any] = {}
 
     def over_grpc(self, _: int) -> Ask:
-        """Return what sends the image itself."""
+        """Return a function that sends the image within the request."""
 
         def ask(image: bytes) -> int:
             if image not in self._requests:
@@ -45,7 +45,7 @@ class Caller:
         return ask
 
     def over_shared_memory(self, number: int) -> Ask:
-        """Return what writes the image to memory that the server reads; the answer is small, and comes by gRPC."""
+        """Return a function that sends the image through shared memory; the small answer comes over gRPC."""
         name = f"yolov8_benchmark_{os.getpid()}_{number}"
         region = shared_memory.create_shared_memory_region(name, f"/{name}", LARGEST_IMAGE)
         atexit.register(shared_memory.destroy_shared_memory_region, region)
@@ -72,7 +72,7 @@ def _request_in(region: str, model: str, size: int) -> Any:
 
 
 def main() -> int:
-    """Be the contender."""
+    """Run as a contender."""
     url, model, transport = sys.argv[1:4]
     caller = Caller(url, model)
     return serve(caller.over_grpc if transport == "grpc" else caller.over_shared_memory)

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Hold the load generator against NVIDIA's perf_analyzer: the same server, model, image and requests in flight."""
+"""Compare the load generator with NVIDIA's perf_analyzer on the same server, model, image and requests in flight."""

@@ -34,7 +34,7 @@ _HEADER = (
 
 
 def table(rows: Sequence[Row]) -> str:
-    """Return medians over the rounds; ratios are medians of each round's."""
+    """Return a table with medians over the rounds; ratios are medians of the rounds' ratios."""
     return markdown_table(_HEADER, [_cells(row) for row in rows])
 
 
@@ -44,7 +44,7 @@ def to_json(rows: Sequence[Row]) -> list[dict[str, Any]]:
 
 
 def capacity(rows: Sequence[Row]) -> str:
-    """Say what one process of the generator can drive, and how far off it is, by a model that costs next to nothing."""
+    """Describe the highest rate of one generator process, and the latency that it adds, from the tiny model's rows."""
     alone = [row for row in rows if row.processes == 1]
     best = max(alone, key=lambda row: middle(row.ours).per_s)
     first = min(alone, key=lambda row: row.in_flight)
@@ -67,13 +67,13 @@ IN_FLIGHT = Numbers((1, 4, 8))
 PROCESSES = Numbers((1, 2))
 LIMIT = 0.10
 LEAST_MS = 20.0
-"""Where an answer takes less, the table says what the generator adds, and nothing is promised."""
+"""The threshold is checked where an answer takes at least this long; for faster models the table only informs."""
 EXIT_MISSED = 1
 
 
 @dataclass(frozen=True, kw_only=True)
 class CompareArguments:
-    """What the two tools are asked to do."""
+    """The options of ``compare``."""
 
     perf_analyzer: Annotated[
         str | None, typer.Option(metavar="PROGRAM", help="perf_analyzer; by default $PERF_ANALYZER, or what is on PATH")

@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A served model that does next to nothing: what is measured with it is the generator, not the server.
+"""Measure both tools in turn, so that a disturbance of the machine affects them alike.
 
-Run the load generator for one round, as a user would, and read its report.
-
-Measure both tools in turn, so that whatever disturbs the machine disturbs them alike.
+A tiny model that does almost nothing shows the generator's own limit instead of the server's.
 """
 
 from __future__ import annotations
@@ -55,7 +53,7 @@ class TritonPythonModel:
 
 
 def write_tiny_model(repository: Path) -> None:
-    """Write the model, an ensemble as all models of this contract are, into an empty repository."""
+    """Write the tiny model into an empty repository, as an ensemble of this project's contract."""
     (repository / NAME / "1").mkdir(parents=True)
     (repository / _MEMBER / "1").mkdir(parents=True)
     (repository / _MEMBER / "1" / "model.py").write_text(_CODE, encoding="utf-8")
@@ -98,15 +96,15 @@ _NAME = "round"
 def run_locust_round(
     *, url: str, model: str, images: Path, in_flight: int, seconds: int, processes: int, work: Path
 ) -> Reading:
-    """Measure for ``seconds`` with so many requests in flight.
+    """Run the load generator for one round, as a user would, and read its report.
 
     Args:
         url: Address of the server's gRPC port.
         model: The model to ask.
         images: A folder with the one image to send.
-        in_flight: Requests at once: users who ask again when they have their answer.
-        seconds: Length of the round, a warm-up apart.
-        processes: Of the generator.
+        in_flight: Number of users; each asks again when it has its answer.
+        seconds: Length of the round without its warm-up.
+        processes: Number of generator processes.
         work: A folder for the scenario and the report.
 
     Raises:
@@ -139,9 +137,9 @@ class Plan:
     Attributes:
         program: perf_analyzer.
         images: A folder with the one image to send.
-        in_flight: Requests at once, one number after the other.
-        processes: Of the load generator, likewise.
-        rounds: How often each is measured.
+        in_flight: Numbers of requests in flight, measured one after the other.
+        processes: Numbers of load generator processes, measured one after the other.
+        rounds: Number of rounds of each tool.
         seconds: Length of a round.
         work: A folder for files.
     """
@@ -184,7 +182,7 @@ def measure(plan: Plan, url: str, model: str) -> list[Row]:
 def _pair(
     plan: Plan, url: str, model: str, processes: int, in_flight: int, *, ours_first: bool
 ) -> tuple[Reading, Reading]:
-    """Measure both at one setting; nobody always comes second."""
+    """Measure both tools with one setting; they take turns in being first."""
     common: dict[str, Any] = {"url": url, "model": model, "in_flight": in_flight, "seconds": plan.seconds}
     ours = partial(run_locust_round, **common, processes=processes, images=plan.images, work=plan.work)
     table = plan.work / "perf_analyzer.csv"

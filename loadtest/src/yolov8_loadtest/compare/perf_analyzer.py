@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What one tool said of one round, and what its rounds come to.
-
-Run NVIDIA's perf_analyzer for one round and read its figures.
-"""
+"""Run NVIDIA's perf_analyzer for one round, and compare its results with the load generator's."""
 
 from __future__ import annotations
 
@@ -23,7 +20,7 @@ from yolov8_loadtest.errors import LoadTestError, PreparationError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """One round: answers a second, and latencies in milliseconds."""
+    """The results of one round: answers a second, and latencies in milliseconds."""
 
     per_s: float
     p50_ms: float
@@ -36,10 +33,10 @@ class Row:
 
     Attributes:
         model: Which model was asked.
-        processes: Of the load generator.
-        in_flight: Requests at once.
+        processes: Number of load generator processes.
+        in_flight: Number of requests in flight.
         ours: The load generator's rounds.
-        theirs: perf_analyzer's, each measured next to the one of ours in its place.
+        theirs: perf_analyzer's rounds, each measured next to the load generator's round of the same index.
     """
 
     model: str
@@ -50,16 +47,16 @@ class Row:
 
     @property
     def throughput_ratio(self) -> float:
-        """The load generator's throughput by perf_analyzer's: the median over the rounds."""
+        """Throughput of the load generator divided by perf_analyzer's: the median over the rounds."""
         return statistics.median(a.per_s / b.per_s for a, b in zip(self.ours, self.theirs, strict=True))
 
     @property
     def p50_ratio(self) -> float:
-        """Likewise for p50."""
+        """p50 of the load generator divided by perf_analyzer's: the median over the rounds."""
         return statistics.median(a.p50_ms / b.p50_ms for a, b in zip(self.ours, self.theirs, strict=True))
 
     def misses(self, limit: float) -> list[str]:
-        """Say which ratio is farther from 1 than ``limit``."""
+        """Describe each ratio that is farther from 1 than ``limit``."""
         ratios = {"throughput": self.throughput_ratio, "p50": self.p50_ratio}
         return [
             f"{self.model}, {self.in_flight} in flight: {name} is {ratio:.3f} of perf_analyzer's"
@@ -78,7 +75,7 @@ def middle(readings: Sequence[Reading]) -> Reading:
 
 
 WINDOWS = 3
-"""perf_analyzer averages so many windows; a round is divided into them."""
+"""Windows of perf_analyzer in a round; it averages over them."""
 PATIENCE_S = 60.0
 _TAIL = 3
 
@@ -87,7 +84,7 @@ def find_perf_analyzer(given: str | None, environment: Mapping[str, str] = os.en
     """Return the program that was named, that ``$PERF_ANALYZER`` names, or that is on ``PATH``.
 
     Raises:
-        PreparationError: There is none.
+        PreparationError: It was not found.
     """
     wanted = given or environment.get("PERF_ANALYZER") or "perf_analyzer"
     found = shutil.which(wanted)
@@ -108,7 +105,7 @@ def write_input(image: bytes, path: Path) -> None:
 def run_perf_analyzer(
     program: Path, *, url: str, model: str, requests: Path, in_flight: int, seconds: float, table: Path
 ) -> Reading:
-    """Measure for about ``seconds`` with so many requests in flight.
+    """Run perf_analyzer for about ``seconds``.
 
     Args:
         program: perf_analyzer.
@@ -125,7 +122,7 @@ def run_perf_analyzer(
     table.unlink(missing_ok=True)
     command = [str(program), "-m", model, "-i", "grpc", "-u", url, "--input-data", str(requests)]
     command += ["--concurrency-range", str(in_flight), "--measurement-interval", str(round(1000 * seconds / WINDOWS))]
-    # It gives up, and writes nothing, where its windows differ; here rounds are repeated and compared instead.
+    # With its default it gives up, and writes nothing, where windows differ; here rounds are repeated instead.
     command += ["-s", "999", "--max-trials", str(WINDOWS), "-f", str(table), "--verbose-csv"]
     try:
         done = subprocess.run(
@@ -162,7 +159,7 @@ def read_table(text: str) -> Reading:
 
 
 def environment_for(program: Path) -> dict[str, str]:
-    """Return the environment to run it in: the CUDA runtime that pip put beside it has to be found."""
+    """Return the environment in which perf_analyzer finds the CUDA runtime that pip installed beside it."""
     beside = program.parent.parent.glob("lib/python*/site-packages/nvidia/cuda_runtime/lib")
     folders = [*map(str, beside), *filter(None, [os.environ.get("LD_LIBRARY_PATH")])]
     return os.environ | ({"LD_LIBRARY_PATH": os.pathsep.join(folders)} if folders else {})

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Name the machine and the packages that figures were measured with."""
+"""Describe the machine and the packages that a measurement was made with."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _GB = 1e9
 
 
 def machine() -> dict[str, str]:
-    """Return what there is to say of this machine, by topic."""
+    """Return the description of this machine, by topic."""
     return {
         "processor": _processor(),
         "cores": str(len(os.sched_getaffinity(0))),

@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Draw plots as SVG that stands inside an HTML page.
-
-The plots of a report.
-"""
+"""The plots of a report, as SVG inside an HTML page."""
 
 from __future__ import annotations
 
@@ -21,7 +18,7 @@ from yolov8_loadtest.results.run import Run
 from yolov8_loadtest.results.statistics import Second
 from yolov8_loadtest.scenario.load import Kind
 
-# Okabe and Ito's palette, which colour-blind readers tell apart, too.
+# Okabe and Ito's palette, which colour-blind readers can tell apart.
 BLUE, ORANGE, GREEN, RED, PURPLE, SKY, GREY = (
     "#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9", "#8a8f98",
 )  # fmt: skip
@@ -52,7 +49,7 @@ _STYLE: dict[Any, Any] = {
 
 
 class Drawing:
-    """One plot under way: ``axes`` is matplotlib's, ``svg`` is there when it is done."""
+    """A plot: matplotlib's ``axes`` while it is drawn, ``svg`` when it is finished."""
 
     def __init__(self, axes: Any) -> None:
         self.axes = axes
@@ -61,14 +58,14 @@ class Drawing:
 
 @contextmanager
 def drawing(*, x: str, y: str, columns: int = 5) -> Iterator[Drawing]:
-    """Yield a plot to draw into.
+    """Yield a plot to draw on.
 
     Args:
-        x: What the horizontal axis shows.
-        y: What the vertical one does.
-        columns: Of the legend, which stands above the plot, where it covers nothing.
+        x: Label of the horizontal axis.
+        y: Label of the vertical axis.
+        columns: Number of columns of the legend, which stands above the plot.
     """
-    import matplotlib as mpl  # 0.3 s that generators never need
+    import matplotlib as mpl  # importing pyplot takes 0.3 s, and generators never draw
     from matplotlib.figure import Figure
 
     with mpl.rc_context(_STYLE):
@@ -88,13 +85,13 @@ def drawing(*, x: str, y: str, columns: int = 5) -> Iterator[Drawing]:
 
 
 def mark(axes: Any, seconds: Sequence[float]) -> None:
-    """Mark moments."""
+    """Mark moments by vertical lines."""
     for second in seconds:
         axes.axvline(second, color="#c4c8cf", linewidth=0.9, linestyle=(0, (2, 2)), zorder=0)
 
 
 def shade(axes: Any, spans: Sequence[tuple[float, float]], label: str) -> None:
-    """Mark stretches of time."""
+    """Mark stretches of time by a background."""
     for number, (start, end) in enumerate(spans):
         axes.axvspan(start, end, color="#eef0f3", linewidth=0, zorder=0, label=label if number == 0 else None)
 
@@ -105,7 +102,7 @@ LEVELS = {Kind.CLOSED: "users", Kind.OPEN: "due per s", Kind.CAMERAS: "cameras"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plot:
-    """One plot, with what it shows and how to read it."""
+    """A plot with its title and caption."""
 
     title: str
     caption: str
@@ -113,7 +110,7 @@ class Plot:
 
 
 def plots(run: Run) -> list[Plot]:
-    """Return the plots that a run has figures for."""
+    """Return the plots of a run; those without data are left out."""
     found = [_latency(run), _throughput(run), _curve(run)]
     if len([stage for stage in run.statistics.stages if not stage.warmup]) > 1:
         found.append(_load(run))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A line now and then, while a run is under way."""
+"""Lines on the terminal while a run is under way."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ WINDOW_S = 5
 
 
 def progress_line(recorder: Recorder, at_s: int, users: int) -> str:
-    """Return what the last seconds showed, as far as it is known."""
+    """Return a line about the last seconds of a run."""
     recent = [cell for second, _, cell in recorder.cells(at_s - WINDOW_S) if second < at_s]
     latency = LatencyHistogram.merged(cell.latency for cell in recent)
     failed = sum(cell.failures.total() for cell in recent)
@@ -28,10 +28,10 @@ def progress_line(recorder: Recorder, at_s: int, users: int) -> str:
 
 
 def _whole(value_ms: float) -> str:
-    """None of the requests of these seconds may have its answer yet."""
+    """Return whole milliseconds, or a dash where no request of these seconds has its answer yet."""
     return "-" if math.isnan(value_ms) else f"{value_ms:.0f}"
 
 
 def say(text: str) -> None:
-    """Tell the user something on the terminal, at once."""
+    """Print a line on the terminal at once."""
     print(text, flush=True)  # noqa: T201  (it is what the command line is for)

@@ -1,10 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Everything that a run showed as one JSON document, and as tables in CSV.
-
-The report as one HTML page that needs nothing else.
-
-Write what a run came to: one HTML page, JSON, CSV.
-"""
+"""The report of a run: one self-contained HTML page, one JSON document, and tables in CSV."""
 
 from __future__ import annotations
 
@@ -47,7 +42,7 @@ from yolov8_loadtest.results.statistics import Summary
 
 
 def document(run: Run) -> dict[str, Any]:
-    """Return what a run showed as plain values; what could not be measured is None."""
+    """Return a run as plain JSON values; null stands for a value that could not be measured."""
     watch = run.watch
     result: dict[str, Any] = plain(
         {
@@ -80,12 +75,12 @@ def document(run: Run) -> dict[str, Any]:
 
 
 def seconds_csv(run: Run) -> str:
-    """Return the figures by second."""
+    """Return the statistics by second as CSV."""
     return _csv([asdict(second) for second in run.statistics.seconds])
 
 
 def summary_csv(run: Run) -> str:
-    """Return the figures of all, of each stream and of each stage."""
+    """Return the statistics of the run, of each stream and of each stage as CSV."""
     figures = run.statistics
     return _csv(
         [_row(part) for part in (figures.total, *figures.streams, *(stage.summary for stage in figures.stages))]
@@ -107,7 +102,7 @@ def _csv(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def plain(value: Any) -> Any:
-    """Return a value as JSON has it: dataclasses as objects, NaN as null."""
+    """Convert a value to plain JSON: dataclasses to objects, NaN to null."""
     if is_dataclass(value) and not isinstance(value, type):
         return plain(asdict(value))
     if isinstance(value, Enum):
@@ -120,7 +115,7 @@ def plain(value: Any) -> Any:
 
 
 def _rounded(value: Any) -> Any:
-    """A microsecond is what was measured; NaN is no JSON."""
+    """Round to microseconds, the resolution of the measurement, and replace NaN, which JSON lacks."""
     if isinstance(value, float):
         return round(value, 4) if math.isfinite(value) else None
     return value
@@ -139,7 +134,7 @@ class HtmlTable:
 
 
 def page(run: Run) -> str:
-    """Return the page of a run."""
+    """Return the HTML page of a run."""
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -173,7 +168,7 @@ def _tables(run: Run) -> list[HtmlTable]:
 
 
 def write_report(run: Run, folder: Path) -> list[Path]:
-    """Write all files into a folder, named after the scenario; return them."""
+    """Write all files of a report into a folder, named after the scenario; return their paths."""
     folder.mkdir(parents=True, exist_ok=True)
     contents = {
         f"{run.scenario.name}.html": page(run),

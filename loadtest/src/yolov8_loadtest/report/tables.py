@@ -20,11 +20,11 @@ from yolov8_loadtest.scenario.slo import AT_LEAST, figure
 
 Cell = str | float | int | None
 
-_ANY_WIDTH = 10_000  # a terminal's own width would cut failures' messages, and wrap a table in a log file
+_ANY_WIDTH = 10_000  # with the terminal's own width, rich would cut failure messages and wrap tables in log files
 
 
 def cell_text(value: Cell) -> str:
-    """Return a value at three to four significant digits; nothing where there is nothing to show."""
+    """Return a value with three to four significant digits; a dash for None and NaN."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return "-"
     if isinstance(value, float):
@@ -58,7 +58,7 @@ def _is_numeric(values: Sequence[Cell]) -> bool:
 
 
 LATE_MS = 10.0
-"""A generator that is later than this, once in a hundred requests, may be the bottleneck itself."""
+"""Where the generator's p99 lateness is above this, the generator itself may be the bottleneck."""
 MESSAGE_LENGTH = 150
 
 CLIENT_HEADER = (
@@ -104,12 +104,12 @@ def stream_rows(run: Run) -> Rows:
 
 
 def server_rows(run: Run) -> Rows:
-    """Return a row for each ensemble and, indented, its members."""
+    """Return a row for each ensemble and, indented, for its composing models."""
     return [_server_row(one) for one in run.server]
 
 
 def failure_rows(run: Run) -> Rows:
-    """Return a row for each kind of failure, with the first one's message."""
+    """Return a row for each kind of failure, with the message of the first one."""
     messages = run.recorder.messages
     failures = run.statistics.total.failures.items()
     return [[name, count, messages.get(name, "")[:MESSAGE_LENGTH]] for name, count in failures]
@@ -147,12 +147,12 @@ def growth_rows(run: Run) -> Rows:
 
 
 def metrics_rows(run: Run) -> Rows:
-    """Return a row for each counter that only the metrics port tells."""
+    """Return a row for each counter that only the metrics port has."""
     return [[name, round(value)] for name, value in sorted((run.watch.metrics or {}).items())]
 
 
 def remarks(run: Run) -> list[str]:
-    """Return what a reader should know before trusting the figures."""
+    """Return the reasons, if any, why the statistics need care."""
     found = []
     lag_ms = run.statistics.total.lag_p99_ms
     if lag_ms > LATE_MS and run.scenario.load.kind is Kind.OPEN:

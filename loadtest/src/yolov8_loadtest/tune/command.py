@@ -29,12 +29,12 @@ DELAYS_US = Numbers((0, 2000))
 BATCHES = Numbers((1, 8))
 IN_FLIGHT = Numbers((1, 4, 8))
 SETUP_S = 8.0
-"""What an export takes, or a server to start and stop; about."""
+"""Rough time of an export, or of a server's start and stop."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TuneArguments:
-    """Which settings are tried, and how each is measured."""
+    """The settings to try, and how each is measured."""
 
     images: Annotated[str | None, typer.Option(metavar="FOLDER", help="Folder with images to send")] = None
     image_count: Annotated[int, typer.Option(min=1, help="Images to send in turn")] = 8

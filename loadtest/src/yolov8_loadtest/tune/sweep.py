@@ -20,13 +20,13 @@ from yolov8_loadtest.workload.requests import served_models
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sweep:
-    """What is measured, and how.
+    """The weights, images and rounds of a sweep.
 
     Attributes:
         weights: A file, or one of Ultralytics' names.
-        export_options: More options for the export, the same for all settings.
-        images: What is sent, in turn.
-        in_flight: Requests at once, one number after the other.
+        export_options: Further options of the export, the same for all settings.
+        images: Images that are sent in turn.
+        in_flight: Numbers of requests in flight, measured one after the other.
         rounds: How often each setting is served and measured.
         seconds: Length of a measurement.
         work: A folder for the repositories.
@@ -51,7 +51,7 @@ def sweep(plan: Sweep, settings: Sequence[Setting]) -> dict[Setting, Outcome]:
     repositories = {setting: _exported(plan, setting, number) for number, setting in enumerate(settings)}
     rounds: dict[Setting, list[tuple[dict[int, Cell], float]]] = {setting: [] for setting in settings}
     for number in range(plan.rounds):
-        # Back and forth, so that a machine that slows down does not always do so for the same ones.
+        # The order alternates, so that a machine that slows down does not always hit the same settings.
         for setting in settings if number % 2 == 0 else reversed(settings):
             rounds[setting].append(_measured(plan, repositories[setting]))
         say(f"round {number + 1} of {plan.rounds} done")
@@ -66,7 +66,7 @@ def _exported(plan: Sweep, setting: Setting, number: int) -> Path:
 
 
 def _measured(plan: Sweep, repository: Path) -> tuple[dict[int, Cell], float]:
-    """Return the figures by requests in flight, and the server's memory in MB."""
+    """Return the summary for each number of requests in flight, and the server's memory in MB."""
     with local_server(repository, plan.work / "tritonserver.log") as endpoint:
         with Connection(endpoint.url) as connection:
             (model,) = served_models(connection)
