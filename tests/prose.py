@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-PENDING = ("client/src/yolov8_triton/", "export/", "loadtest/")
+PENDING = ("client/src/yolov8_triton/", "export/")
 """Folders whose prose is not rewritten yet."""
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Lead a run: prepare it, start it, watch the server, collect what the generators recorded, and end it.
+"""The coordinator of a run: it prepares and starts the run, watches the server, collects the records, and ends it.
 
-It lives in Locust's master, or in the only process; Locust's load shape asks it once a second what to do.
+It lives in Locust's master, or in the only process. Locust's load shape asks it once a second what to do.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ from yolov8_loadtest.workload.requests import prepare
 
 READY_TIMEOUT_S = 120.0
 LEAD_S = 0.5
-"""From the order to start to the start itself, so that it has reached all processes."""
+"""Time between the START message and the start, in which the message reaches all processes."""
 GRACE_S = 5.0
-"""How long the last records may travel."""
+"""How long the coordinator waits for the generators' last records."""
 SPAWN_RATE = 100.0
 PROGRESS_INTERVAL_S = 5
 SETTLED_S = 30
-"""Older seconds hardly change any more."""
+"""Seconds older than this are packed: they hardly change any more."""
 TICK_S = 1.0
 
 
 class Phase(Enum):
-    """Where a run stands."""
+    """The state of a run."""
 
     ASKED = auto()
     RUNNING = auto()
@@ -51,7 +51,7 @@ class Phase(Enum):
 
 
 class Coordinator:
-    """One run after the other, as Locust's web page or command line starts them."""
+    """Leads one run after the other, as Locust's web page or command line starts them."""
 
     def __init__(self, environment: Environment) -> None:
         assert environment.runner is not None
@@ -78,32 +78,32 @@ class Coordinator:
 
     @property
     def report_folder(self) -> Path:
-        """Where to write what a run came to."""
+        """The folder for the report."""
         return self._options.report
 
     def take_result(self) -> tuple[Run | None, LoadTestError | None]:
-        """Return the run that has ended, or why it didn't begin; once."""
+        """Return the run that has ended, or the reason why it did not begin; the next call returns nothing."""
         run, failure = self._run, self._failure
         self._run = self._failure = None
         return run, failure
 
     def read_options(self) -> Options:
-        """Return what the next run is told on the command line, or on Locust's web page.
+        """Return the options of the next run, from the command line or Locust's web page.
 
         Raises:
-            LoadTestError: Something of it is wrong.
+            LoadTestError: An option is wrong.
         """
         parsed = self._environment.parsed_options
         assert parsed is not None  # Locust's command line was parsed
         return options_of(parsed.scenario, run_arguments(parsed), self._environment.host)
 
     def reset(self) -> None:
-        """Make ready for another run after the last one."""
+        """Reset the coordinator for another run."""
         if self._phase is Phase.OVER:
             self._phase = Phase.ASKED
 
     def tick(self) -> tuple[int, float] | None:
-        """Return how many users there have to be, and how many may be added in a second; None ends the run."""
+        """Return the number of users now, and how many may be added a second; None ends the run."""
         if self._phase is Phase.ASKED:
             try:
                 self._begin()
@@ -123,7 +123,7 @@ class Coordinator:
         return users, SPAWN_RATE
 
     def end(self, *, interrupted: bool = False) -> None:
-        """Wait for the last answers and make up the run's record; do nothing if none is under way."""
+        """Wait for the last answers and build the run's result; do nothing where no run is under way."""
         if self._phase is not Phase.RUNNING:
             self._ended.wait()  # by another greenlet
             return
@@ -153,7 +153,7 @@ class Coordinator:
 
     def _begin(self) -> None:
         self._options = options = self.read_options()
-        # Requests under way at the end may take their time; cutting them off would hide the slowest.
+        # Requests in flight at the end are waited for: cutting them off would hide the slowest ones.
         self._environment.stop_timeout = options.scenario.deadline_s + LATE_ANSWERS_S
         with Connection(options.url, call=cooperative) as connection:
             payloads = prepare(options.scenario, connection, model=options.model, images=options.images)
@@ -182,7 +182,7 @@ class Coordinator:
         self._ended.clear()
 
     def _wait(self, done: Any, timeout_s: float) -> bool:
-        """Wait until messages have made a condition true; return whether they have."""
+        """Wait until messages make a condition true; return whether they did."""
         deadline = time.monotonic() + timeout_s
         while not done():
             self._changed.clear()

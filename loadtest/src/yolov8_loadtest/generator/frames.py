@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A camera whose newest frame wins: those that came while it waited for an answer are dropped."""
+"""A camera that sends its newest frame: frames captured while it waits for an answer are dropped."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class Frame(NamedTuple):
 
 
 class Camera:
-    """Frames at a fixed rate.
+    """A camera that captures frames at a fixed rate.
 
     Args:
         fps: Frames a second.
-        first_s: When the first one is captured.
+        first_s: Second at which the first frame is captured.
     """
 
     def __init__(self, fps: float, first_s: float) -> None:
@@ -29,11 +29,11 @@ class Camera:
         self._sent = -1
 
     def next_at(self) -> float:
-        """Return when there is a frame newer than the last one sent; perhaps in the past."""
+        """Return the second at which a frame newer than the last one sent is captured; it may be in the past."""
         return self._captured_s(self._sent + 1)
 
     def take(self, now_s: float) -> Frame:
-        """Take the newest frame at a moment that is not before `next_at`."""
+        """Take the newest frame at a moment, which must not be before `next_at`."""
         number = max(math.floor((now_s - self._first_s) * self._fps + 1e-9), self._sent + 1)
         dropped, self._sent = number - self._sent - 1, number
         return Frame(number, self._captured_s(number), dropped)

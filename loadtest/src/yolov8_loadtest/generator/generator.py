@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What sends the load in one process: a Locust worker, or the only process of a run.
+"""The generator sends the load of one process: a Locust worker, or the only process of a run.
 
-It is told what to do by the coordinator's messages and answers with its own; where there is one process alone, Locust
-hands messages from one to the other.
+The coordinator's messages tell it what to do, and it answers with messages; within one process Locust delivers them.
 """
 
 from __future__ import annotations
@@ -27,14 +26,14 @@ from yolov8_triton import ServerUnavailableError, YoloTritonError
 
 DELTA_INTERVAL_S = 1.0
 LATE_ANSWERS_S = 1.0
-"""How much longer than its deadline a request may take to say that it has failed."""
+"""How long after its deadline a request may still report its failure."""
 NAP_S = 0.05
 BACK_OFF_S = 0.5
-"""How long a user waits after nobody answered: refusals come at once, and would be asked for in a loop."""
+"""Pause of a user after a refused connection: it fails at once, so the user would otherwise ask in a tight loop."""
 
 
 class Generator:
-    """Sends requests and records what becomes of them."""
+    """Sends requests and records their outcomes."""
 
     def __init__(self, environment: Environment) -> None:
         assert environment.runner is not None
@@ -54,7 +53,7 @@ class Generator:
             self._runner.register_message(message, listener, concurrent=True)
 
     def connection(self) -> Connection:
-        """Return the channel for one more user: the process's own, or a new one, as the scenario has it."""
+        """Return the channel for one more user: the one of the process, or a new one, as the scenario says."""
         if self.scenario.load.channels == "user":
             self._connections.append(Connection(self._url, call=cooperative, shared=False))
         return self._connections[-1]
@@ -78,12 +77,12 @@ class Generator:
         raise StopUser
 
     def ask(self, connection: Connection, target: PreparedRequest, due_s: float | None = None) -> None:
-        """Send one request, wait for its answer, judge it and record it.
+        """Send one request, wait for its answer, check it and record the outcome.
 
         Args:
-            connection: Over which channel.
-            target: What to send.
-            due_s: When it was due; None says now.
+            connection: The channel to use.
+            target: The request.
+            due_s: Second at which it was due; None for now.
         """
         response, error = None, None
         sent_s = self.clock.now_s()
@@ -91,7 +90,9 @@ class Generator:
         try:
             response = connection.infer(target.request, self.scenario.deadline_s)
         except YoloTritonError as exc:
-            error = exc.with_traceback(None)  # it would hold this frame, and this frame it
+            error = exc.with_traceback(
+                None
+            )  # the error would hold this frame, and this frame the error: a cycle that keeps memory
         finally:
             self._in_flight -= 1
         finished_s = self.clock.now_s()
@@ -114,7 +115,7 @@ class Generator:
         self._recorder.drop(target.stream, captured_s, frames)
 
     def abandon(self) -> None:
-        """Tell what was recorded if this process goes before the run ends."""
+        """Send the records if this process ends before the run."""
         if not self._finished:
             self._finish()
 
@@ -147,7 +148,7 @@ class Generator:
         )
 
     def _on_prepare(self, environment: Environment, msg: Any) -> None:
-        """Make all requests ready, and say so."""
+        """Prepare all requests, and tell the coordinator."""
         del environment
         error = None
         try:
@@ -163,7 +164,7 @@ class Generator:
         self._send(messages.PREPARED, {"error": error})
 
     def _on_start(self, environment: Environment, msg: Any) -> None:
-        """Begin a run: from now on users may ask for their requests."""
+        """Begin a run: from now on users may take their requests."""
         del environment
         client_id = getattr(self._runner, "client_id", "")
         self.share = Share(msg.data["sources"].index(client_id), len(msg.data["sources"]))
@@ -178,7 +179,7 @@ class Generator:
         self._stopped = True
 
     def _report(self) -> None:
-        """Send what was recorded, time and again, and the rest when the last answer is there."""
+        """Send the records at intervals, and the rest after the last answer."""
         duration_s = self.scenario.load.duration_s
         patience_s = self.scenario.deadline_s + LATE_ANSWERS_S
         next_s = DELTA_INTERVAL_S

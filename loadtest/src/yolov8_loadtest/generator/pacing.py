@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""When one Locust user asks: as soon as it is answered, when a request is due, or when its camera has a new frame."""
+"""The pacing of one Locust user: it sends after each answer, at due times, or when its camera has a new frame."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from yolov8_loadtest.scenario.load import Kind, arrivals
 
 
 class Pace(ABC):
-    """The rhythm of one user; `step` makes one request, and raises StopUser when there is no more to come."""
+    """The pacing of one user; `step` makes one request, and raises StopUser when the run has no more."""
 
     def __init__(self, generator: Generator) -> None:
         self._generator = generator
@@ -26,16 +26,16 @@ class Pace(ABC):
 
 
 class Closed(Pace):
-    """A caller that asks again when it has its answer."""
+    """Closed loop: the user sends its next request after each answer."""
 
     def step(self) -> None:
-        """Ask at once."""
+        """Send a request at once, and wait for the answer."""
         self._generator.wait_until(max(self._generator.clock.now_s(), 0.0))
         self._generator.ask(self._connection, self._mix.draw())
 
 
 class Open(Pace):
-    """A source of requests that are due at their times, answered or not."""
+    """Open loop: requests are sent at their due times, answered or not."""
 
     def __init__(self, generator: Generator) -> None:
         super().__init__(generator)
@@ -52,7 +52,7 @@ class Open(Pace):
 
 
 class CameraStream(Pace):
-    """A camera: frames at a fixed rate, the newest one is sent when the last one is answered."""
+    """Camera: frames are captured at a fixed rate, and the newest is sent after each answer."""
 
     def __init__(self, generator: Generator) -> None:
         super().__init__(generator)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where Locust calls us: options, start-up, and the end with its verdict."""
+"""Locust's event hooks: options, start-up, and the verdict at the end."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from yolov8_loadtest.report.report import write_report
 from yolov8_loadtest.report.tables import summary
 
 WORKER_PATIENCE_S = 20.0
-"""Ctrl-C reaches workers, too, and they had better wait for the master's word: it wants their last records."""
+"""How long a worker waits after Ctrl-C, which reaches it as well, for the master to collect its last records."""
 
 EXIT_PASSED, EXIT_FAILED, EXIT_NOT_RUN = 0, 1, 2
 
@@ -33,26 +33,26 @@ _GENERATOR = "yolov8_generator"
 _COORDINATOR = "yolov8_coordinator"
 
 _closers: list[Callable[[], None]] = []
-"""What to do last; Locust's last event doesn't say which environment it is about."""
+"""Called at the very end; Locust's last event does not name its environment."""
 
 
 Listener = TypeVar("Listener", bound=Callable[..., None])
 
 
 def _listens_to(event: Any) -> Callable[[Listener], Listener]:
-    """Give Locust's decorator a type."""
+    """Return Locust's decorator with a type."""
     add: Callable[[Listener], Listener] = event.add_listener
     return add
 
 
 def generator_of(environment: Environment) -> Generator:
-    """Return what sends the load in this process."""
+    """Return the generator of this process."""
     generator: Generator = getattr(environment, _GENERATOR)
     return generator
 
 
 def coordinator_of(environment: Environment) -> Coordinator:
-    """Return what leads the run; there is one in Locust's master, or in the only process."""
+    """Return the coordinator, which lives in Locust's master or in the only process."""
     coordinator: Coordinator = getattr(environment, _COORDINATOR)
     return coordinator
 
@@ -64,14 +64,14 @@ def _on_command_line(parser: Any, **_: Any) -> None:
 
 @_listens_to(locust.events.init)
 def _on_init(environment: Environment, **_: Any) -> None:
-    """Set up this process. Locust has forked its workers by now: a channel from before would not survive that."""
+    """Set up this process, after Locust has forked its workers: a gRPC channel does not survive a fork."""
     gevent_call.init()
     _handle_signals(environment)
-    # Locust's own table rounds what ours doesn't.
+    # Locust's own table is less exact than ours.
     logging.getLogger("locust.stats_logger").setLevel(logging.WARNING)
     runner = environment.runner
     if isinstance(runner, WorkerRunner):
-        _spare_option_parsers()
+        _reuse_option_parser()
         _add_generator(environment)
         environment.process_exit_code = EXIT_PASSED  # the verdict is the coordinator's
         return
@@ -88,10 +88,10 @@ def _on_init(environment: Environment, **_: Any) -> None:
 
 
 def _handle_signals(environment: Environment) -> None:
-    """End a run by a signal as by the web page's button.
+    """End a run at a signal as at the web page's button.
 
-    Locust takes care of SIGTERM only when a headless run is over, and would leave its workers behind. SIGINT would
-    become a KeyboardInterrupt in any greenlet: in gRPC's own one it ends the channel, and all calls wait for ever.
+    Locust handles SIGTERM only after a headless run, and would leave its workers behind. SIGINT would become a
+    KeyboardInterrupt in any greenlet; in gRPC's own it ends the channel, and all calls wait for ever.
     """
     assert environment.runner is not None
     patience_s = WORKER_PATIENCE_S if isinstance(environment.runner, WorkerRunner) else 0.0
@@ -99,10 +99,10 @@ def _handle_signals(environment: Environment) -> None:
         gevent.signal_handler(number, gevent.spawn_later, patience_s, environment.runner.quit)
 
 
-def _spare_option_parsers() -> None:
-    """Keep a worker from building Locust's whole option parser anew for every option of every spawn message.
+def _reuse_option_parser() -> None:
+    """Keep a worker from rebuilding Locust's option parser for every option of every spawn message.
 
-    That takes most of a second in which no other greenlet runs, at the start and at each change of stage.
+    Rebuilding blocks all greenlets for most of a second, at the start and at each change of stage.
     """
     defaults = argument_parser.default_args_dict()
     argument_parser.default_args_dict = lambda: defaults
@@ -116,7 +116,7 @@ def _add_generator(environment: Environment) -> None:
 
 @_listens_to(locust.events.test_stopping)
 def _on_stopping(environment: Environment, **_: Any) -> None:
-    """A run that still lasts was stopped on the web page or by a signal."""
+    """End the run; one that still lasts was stopped on the web page or by a signal."""
     coordinator = getattr(environment, _COORDINATOR, None)
     if coordinator is not None:
         coordinator.end(interrupted=True)
@@ -138,13 +138,13 @@ def _on_quitting(environment: Environment, **_: Any) -> None:
 
 @_listens_to(locust.events.quit)
 def _on_quit(**_: Any) -> None:
-    """Users have ended; a channel that is open now would hang at the interpreter's exit."""
+    """Close the channels: the users have ended, and an open channel would hang at the interpreter's exit."""
     for close in _closers:
         close()
 
 
 def _conclude(environment: Environment) -> None:
-    """Show what a run came to, once, and remember it as the exit code."""
+    """Print and write the report of a run once, and set the exit code."""
     coordinator: Coordinator | None = getattr(environment, _COORDINATOR, None)
     if coordinator is None:
         return

@@ -15,7 +15,7 @@ class ScenarioUser(User):
     wait_time = constant(0)
 
     def on_start(self) -> None:
-        """Take up the rhythm that the scenario has."""
+        """Choose the pacing of the scenario."""
         generator = generator_of(self.environment)
         self._pace = KINDS[generator.scenario.load.kind](generator)
 
@@ -26,15 +26,15 @@ class ScenarioUser(User):
 
 
 class ScenarioShape(LoadTestShape):
-    """The scenario's stages; its first tick prepares the run, its last one ends it."""
+    """Follows the scenario's stages; the first tick prepares the run, the last one ends it."""
 
     def reset_time(self) -> None:
-        """Begin anew; Locust calls it when a run is asked for, and once more when it has begun."""
+        """Reset; Locust calls it when a run is requested, and again when it has begun."""
         super().reset_time()  # type: ignore[no-untyped-call]  # Locust has no types there
         if self.runner is not None:
             coordinator_of(self.runner.environment).reset()
 
     def tick(self) -> tuple[int, float] | None:
-        """Return how many users there have to be now, and how many may be added in a second; None at the end."""
+        """Return the number of users now, and how many may be added a second; None at the end."""
         assert self.runner is not None
         return coordinator_of(self.runner.environment).tick()

@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Memory, open files and processor time of processes on this machine.
-
-Tell whether processes grow while they do the same all the time.
-"""
+"""Memory, open files and CPU time of processes on this machine, and the check for leaks."""
 
 from __future__ import annotations
 
@@ -21,12 +18,12 @@ _MB = 1e6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """What one process, or several of one name, use at a moment.
+    """The usage of one process, or of several with one name, at a moment.
 
     Attributes:
         memory_mb: Resident memory.
         descriptors: Open files and sockets.
-        cpu_s: Processor time since they started.
+        cpu_s: CPU time since their start.
     """
 
     memory_mb: float
@@ -53,7 +50,7 @@ def generator_usage(pid: int | None = None) -> dict[str, Usage]:
 
 
 def cpu_seconds(usage: dict[str, Usage]) -> float:
-    """Return the processor time of all together."""
+    """Return the CPU time of all processes together."""
     return sum(one.cpu_s for one in usage.values())
 
 
@@ -72,7 +69,7 @@ def _usages(named: Iterable[tuple[str, psutil.Process]]) -> dict[str, Usage]:
             with process.oneshot():
                 cpu, memory, descriptors = process.cpu_times(), process.memory_info(), process.num_fds()
         except psutil.Error:
-            continue  # it has ended in between
+            continue  # the process has ended meanwhile
         before = usages.get(name, Usage(memory_mb=0.0, descriptors=0, cpu_s=0.0))
         usages[name] = Usage(
             memory_mb=before.memory_mb + memory.rss / _MB,
@@ -83,7 +80,7 @@ def _usages(named: Iterable[tuple[str, psutil.Process]]) -> dict[str, Usage]:
 
 
 def _server_name(process: psutil.Process) -> str:
-    """Return what a server's process is called: stubs by the model that they run."""
+    """Return the name for a server's process; a stub is named after the model that it runs."""
     try:
         command = process.cmdline()
     except psutil.Error:
@@ -95,13 +92,13 @@ def _server_name(process: psutil.Process) -> str:
 
 
 WINDOW = 0.1
-"""The part of the samples at either end whose median counts: single samples jump with what is in flight."""
+"""Share of the samples at either end whose median counts: single samples vary with the requests in flight."""
 FEWEST_SAMPLES = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessGrowth:
-    """What one process used after warm-up and at the end."""
+    """The usage of one process after the warm-up and at the end."""
 
     process: str
     memory_before_mb: float
@@ -111,17 +108,17 @@ class ProcessGrowth:
 
     @property
     def memory_ratio(self) -> float:
-        """By which part its memory grew; below 0 if it shrank."""
+        """Growth of its memory as a ratio; below 0 if it shrank."""
         return self.memory_after_mb / self.memory_before_mb - 1 if self.memory_before_mb else math.nan
 
     @property
     def descriptors(self) -> float:
-        """By how many its open files grew."""
+        """Growth of the number of its open files."""
         return self.descriptors_after - self.descriptors_before
 
 
 def leak_check(samples: Sequence[ResourceSample], *, from_s: float, until_s: float) -> list[ProcessGrowth]:
-    """Compare the ends of a stretch of a run; nothing is returned where there are too few samples to tell."""
+    """Compare usage at both ends of a part of a run; return nothing where there are too few samples."""
     stretch = [sample for sample in samples if from_s <= sample.at_s <= until_s]
     if len(stretch) < FEWEST_SAMPLES:
         return []

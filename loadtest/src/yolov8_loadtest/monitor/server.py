@@ -51,7 +51,7 @@ def fetch_metrics(url: str | None) -> Metrics | None:
 
 
 def growth(before: Mapping[str, float], after: Mapping[str, float]) -> Metrics:
-    """Return by how much counters grew, those that did."""
+    """Return the increase of each counter that increased."""
     grown = {key: value - before.get(key, 0.0) for key, value in after.items()}
     return {key: value for key, value in grown.items() if value > 0}
 
@@ -66,18 +66,18 @@ _NS_IN_MS = 1e6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelCounters:
-    """One model's counters since it was loaded, or between two moments; durations are sums over its requests.
+    """The counters of one model since it was loaded, or between two moments; durations are sums over its requests.
 
     Attributes:
         succeeded: Requests that were answered.
-        failed: Requests that were not; Triton misses those that a full queue refused.
+        failed: Requests that failed; Triton does not count those that a full queue refused.
         executions: Batches that ran.
-        total_ns: From arrival to answer.
-        queue_ns: Waiting for an instance.
-        input_ns: Gathering inputs.
-        infer_ns: Running the model.
-        output_ns: Handing on outputs.
-        batches: How many executions there were of each batch size.
+        total_ns: Time from arrival to answer.
+        queue_ns: Time spent waiting for a model instance.
+        input_ns: Time spent gathering inputs.
+        infer_ns: Time spent running the model.
+        output_ns: Time spent passing outputs on.
+        batches: Number of executions by batch size.
     """
 
     succeeded: int = 0
@@ -91,12 +91,12 @@ class ModelCounters:
     batches: Counter[int] = field(default_factory=Counter)
 
     def __add__(self, other: ModelCounters) -> ModelCounters:
-        """Return both together."""
+        """Return the sum of both."""
         values = {item.name: getattr(self, item.name) + getattr(other, item.name) for item in fields(self)}
         return ModelCounters(**values)
 
     def __sub__(self, earlier: ModelCounters) -> ModelCounters:
-        """Return what came since an earlier moment."""
+        """Return the counters since an earlier moment."""
         values = {item.name: getattr(self, item.name) - getattr(earlier, item.name) for item in fields(self)}
         return ModelCounters(**values)
 
@@ -106,7 +106,7 @@ class ModelCounters:
         return sum(size * count for size, count in self.batches.items()) / (self.batches.total() or math.nan)
 
     def mean_ms(self, what: str) -> float:
-        """Return a duration's mean over the requests, ``what`` being total, queue, input, infer or output."""
+        """Return the mean duration of a request in milliseconds; ``what`` is total, queue, input, infer or output."""
         duration_ns: int = getattr(self, f"{what}_ns")
         return duration_ns / _NS_IN_MS / (self.succeeded or math.nan)
 
@@ -132,7 +132,7 @@ def snapshot(response: Any) -> Snapshot:
 
 
 def between(before: Snapshot, after: Snapshot) -> Snapshot:
-    """Return what came from one snapshot to the next, of the models that are in the later one."""
+    """Return the counters between two snapshots, for the models of the later one."""
     return {name: counters - before.get(name, ModelCounters()) for name, counters in after.items()}
 
 
@@ -156,21 +156,21 @@ PARTS = ("queue", "input", "infer", "output")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelStatistics:
-    """What one model did during a run; durations are means over its requests, in milliseconds, NaN without any.
+    """The statistics of one model during a run; durations are means over its requests in milliseconds, NaN without any.
 
     Attributes:
         model: Its name.
-        ensemble: The ensemble that it is a member of; its own name if it is the ensemble.
+        ensemble: The ensemble that it belongs to; its own name for the ensemble itself.
         succeeded: Requests that were answered.
-        failed: Requests that were not, as far as Triton counts them.
+        failed: Requests that failed, as far as Triton counts them.
         executions: Batches that ran.
         mean_batch: Requests per batch.
-        batches: How many there were of each size.
-        total_ms: From arrival to answer.
-        queue_ms: Of these, waiting for an instance.
-        input_ms: Gathering inputs.
-        infer_ms: Running.
-        output_ms: Handing on outputs.
+        batches: Number of batches by size.
+        total_ms: Time from arrival to answer.
+        queue_ms: Part of it spent waiting for a model instance.
+        input_ms: Part of it spent gathering inputs.
+        infer_ms: Part of it spent running the model.
+        output_ms: Part of it spent passing outputs on.
     """
 
     model: str
@@ -189,13 +189,13 @@ class ModelStatistics:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerMoment:
-    """Where requests of one ensemble that ended around a moment spent their time, in milliseconds on average.
+    """Mean time in milliseconds that requests of one ensemble spent in its stages around a moment.
 
     Attributes:
-        at_s: From the run's start.
-        ensemble: Its name.
-        queue_ms: Waiting in front of members, all together.
-        compute_ms: By member, everything but waiting.
+        at_s: Seconds from the run's start.
+        ensemble: Name of the ensemble.
+        queue_ms: Time spent waiting in front of all composing models.
+        compute_ms: All other time, by composing model.
     """
 
     at_s: float
@@ -205,7 +205,7 @@ class ServerMoment:
 
 
 def server_statistics(samples: Sequence[ServerSample], members: Mapping[str, Sequence[str]]) -> list[ModelStatistics]:
-    """Return the figures of each ensemble and, after it, its members, from the first sample to the last."""
+    """Return the statistics of each ensemble, followed by its composing models, from the first sample to the last."""
     if len(samples) < 2:
         return []
     models = between(samples[0].models, samples[-1].models)
@@ -218,7 +218,7 @@ def server_statistics(samples: Sequence[ServerSample], members: Mapping[str, Seq
 
 
 def moments(samples: Sequence[ServerSample], members: Mapping[str, Sequence[str]]) -> list[ServerMoment]:
-    """Return what happened between each two samples, for those in which an ensemble answered."""
+    """Return the times between each two samples in which an ensemble answered."""
     found = []
     for before, after in pairwise(samples):
         models = between(before.models, after.models)

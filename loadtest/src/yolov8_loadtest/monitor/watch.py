@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which moments of a run are kept: a soak that counts megabytes must not grow by its own samples.
+"""Watch the server and the processes of a run, and notice within seconds when the server is gone.
 
-Watch the server and the processes of a run, and notice within seconds when the server is gone.
+A long run keeps a limited number of samples: a soak test that looks for leaks must not grow by its own samples.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ MOST_SAMPLES = 300
 
 
 class Sampling:
-    """Chooses among the seconds of a run: all of a short one, of a long one as many as make some `MOST_SAMPLES`."""
+    """Chooses the seconds of a run that are kept: all of a short run, about `MOST_SAMPLES` of a long one."""
 
     def __init__(self, duration_s: float) -> None:
         self._apart_s = max(1.0, duration_s / MOST_SAMPLES)
         self._kept_s = 0
 
     def keeps(self, at_s: float) -> bool:
-        """Tell whether to keep what is seen now; a clock that wakes a little early or late makes no difference."""
+        """Tell whether to keep the sample of this second; waking a little early or late makes no difference."""
         second = round(at_s)
         if second - self._kept_s < self._apart_s:
             return False
@@ -42,18 +42,18 @@ class Sampling:
 INTERVAL_S = 1.0
 TIMEOUT_S = 3.0
 PATIENCE_S = 5.0
-"""A server that doesn't answer at all for so long is gone; the run then ends: refused connections tell nothing more."""
+"""A run ends when its server has not answered for this long: further refused connections tell nothing more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WatchRecord:
-    """What was seen.
+    """The samples of one run.
 
     Attributes:
         server: Triton's version.
-        members: Each ensemble's members.
-        samples: The server's counters.
-        metrics: By how much its other counters grew, None where its metrics port isn't known.
+        members: The composing models of each ensemble.
+        samples: The server's statistics.
+        metrics: Increase of the server's other counters; None where its metrics port is unknown.
         resources: Usage of the processes on this machine.
     """
 
@@ -65,11 +65,11 @@ class WatchRecord:
 
 
 class RunWatch:
-    """Samples of one run.
+    """Samples the server and the processes of one run.
 
     Args:
-        options: Of the run.
-        models: The ensembles that it asks.
+        options: The options of the run.
+        models: The ensembles that the run asks.
 
     Raises:
         PreparationError: The server doesn't answer.
@@ -97,7 +97,7 @@ class RunWatch:
         return bool(self.problems)
 
     def start(self, clock: RunClock) -> None:
-        """Begin to watch."""
+        """Start sampling."""
         self._clock = clock
         self._loop = gevent.spawn(self._watch)
 
@@ -111,7 +111,7 @@ class RunWatch:
         self._server.close()
 
     def record(self) -> WatchRecord:
-        """Return what was seen."""
+        """Return the samples."""
         return WatchRecord(
             server=self._version,
             members=self._members,
@@ -132,7 +132,7 @@ class RunWatch:
                 )
 
     def _sample(self, *, last: bool = False) -> bool:
-        """Ask the server, and keep a sample if it is time for one; return False if nobody is there to answer."""
+        """Ask the server, and keep a sample if one is due; return False where the server is unavailable."""
         now_s = self._clock.now_s()
         keep = self._sampling.keeps(now_s) or last
         if keep:
@@ -142,7 +142,7 @@ class RunWatch:
         except ServerUnavailableError:
             return False
         except YoloTritonError:
-            return True  # it is there, and busy
+            return True  # the server is there, and busy
         if keep:
             self._samples.append(ServerSample(at_s=self._clock.now_s(), models=statistics))
         return True

@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Latencies at three significant digits, whatever their size: a high dynamic range histogram.
-
-What happened to each request, kept by second and stream so that it stays small however long a run is.
+"""Outcomes of requests, kept as histograms by second and stream, so that they stay small however long a run is.
 
 A stream is one kind of traffic. Requests are filed under the second at which they were due; successful answers are
 counted under the second at which they came, too, since that is what throughput means.
@@ -25,7 +23,7 @@ _HALF = 1 << _HALF_BITS
 
 
 class Bin(NamedTuple):
-    """Values that are not told apart: their middle, how many there are, and the share of all up to here."""
+    """A bucket of a histogram: its middle, its number of values, and the share of all values up to it."""
 
     ms: float
     values: int
@@ -33,11 +31,10 @@ class Bin(NamedTuple):
 
 
 class LatencyHistogram:
-    """Counts of durations in microseconds.
+    """A histogram of durations with three significant digits (high dynamic range).
 
-    Only buckets in use are kept, in a plain dictionary: so one a second and stream costs little, and travels well
-    between processes.
-    Merging loses nothing: percentiles of a merged histogram are those of all values.
+    Only buckets in use are kept, so that one histogram a second and stream costs little memory and few bytes between
+    processes. Merging is exact: percentiles of a merged histogram are those of all values.
     """
 
     __slots__ = ("_buckets", "_max_us", "_total_us")
@@ -83,11 +80,11 @@ class LatencyHistogram:
         return self._max_us / MS if self._buckets else math.nan
 
     def percentile_ms(self, percent: float) -> float:
-        """Return the smallest duration that at least ``percent`` of all don't exceed; NaN if empty."""
+        """Return the smallest duration that at least ``percent`` of all durations do not exceed; NaN if empty."""
         return next((one.ms for one in self.bins() if one.cumulative * 100 >= percent - 1e-9), math.nan)
 
     def bins(self) -> Iterator[Bin]:
-        """Yield the values in use, shortest first."""
+        """Yield the buckets in use, shortest duration first."""
         total, seen = len(self), 0
         for index in sorted(self._buckets):
             seen += self._buckets[index]
@@ -99,7 +96,7 @@ class LatencyHistogram:
 
     @classmethod
     def from_wire(cls, wire: Sequence[Any]) -> LatencyHistogram:
-        """Return what `to_wire` was called on."""
+        """Return the object that `to_wire` was called on."""
         result = cls()
         result._total_us, result._max_us, buckets = wire
         result._buckets = dict(buckets)
@@ -121,7 +118,7 @@ def _middle_us(index: int) -> float:
 
 
 TOO_LATE = "DeadlineExceededError"
-"""The failure whose time is a latency, too: at least so long. Without it the slowest requests would not count."""
+"""The time of this failure counts as a latency: without it the slowest requests would be missing."""
 
 
 @dataclass(slots=True)
@@ -130,11 +127,11 @@ class Cell:
 
     Attributes:
         latency: From the moment that a request was due to its answer, for successful answers and those that came late.
-        lag: From the moment that it was due to the moment that it was sent: the generator's own lateness.
+        lag: Time between due and sent, which is the generator's own lateness.
         successful: Requests that were answered as expected.
         failures: The others, by the error's class name.
         dropped: Frames that a camera never sent.
-        answered: Right answers that came within this second, whenever they were due.
+        answered: Successful answers that came within this second, whenever they were due.
     """
 
     latency: LatencyHistogram = field(default_factory=LatencyHistogram)
@@ -165,7 +162,7 @@ class Cell:
 
     @classmethod
     def from_wire(cls, wire: list[Any]) -> Cell:
-        """Return what `to_wire` was called on."""
+        """Return the object that `to_wire` was called on."""
         latency, lag, (successful, dropped, answered), failures = wire
         return cls(
             latency=LatencyHistogram.from_wire(latency),
@@ -179,11 +176,11 @@ class Cell:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What became of one request; times are seconds from the run's start.
+    """The outcome of one request; times are seconds from the run's start.
 
     Attributes:
         stream: The kind of traffic.
-        due_s: When it was due: the intended time of an open load, a frame's capture, else when it was sent.
+        due_s: When it was due: the intended time in an open loop, the capture of a frame, else when it was sent.
         sent_s: When it was sent.
         finished_s: When its answer was there.
         failure: The error's class name, None for a successful one.
@@ -199,7 +196,7 @@ class Outcome:
 
 
 class Recorder:
-    """Outcomes of one process, or of all."""
+    """The outcomes of one process, or of all."""
 
     def __init__(self) -> None:
         self._cells: dict[tuple[int, str], Cell] = {}
@@ -225,26 +222,26 @@ class Recorder:
             self._cell(captured_s, stream).dropped += frames
 
     def take(self) -> dict[str, Any]:
-        """Return what was recorded since the last call, as plain values, and forget it."""
+        """Return the records since the last call as plain values, and forget them."""
         cells = [[second, stream, cell.to_wire()] for (second, stream), cell in self._cells.items()]
         delta = {"cells": cells, "messages": self._messages}
         self._cells, self._messages = {}, {}
         return delta
 
     def merge(self, delta: dict[str, Any]) -> None:
-        """Add what another recorder's `take` returned."""
+        """Add the records that another recorder's `take` returned."""
         for second, stream, wire in delta["cells"]:
             self._cell(second, stream).merge(Cell.from_wire(wire))
         for failure, message in delta["messages"].items():
             self._messages.setdefault(failure, message)
 
     def pack(self, before_s: float) -> None:
-        """Keep the seconds before one as text, in a third of the memory; nothing else changes."""
+        """Store the seconds before ``before_s`` as text, in a third of the memory."""
         for key in [key for key in self._cells if key[0] < before_s]:
             self._packed[key] = json.dumps(self._cells.pop(key).to_wire()).encode()
 
     def cells(self, from_s: float = -math.inf) -> Iterator[tuple[int, str, Cell]]:
-        """Yield second, stream and cell, in order of time, from a second on; cells are not to be changed."""
+        """Yield second, stream and cell in order of time from ``from_s`` on; callers must not change the cells."""
         for second, stream in sorted(key for key in (*self._packed, *self._cells) if key[0] >= from_s):
             packed = self._packed.get((second, stream))
             yield second, stream, self._cells[second, stream] if packed is None else _unpacked(packed)
@@ -257,7 +254,7 @@ class Recorder:
     def _cell(self, second: float, stream: str) -> Cell:
         key = (math.floor(second), stream)
         if key not in self._cells:
-            packed = self._packed.pop(key, None)  # an answer that came very late
+            packed = self._packed.pop(key, None)  # a very late answer belongs to a packed second
             self._cells[key] = Cell() if packed is None else _unpacked(packed)
         return self._cells[key]
 

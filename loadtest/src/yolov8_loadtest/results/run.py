@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One finished run: what was recorded, and what it comes to."""
+"""A finished run: its records, statistics and verdict."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ class Run:
     """A run that has ended.
 
     Attributes:
-        scenario: What was run.
-        url: Against which server.
-        started_epoch_s: When, as `time.time` has it.
-        recorder: What became of the requests.
-        watch: What the server and the processes did meanwhile.
-        generators: How many processes sent requests.
-        problems: Why the run is not what it should have been, in sentences; empty for a whole one.
+        scenario: The scenario.
+        url: Address of the server.
+        started_epoch_s: Start of the run, as `time.time` counts.
+        recorder: The outcomes of the requests.
+        watch: The samples of server and processes.
+        generators: Number of processes that sent requests.
+        problems: Sentences about what went wrong with the run itself; empty for a complete run.
     """
 
     scenario: Scenario
@@ -40,17 +40,17 @@ class Run:
 
     @cached_property
     def statistics(self) -> RunStatistics:
-        """What the callers saw."""
+        """The statistics that callers saw."""
         return run_statistics(self.recorder, self.scenario.load)
 
     @cached_property
     def server(self) -> list[ModelStatistics]:
-        """What the server says of its models."""
+        """The server's statistics of its models."""
         return server_statistics(self.watch.samples, self.watch.members)
 
     @cached_property
     def growth(self) -> list[ProcessGrowth]:
-        """How processes grew after the warm-up."""
+        """The growth of each process after the warm-up."""
         load = self.scenario.load
         warm = [
             start + stage.duration_s for start, stage in zip(load.starts(), load.stages, strict=True) if stage.warmup
@@ -59,7 +59,7 @@ class Run:
 
     @cached_property
     def measured(self) -> Measured:
-        """What the SLO looks at."""
+        """The measurements that the SLO limits."""
         total = self.statistics.total
         return Measured(
             requests=total.requests,
@@ -75,10 +75,10 @@ class Run:
 
     @property
     def checks(self) -> list[Check]:
-        """Each limit of the SLO, and whether it was kept."""
+        """Each limit of the SLO, and whether the run passes it."""
         return checks(self.scenario.slo, self.measured)
 
     @property
     def violations(self) -> list[str]:
-        """Why the run failed, in sentences; empty if it passed."""
+        """Sentences about why the run failed; empty if it passed."""
         return [*self.problems, *violations(self.scenario.slo, self.measured)]

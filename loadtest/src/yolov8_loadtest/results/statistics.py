@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From what was recorded to the figures that a report shows: over all, by stream, by stage and by second."""
+"""The statistics of a run, from its records: over all, by stream, by stage and by second."""
 
 from __future__ import annotations
 
@@ -17,18 +17,20 @@ _CURVE_POINTS = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
-    """RunStatistics of a part of a run; NaN where there is nothing to count.
+    """The statistics of a part of a run; NaN where nothing was measured.
 
     Attributes:
-        name: What they are of.
+        name: Name of the part.
         requests: Requests that were due.
-        successful: Of these, answered as expected.
-        failures: The others, by error.
+        successful: Requests that were answered as expected.
+        failures: Number of failed requests by error.
         dropped: Frames that were not sent.
         seconds: The length of the part.
-        throughput_per_s: Right answers a second.
-        p50_ms: From the moment a request was due; likewise the other percentiles, mean and maximum.
-        lag_p99_ms: How late the generator itself was.
+        throughput_per_s: Successful answers a second.
+        mean_ms: Mean latency, from the moment that a request was due.
+        p50_ms: Median latency; the other percentiles follow.
+        max_ms: Highest latency.
+        lag_p99_ms: 99th percentile of the generator's own lateness.
     """
 
     name: str
@@ -49,18 +51,18 @@ class Summary:
 
     @property
     def error_ratio(self) -> float:
-        """The part of the requests that failed."""
+        """The share of the requests that failed."""
         return sum(self.failures.values()) / self.requests if self.requests else math.nan
 
     @property
     def dropped_ratio(self) -> float:
-        """The part of the frames that were dropped; 0 where there are no cameras."""
+        """The share of the frames that were dropped; 0 without cameras."""
         return self.dropped / (self.dropped + self.requests) if self.requests else math.nan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageSummary:
-    """One stage and its figures."""
+    """A stage and its statistics."""
 
     start_s: int
     level: float
@@ -70,15 +72,15 @@ class StageSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Second:
-    """One second of a run.
+    """The statistics of one second of a run.
 
     Attributes:
-        at_s: Its beginning, from the run's start.
+        at_s: Its beginning in seconds from the run's start.
         due: Requests that were due in it.
-        answered: Right answers that came in it.
-        failed: Of those due, how many failed.
+        answered: Successful answers that came in it.
+        failed: Requests due in it that failed.
         dropped: Frames captured in it that were not sent.
-        p50_ms: Of those that were due in it; likewise the others.
+        p50_ms: Median latency of the requests due in it; the other percentiles follow.
     """
 
     at_s: int
@@ -93,7 +95,7 @@ class Second:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CurvePoint:
-    """A point of the latency curve: so many percent of the answers took no longer."""
+    """A point of the latency curve: ``percent`` of the answers took at most ``ms``."""
 
     percent: float
     ms: float
@@ -101,7 +103,7 @@ class CurvePoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunStatistics:
-    """All figures of a run; the total and the curve leave the warm-up out."""
+    """All statistics of a run; the total and the curve leave the warm-up out."""
 
     total: Summary
     streams: list[Summary]
@@ -114,7 +116,7 @@ K = TypeVar("K")
 
 
 def run_statistics(recorder: Recorder, load: Load) -> RunStatistics:
-    """Return the figures of what was recorded under a load."""
+    """Return the statistics of the records of a load."""
     cells = list(recorder.cells())
     staged = [(load.stage_at(second), stream, cell) for second, stream, cell in cells]
     measured = {index for index, stage in enumerate(load.stages) if not stage.warmup}
@@ -187,7 +189,7 @@ def _second(at_s: int, cell: Cell) -> Second:
 
 
 def _curve(latency: LatencyHistogram) -> list[CurvePoint]:
-    """Return points at even distances on the scale of nines: 90 %, 99 %, 99.9 % and so on are equally far apart."""
+    """Return points at equal distances on a logarithmic scale, on which 90 %, 99 % and 99.9 % are equally far apart."""
     if not len(latency):
         return []
     nines = math.log10(len(latency)) + 0.3

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Read a scenario from its TOML file.
 
-msgspec holds the file against the types below, and names the place of what does not fit. What a type cannot say (one
-kind of load in all stages, distinct names) is checked afterwards.
+msgspec checks the file by the types below, and names the place of a value that does not fit. Rules that types cannot
+express (one kind of load in all stages, distinct names) are checked afterwards.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from yolov8_loadtest.scenario.scenario import (
 from yolov8_loadtest.scenario.slo import NAMES, Slo
 
 DEFAULT_DEADLINE_S = 10.0
-_LARGEST = 1e9  # TOML knows inf, and no duration, rate or limit may be it
+_LARGEST = 1e9  # TOML has inf, which no duration, rate or limit may be
 
 Positive = Annotated[float, Meta(gt=0, le=_LARGEST)]
 NotNegative = Annotated[float, Meta(ge=0, le=_LARGEST)]
@@ -200,7 +200,7 @@ def _in_words(message: str, document: Any) -> str:
     elif missing := re.search(r"missing required field `(.*)`", text):
         text = f"{missing[1]!r} is missing"
     else:
-        place = place.removesuffix("[...]")  # in a table of any keys
+        place = place.removesuffix("[...]")  # msgspec's place for any key of a table
         text = f"expected {_choices(place) or _expected(text)}, got {_value_at(place, document)!r}"
     return f"{place}: {text}" if place else text
 

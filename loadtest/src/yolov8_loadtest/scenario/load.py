@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How much is asked, and when: stages of users, a rate, or cameras. No clock: times are seconds from the start."""
+"""The load of a scenario: stages of users, a request rate or cameras; times are seconds from the start."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ROUNDING = 1e-9
 
 
 class Kind(Enum):
-    """What a stage counts; the value is its key in a scenario file."""
+    """What a stage's level counts; the value is its key in a scenario file."""
 
     CLOSED = "users"
     """Each user asks again when it has its answer: a slow server slows the load."""
@@ -33,9 +33,9 @@ class Stage:
     """A stretch of time with one level of load.
 
     Attributes:
-        duration_s: Whole seconds, so that figures by second are figures by stage.
-        level: Users, requests a second, or cameras.
-        warmup: Its figures are reported, but the SLO doesn't look at them.
+        duration_s: Length in whole seconds, so that statistics by second add up to those by stage.
+        level: Number of users, requests a second, or number of cameras.
+        warmup: Whether the SLO ignores the stage; its statistics are reported all the same.
     """
 
     duration_s: int
@@ -49,11 +49,11 @@ class Load:
 
     Attributes:
         kind: What the stages' levels count.
-        stages: In their order.
-        arrivals: Open load: at equal distances, or at random ones as independent callers have.
-        fps: Cameras: frames a second of each.
+        stages: The stages in their order.
+        arrivals: Distances between requests of an open loop: equal, or random as those of independent callers.
+        fps: Frames a second of each camera.
         channels: One gRPC channel for all users of a process, or one for each user.
-        max_in_flight: Open load: requests of one process that may wait at once; later ones count as failed.
+        max_in_flight: Requests in flight of one process in an open loop; further ones count as failed.
     """
 
     kind: Kind
@@ -65,7 +65,7 @@ class Load:
 
     @property
     def duration_s(self) -> int:
-        """All stages' length."""
+        """The length of all stages in seconds."""
         return sum(stage.duration_s for stage in self.stages)
 
     def stage_at(self, offset_s: float) -> int | None:
@@ -78,7 +78,7 @@ class Load:
         return None
 
     def users_at(self, offset_s: float, processes: int) -> int | None:
-        """Return how many Locust users there are at a moment: an open load has one source a process."""
+        """Return the number of Locust users at a moment; an open loop has one user a process."""
         index = self.stage_at(offset_s)
         if index is None:
             return None
@@ -90,21 +90,21 @@ class Load:
 
 
 class Share(NamedTuple):
-    """Which of how many sources one is, counted from 0."""
+    """The number of a source, counted from 0, and how many sources there are."""
 
     number: int
     of: int
 
 
 def arrivals(load: Load, share: Share, seed: int) -> Iterator[float]:
-    """Yield the seconds at which one source's requests are due; those of all sources make up the load."""
+    """Yield the seconds at which the requests of one source are due; all sources together make up the load."""
     if load.arrivals == "constant":
         return _constant(load.stages, share)
     return _poisson(load.stages, share, random.Random(f"{seed} {share.number}"))
 
 
 def _constant(stages: tuple[Stage, ...], share: Share) -> Iterator[float]:
-    """Arrivals are numbered over all sources; each takes every ``of``-th, so that together they are even."""
+    """Yield every ``of``-th arrival, so that the arrivals of all sources together have equal distances."""
     number, before, start = share.number, 0.0, 0.0
     for stage in stages:
         until = before + stage.level * stage.duration_s

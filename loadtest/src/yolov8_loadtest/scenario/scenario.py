@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is asked: one kind of request in a scenario's mix.
-
-A load test as data: what is asked, how much and when, and which figures it has to show.
-"""
+"""A load test as data: its requests, its load, and the limits that it has to keep."""
 
 from __future__ import annotations
 
@@ -24,18 +21,18 @@ DEFAULT_IMAGES = 8
 
 
 class Damage(Enum):
-    """What was done to an image, so that a server has to refuse it."""
+    """How an image is corrupted, so that a server has to refuse it."""
 
     EMPTY = "empty"
-    """No bytes at all."""
+    """No bytes."""
     TEXT = "text"
-    """Words instead of an image."""
+    """Text instead of an image."""
     GIF = "gif"
-    """An image in a format that no model takes."""
+    """An image in a format that no model accepts."""
     TRUNCATED = "truncated"
     """The first half of the file."""
     BOMB = "bomb"
-    """A small PNG that says it has 60,000 x 60,000 pixels."""
+    """A small PNG whose header claims 60,000 x 60,000 pixels."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,16 +40,16 @@ class Traffic:
     """One kind of request.
 
     Attributes:
-        name: What figures are reported under.
-        weight: How often it is chosen, against the others'.
-        task: What its model was trained for.
-        model: The model to ask; None asks the run's own, or the only one that serves the task.
-        images: How many different images are prepared, for each of ``longest_side``.
-        longest_side: Images are resized to each of these, in pixels; empty leaves them as they are.
-        format: Images are compressed anew to it; None leaves those as they are that aren't resized.
-        damage: What is done to the images.
-        parameters: Request parameters, as they travel.
-        expect: The SDK's error that is the right answer, by class name; None expects a result.
+        name: Name in the statistics.
+        weight: Relative frequency among the kinds of traffic.
+        task: Task of its model.
+        model: The model to ask; None for the run's own, or the only one that serves the task.
+        images: Number of different images for each of ``longest_side``.
+        longest_side: Longest sides in pixels to which images are resized; empty leaves them as they are.
+        format: Format to which images are compressed again; None leaves images that are not resized as they are.
+        damage: How the images are corrupted; None for intact ones.
+        parameters: Request parameters.
+        expect: Class name of the SDK's error that is expected; None expects a result.
     """
 
     name: str
@@ -69,15 +66,15 @@ class Traffic:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tolerance:
-    """How far an answer may be from the expected one.
+    """How far an answer may differ from the expected one.
 
-    A server that batches may compute the last bits differently in another batch.
+    The last bits of an answer may depend on the batch in which the server computed it.
 
     Attributes:
-        score: Scores and probabilities differ by at most so much. Objects that are no farther from the threshold
-            may be missing, or be there.
-        iou: Boxes and masks overlap at least so much.
-        keypoint_px: Keypoints are at most so far away.
+        score: Largest difference of scores and probabilities. An object whose score is this near to the threshold may
+            be found or missing.
+        iou: Smallest overlap of boxes and masks.
+        keypoint_px: Largest distance of keypoints in pixels.
     """
 
     score: float = 0.01
@@ -94,14 +91,14 @@ class Scenario:
 
     Attributes:
         name: The file's name without its suffix.
-        about: What it is for, in a sentence.
-        deadline_s: How long one request may take, from the moment that it is sent.
-        load: How much is asked, and when.
-        traffic: What is asked.
-        tolerance: How far answers may be from the expected ones.
-        slo: What the figures have to be.
-        seed: Of all that is drawn at random.
-        text: The file's content, which says all of this again.
+        about: One sentence about its purpose.
+        deadline_s: How long a request may take from the moment that it is sent.
+        load: The stages of load.
+        traffic: The kinds of requests.
+        tolerance: How far answers may differ from the expected ones.
+        slo: The limits that the statistics have to keep.
+        seed: Seed of all random choices.
+        text: The content of the scenario file.
     """
 
     name: str
@@ -116,7 +113,7 @@ class Scenario:
 
     @property
     def tasks(self) -> tuple[Task, ...]:
-        """The tasks that the traffic needs models of."""
+        """The tasks for which the traffic needs models."""
         return tuple(dict.fromkeys(traffic.task for traffic in self.traffic))
 
 
@@ -129,7 +126,7 @@ def find(name: str) -> Path:
     """Return the file of a scenario: a path, or the name of one that comes with the package.
 
     Raises:
-        ScenarioError: There is neither.
+        ScenarioError: Neither exists.
     """
     for path in (Path(name), SHIPPED / f"{name}.toml"):
         if path.is_file():
@@ -138,9 +135,9 @@ def find(name: str) -> Path:
 
 
 def scaled(scenario: Scenario, *, load_factor: float = 1.0, time_factor: float = 1.0) -> Scenario:
-    """Return a scenario with so many times the users, rate or cameras, and stages so many times as long.
+    """Return a scenario with its load and its times multiplied by factors.
 
-    Users and cameras are whole: they are rounded, and never fall to 0.
+    Numbers of users and cameras are rounded to at least 1.
     """
     stages = tuple(
         replace(
@@ -154,10 +151,10 @@ def scaled(scenario: Scenario, *, load_factor: float = 1.0, time_factor: float =
 
 
 def with_limits(scenario: Scenario, limits: Iterable[str]) -> Scenario:
-    """Return a scenario with some limits of its SLO set anew, each as ``p95_ms=200``.
+    """Return a scenario with some limits of its SLO replaced, each written as ``p95_ms=200``.
 
     Raises:
-        ScenarioError: A limit has another form, or no such name.
+        ScenarioError: A limit is written otherwise, or its name is unknown.
     """
     slo = scenario.slo
     for limit in limits:

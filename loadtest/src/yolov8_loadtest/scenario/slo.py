@@ -10,17 +10,17 @@ from typing import NamedTuple
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slo:
-    """Limits that a run has to keep; None sets none.
+    """Limits that a run has to keep; None for no limit.
 
     Attributes:
-        p50_ms: Half of all answers come within it, from the moment that the request was due.
-        p95_ms: Likewise 95 of a hundred.
-        p99_ms: Likewise 99 of a hundred.
-        error_ratio: At most this part of the requests fails; a wrong answer is a failure.
-        throughput_per_s: At least so many right answers a second.
-        dropped_ratio: At most this part of the cameras' frames is dropped.
-        memory_growth_ratio: The server's and the generator's memory grow by at most this part after warm-up.
-        descriptor_growth: Their open files grow by at most so many.
+        p50_ms: Largest median latency, from the moment that a request was due.
+        p95_ms: Largest 95th percentile of latency.
+        p99_ms: Largest 99th percentile of latency.
+        error_ratio: Largest share of failed requests; a wrong answer is a failure.
+        throughput_per_s: Smallest number of successful answers a second.
+        dropped_ratio: Largest share of the cameras' frames that is dropped.
+        memory_growth_ratio: Largest growth of the server's and the generator's memory after the warm-up, as a ratio.
+        descriptor_growth: Largest growth of the number of their open files.
     """
 
     p50_ms: float | None = None
@@ -36,14 +36,14 @@ class Slo:
 _LARGE = 1000
 
 AT_LEAST = frozenset({"throughput_per_s"})
-"""Limits that are kept from above."""
+"""Limits that a measurement must not fall below."""
 
 NAMES = tuple(field.name for field in fields(Slo))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """What a run showed, warm-up left out; names as in `Slo`, NaN where there was nothing to measure."""
+    """The measurements of a run without its warm-up, named as in `Slo`; NaN where nothing was measured."""
 
     requests: int
     p50_ms: float = math.nan
@@ -57,7 +57,7 @@ class Measured:
 
 
 class Check(NamedTuple):
-    """One limit, what was measured, and whether it was kept."""
+    """A limit, its measurement, and whether the run passes."""
 
     name: str
     limit: float
@@ -66,13 +66,13 @@ class Check(NamedTuple):
 
 
 def checks(slo: Slo, run: Measured) -> list[Check]:
-    """Hold a run against each limit that is set. What could not be measured is not kept."""
+    """Compare a run with each limit that is set; a value that was not measured does not pass."""
     limits = [(name, getattr(slo, name)) for name in NAMES]
     return [_check(name, limit, getattr(run, name)) for name, limit in limits if limit is not None]
 
 
 def violations(slo: Slo, run: Measured) -> list[str]:
-    """Name every limit that a run broke; a run without requests breaks the SLO, too."""
+    """Describe every limit that a run broke; a run without requests fails, too."""
     if run.requests == 0:
         return ["no request was made"]
     return [describe(check) for check in checks(slo, run) if not check.kept]
@@ -87,7 +87,7 @@ def describe(check: Check) -> str:
 
 
 def figure(value: float) -> str:
-    """Return four digits of a figure, and all of a large one's: never an exponent where milliseconds are meant."""
+    """Return a number with four digits, or all digits of a large one, and never with an exponent."""
     return f"{value:.0f}" if value >= _LARGE else f"{value:.4g}"
 
 

@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tell a right answer from a wrong one, by the one that was expected.
-
-A request made ready in the process that sends it, and the judge of its answers.
-"""
+"""Prepared requests, and the comparison of answers with the expected ones."""
 
 from __future__ import annotations
 
@@ -22,16 +19,16 @@ from yolov8_loadtest.workload.requests import Payload
 from yolov8_triton import ClassProbabilities, OrientedBoxes, Poses, Result, Segmentations, YoloTritonError
 
 DEFAULT_CONF = 0.25
-"""The threshold of a deployment that says nothing else."""
+"""The default threshold of a deployment."""
 
 Boxes = npt.NDArray[np.float32]
 
 
 def difference(expected: Result, actual: Result, tolerance: Tolerance, *, conf: float = DEFAULT_CONF) -> str | None:
-    """Return what is wrong with an answer in a few words, None if it is right.
+    """Describe how an answer differs from the expected one; None if it does not.
 
-    Objects are compared as sets: their order says nothing where scores are equal. Those with a score next to ``conf``
-    may be on one side alone.
+    Objects are compared as sets, since objects of equal score have no fixed order. An object with a score near ``conf``
+    may be in one of the answers alone.
     """
     if type(expected) is not type(actual):
         return f"it is {type(actual).__name__}, not {type(expected).__name__}"
@@ -66,7 +63,7 @@ def iou(first: Boxes, second: Boxes) -> npt.NDArray[np.float64]:
 def _pairs(
     expected: Segmentations | Poses | OrientedBoxes | Result, actual: Result, tolerance: Tolerance
 ) -> npt.NDArray[np.intp]:
-    """Return ``(k, 2)`` indices of objects that are the same one, best expected first."""
+    """Return ``(k, 2)`` index pairs of the same objects in both answers, in the order of the expected ones."""
     assert not isinstance(expected, ClassProbabilities)
     assert not isinstance(actual, ClassProbabilities)
     overlap = iou(expected.xyxy, actual.xyxy)
@@ -81,7 +78,7 @@ def _pairs(
 
 
 def _unpaired(paired: npt.NDArray[np.intp], result: Result, sure: float) -> int:
-    """Count the objects without a partner whose score is surely above the threshold."""
+    """Count the objects without a partner whose score is above the threshold by more than the tolerance."""
     assert not isinstance(result, ClassProbabilities)
     alone = np.ones(len(result), np.bool_)
     alone[paired] = False
@@ -89,7 +86,7 @@ def _unpaired(paired: npt.NDArray[np.intp], result: Result, sure: float) -> int:
 
 
 def _details(expected: Result, actual: Result, tolerance: Tolerance) -> str | None:
-    """Compare what objects have beside their boxes, pair by pair."""
+    """Compare masks, keypoints or corners, pair by pair."""
     if isinstance(expected, Segmentations) and isinstance(actual, Segmentations):
         return _masks(expected, actual, tolerance)
     if isinstance(expected, Poses) and isinstance(actual, Poses):
@@ -117,7 +114,7 @@ def _distance(what: str, offsets: Boxes, limit_px: float) -> str | None:
 
 
 class PreparedRequest:
-    """One payload, ready to send."""
+    """A request that is ready to send, with the check of its answer."""
 
     def __init__(self, payload: Payload, served: ServedModel, tolerance: Tolerance) -> None:
         self.stream = payload.stream
@@ -130,11 +127,11 @@ class PreparedRequest:
         self._expected: Any = None if payload.answer is None else response_of(payload.answer)
 
     def judge(self, response: Any, error: Exception | None) -> Exception | None:
-        """Return what went wrong, None if this is the right answer.
+        """Return the failure of a request; None if it was successful.
 
         Args:
-            response: Triton's response message, None where there was an error.
-            error: The error.
+            response: Triton's response message; None where there was an error.
+            error: The error; None where there was an answer.
         """
         if self._expect is not None:
             return self._judge_refusal(error)
@@ -147,7 +144,7 @@ class PreparedRequest:
                 self._tolerance,
                 conf=self._conf,
             )
-        except YoloTritonError as exc:  # it is no answer of this contract
+        except YoloTritonError as exc:  # the answer does not keep the contract
             return exc
         return None if wrong is None else WrongAnswerError(f"model {self._model!r}: {wrong}")
 
@@ -157,19 +154,19 @@ class PreparedRequest:
         return None if self._expect in {kind.__name__ for kind in type(error).__mro__} else error
 
     def _same(self, response: Any) -> bool:
-        """Most answers are the expected one to the bit, and need not be unpacked."""
+        """Tell whether an answer equals the expected one to the bit, as most do, without unpacking it."""
         expected = self._expected
         contents_equal = response.raw_output_contents == expected.raw_output_contents
         return bool(contents_equal and response.outputs == expected.outputs)
 
 
 class Mix:
-    """Targets drawn at random by their weights.
+    """Draws prepared requests at random by their weights.
 
     Args:
-        targets: What to draw from.
-        weights: How often, against the others.
-        seed: Makes the sequence the same again.
+        targets: The prepared requests.
+        weights: Relative frequency of each.
+        seed: Seed that reproduces the sequence.
     """
 
     def __init__(self, targets: Sequence[PreparedRequest], weights: Sequence[float], seed: str) -> None:
@@ -178,17 +175,17 @@ class Mix:
         self._chance = random.Random(seed)
 
     def draw(self) -> PreparedRequest:
-        """Return the next one."""
+        """Return the next request."""
         return self._chance.choices(self._targets, cum_weights=self._cumulative)[0]
 
     def fraction(self) -> float:
-        """Return a random number from 0 to 1, of the same sequence."""
+        """Return a random number from 0 to 1 of the same sequence."""
         return self._chance.random()
 
 
 def prepared_requests(
     payloads: Sequence[Payload], served: Mapping[str, ServedModel], tolerance: Tolerance
 ) -> tuple[list[PreparedRequest], list[float]]:
-    """Return the targets of all payloads, and their weights."""
+    """Return the prepared requests of all payloads, and their weights."""
     targets = [PreparedRequest(payload, served[payload.model], tolerance) for payload in payloads]
     return targets, [payload.weight for payload in payloads]

@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Make files that a server has to refuse.
-
-Find real images, and make of them what a scenario's traffic sends.
-"""
+"""Find real images, and make the files that a scenario's traffic sends, corrupted ones included."""
 
 from __future__ import annotations
 
@@ -20,11 +17,11 @@ from yolov8_loadtest.errors import PreparationError
 from yolov8_loadtest.scenario.scenario import Damage, Format, Traffic
 
 BOMB_SIDE = 60_000
-"""Pixels: 10 GB if anybody decodes it."""
+"""Pixels on each side; decoding would take 10 GB."""
 
 
 def damaged(image: bytes, damage: Damage) -> bytes:
-    """Return what is sent instead of an image."""
+    """Return the corrupted file that is sent instead of an image."""
     if damage is Damage.EMPTY:
         return b""
     if damage is Damage.TEXT:
@@ -61,23 +58,23 @@ def image_folder(given: str | None, environment: Mapping[str, str] = os.environ)
     """Return the folder to take images from: the one given, ``$YOLOV8_COCO_DIR/images``, or Ultralytics' samples.
 
     Raises:
-        PreparationError: None of these is there.
+        PreparationError: None of them exists.
     """
     if given:
         return Path(given)
     if coco := environment.get("YOLOV8_COCO_DIR"):
         return Path(coco) / "images"
-    spec = find_spec("ultralytics")  # found, not imported
+    spec = find_spec("ultralytics")  # located without importing it
     if spec is None or spec.origin is None:
         raise PreparationError("no images to send: name a folder with --images, or set YOLOV8_COCO_DIR")
     return Path(spec.origin).parent / "assets"
 
 
 def image_files(folder: Path, count: int) -> list[Path]:
-    """Return up to ``count`` image files of a folder, by name.
+    """Return up to ``count`` image files of a folder, sorted by name.
 
     Raises:
-        PreparationError: It has none.
+        PreparationError: It has no images.
     """
     files = sorted(path for path in folder.glob("*") if path.suffix.lower() in SUFFIXES)[:count]
     if not files:
@@ -86,7 +83,11 @@ def image_files(folder: Path, count: int) -> list[Path]:
 
 
 def contents(traffic: Traffic, folder: Path) -> list[bytes]:
-    """Return the files that a kind of traffic sends. Errors as for `image_files`."""
+    """Return the files that a kind of traffic sends.
+
+    Raises:
+        PreparationError: The folder has no images.
+    """
     files = image_files(folder, traffic.images)
     sides: tuple[int | None, ...] = traffic.longest_side or (None,)
     made = [_made(path, side, traffic.format) for side in sides for path in files]

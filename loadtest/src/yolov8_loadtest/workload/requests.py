@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Requests with the answers that are expected: made once, before the clock starts, and shared by all processes."""
+"""Requests with their expected answers, made once before the run starts and shared by all processes."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from yolov8_triton import YoloTritonError
 
 INDEX_TIMEOUT_S = 10.0
 FIRST_ANSWER_TIMEOUT_S = 60.0
-"""A server's first answers may take long: it loads libraries, and tunes itself."""
+"""Timeout of first requests, in which a server may load libraries and tune itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Payload:
-    """One request.
+    """A request with its expected answer.
 
     Attributes:
-        stream: The traffic that it belongs to.
+        stream: Name of the traffic that it belongs to.
         model: The model to ask.
-        image: The bytes of a file.
+        image: The bytes of an image file.
         parameters: Request parameters.
-        weight: How often it is chosen, against the others.
+        weight: Relative frequency among all requests.
         answer: The expected answer, a serialised response of Triton's; None if an error is expected.
         expect: The class name of the expected error.
     """
@@ -51,16 +51,16 @@ class Payload:
 def prepare(scenario: Scenario, connection: Connection, *, model: str | None, images: Path) -> list[Payload]:
     """Make all requests of a scenario and ask the server for the expected answers, one at a time.
 
-    A server at rest thus says what it has to say under load. Whether that is right at all is for parity tests.
+    The answers of an idle server are what the loaded server must give. Parity tests judge whether they are correct.
 
     Args:
-        scenario: Whose traffic it is.
-        connection: To the server.
-        model: The model of traffic that names none, if it serves its task.
+        scenario: The scenario.
+        connection: Connection to the server.
+        model: Model for traffic that names none, if it serves the task.
         images: A folder with images.
 
     Raises:
-        PreparationError: There is no server, no such model, no image, or nothing is found in any of them.
+        PreparationError: The server, the model or images are missing, or the model finds nothing in any image.
     """
     served = served_models(connection)
     made: list[Payload] = []
@@ -72,10 +72,10 @@ def prepare(scenario: Scenario, connection: Connection, *, model: str | None, im
 
 
 def served_models(connection: Connection) -> dict[str, ServedModel]:
-    """Return the models that a server has for us.
+    """Return the models on a server that keep this project's contract.
 
     Raises:
-        PreparationError: Nobody answers, or it has none.
+        PreparationError: Nobody answers, or the server has no such model.
     """
     try:
         served = connection.served_models(INDEX_TIMEOUT_S)
@@ -87,10 +87,10 @@ def served_models(connection: Connection) -> dict[str, ServedModel]:
 
 
 def chosen_model(traffic: Traffic, default: str | None, served: Mapping[str, ServedModel]) -> str:
-    """Return the model that a kind of traffic asks.
+    """Return the model for a kind of traffic.
 
     Raises:
-        PreparationError: It isn't there, is of another task, or there are several to choose from.
+        PreparationError: It does not exist, serves another task, or several models fit.
     """
     fitting = [name for name, model in served.items() if model.task is traffic.task]
     listed = ", ".join(f"{name} ({model.task.value})" for name, model in sorted(served.items()))
@@ -133,7 +133,7 @@ def _answer(traffic: Traffic, model: str, image: bytes, connection: Connection, 
 
 
 def _check_that_something_is_found(payloads: Sequence[Payload], served: Mapping[str, ServedModel]) -> None:
-    """Answers that say nothing are always equal."""
+    """Refuse images in which the model finds nothing: empty answers are always equal."""
     for name in sorted({payload.model for payload in payloads if served[payload.model].task is not Task.CLASSIFY}):
         answers = [payload.answer for payload in payloads if payload.model == name and payload.answer is not None]
         found = (len(result_of(response_of(answer), served[name], name)) for answer in answers)
