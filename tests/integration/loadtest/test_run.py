@@ -84,7 +84,7 @@ def test_a_run_passes_and_shows_both_sides(server: TritonServer, run: Run, repor
     assert total["requests"] == total["successful"] > 10
     assert 0 < total["p50_ms"] <= total["p95_ms"] <= total["p99_ms"] <= total["max_ms"]
     # The server counts the warm-up, too, and nothing but this run's requests.
-    assert sum(stage["figures"]["requests"] for stage in done.report["stages"]) == models["shapes-detect"]["succeeded"]
+    assert sum(stage["summary"]["requests"] for stage in done.report["stages"]) == models["shapes-detect"]["succeeded"]
     network = models["shapes-detect_network"]
     assert network["total_ms"] >= network["infer_ms"] > 0
     assert network["total_ms"] < models["shapes-detect"]["total_ms"] < total["max_ms"]
@@ -137,7 +137,7 @@ def test_two_processes_share_the_load(server: TritonServer, run: Run) -> None:
     assert done.code == 0, done.output + done.errors
     assert done.report["generators"] == 2
     (whole,) = (model for model in done.report["models"] if model["model"] == "shapes-detect")
-    assert sum(stage["figures"]["requests"] for stage in done.report["stages"]) == whole["succeeded"] > 10
+    assert sum(stage["summary"]["requests"] for stage in done.report["stages"]) == whole["succeeded"] > 10
 
 
 def test_cameras_drop_the_frames_that_are_outdated(server: TritonServer, run: Run) -> None:
