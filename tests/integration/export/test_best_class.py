@@ -35,7 +35,7 @@ REQUESTS: list[dict[str, Any]] = [
 
 @pytest.fixture(scope="module")
 def reduced(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
-    """Serve the networks of ``repository``, each made to put out the best class alone."""
+    """Serve the networks of ``repository``, each made to output the best class alone."""
     folder = tmp_path_factory.mktemp("best-class") / "repository"
     deployment = Deployment(instances=1, network_output="best-class")
     for task in TASKS:
