@@ -18,7 +18,7 @@ from tests import heads
 from tests.data import shapes
 from yolov8_contract.served_model import ServedModel
 from yolov8_contract.task import Task
-from yolov8_export.checks.repository import check_repository
+from yolov8_export.checks.repository import check
 from yolov8_export.graph.runtime import onnx_runner
 from yolov8_server import TritonServer
 from yolov8_triton import Client
@@ -64,7 +64,7 @@ def test_a_network_of_shapes_keeps_finding_them_in_int8(
     print(engine, accuracy)
     assert accuracy["matched"] >= 0.9
     assert accuracy["engine"] == ("openvino" if engine == "openvino" else "onnxruntime")
-    assert check_repository(repository).findings == ()
+    assert check(repository).findings == ()
     manifest = json.loads((repository / f"{engine}_network" / "1" / "manifest.json").read_text())
     assert manifest["network"]["precision"] == "int8"
     assert manifest["accuracy"] == accuracy

@@ -10,7 +10,7 @@ import pytest
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2 as pb
 
-from yolov8_export.checks.repository import check_repository
+from yolov8_export.checks.repository import check
 from yolov8_export.config.files import CONFIG, render
 from yolov8_export.config.reference import committed_labels, reference_configs, write_reference
 
@@ -41,7 +41,7 @@ def test_the_reference_has_the_80_classes_of_coco() -> None:
 
 
 def test_the_reference_lacks_nothing_but_what_export_fills_in() -> None:
-    findings = check_repository(REPOSITORY).findings
+    findings = check(REPOSITORY).findings
 
     configurations = [finding for finding in findings if finding.path.name == CONFIG]
     assert configurations == []

@@ -1,22 +1,22 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Every error of the exporter.
+"""The errors of the exporter.
 
 * ExportError
-  - OptionError           an option's value is impossible, or two of them exclude each other
-  - WeightsNotFoundError  the weights are nowhere to be had
-  - WeightsError          there is a file, but it can't be read, or not safely
-  - UnsupportedError      a model that can be read and that this project does not serve
-  - RunError              ONNX Runtime can't load or run a network
-  - VerificationError     the ONNX network does not give what its source gives
-  - AccuracyError         a network of lower precision finds too little of what it found in FP32
-  - RepositoryError       the model repository can't take the model
+  - OptionError
+  - WeightsNotFoundError
+  - WeightsError
+  - UnsupportedError
+  - RunError
+  - VerificationError
+  - AccuracyError
+  - RepositoryError
 """
 
 from __future__ import annotations
 
 
 class ExportError(Exception):
-    """Base class of the exporter's errors."""
+    """The base class of the exporter's errors."""
 
 
 class OptionError(ExportError):
@@ -24,15 +24,15 @@ class OptionError(ExportError):
 
 
 class WeightsNotFoundError(ExportError):
-    """The weights are nowhere to be had."""
+    """The weights are neither a file nor can they be downloaded."""
 
 
 class WeightsError(ExportError):
-    """The file can't be read, or not safely."""
+    """The weights can't be read, or not safely."""
 
 
 class UnsupportedError(ExportError):
-    """The model can be read, and this project does not serve it."""
+    """The weights are of a model that this project does not serve."""
 
 
 class RunError(ExportError):
@@ -40,12 +40,12 @@ class RunError(ExportError):
 
 
 class VerificationError(ExportError):
-    """The ONNX network does not give what its source gives."""
+    """The outputs of the ONNX network differ from those of its source."""
 
 
 class AccuracyError(ExportError):
-    """A network of lower precision finds too little of what it found in FP32."""
+    """A network of lower precision misses too much of what the FP32 network finds."""
 
 
 class RepositoryError(ExportError):
-    """The model repository can't take the model."""
+    """The model repository can't be read, or can't take the model."""

@@ -1,13 +1,10 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""What GPUs can do by their data sheets, and what part of it YOLOv8 was seen to get.
+"""Estimate the memory of a served model and the throughput of its network, before a GPU is bought.
 
-Published figures of TensorRT in FP16 (Ultralytics' pages: yolov8n 0.34 ms an image on an A100 and 0.62 ms on an RTX
-3080 in batches of 8, yolov8x 3.53 ms on an A100) are 8 to 25 % of the peak: small networks get less of a large GPU.
-None of this was measured by this project.
-
-What a network costs: operations and memory of one image, read from its ONNX graph.
-
-Where the members of a served model run, what they hold, and what a GPU might do: before one is bought.
+The operations and the memory of one image are read from the network's ONNX graph. The throughput is a share of the peak
+in the GPU's data sheet. Published figures of TensorRT in FP16 (Ultralytics' pages: yolov8n takes 0.34 ms an image on an
+A100 and 0.62 ms on an RTX 3080 in batches of 8, yolov8x 3.53 ms on an A100) are 8 to 25 % of the peak: small networks
+reach a smaller share of a large GPU. This project has measured none of this.
 """
 
 from __future__ import annotations
@@ -22,9 +19,9 @@ import onnx
 from tritonclient.grpc import model_config_pb2 as pb
 
 from yolov8_contract.image_header import ImageLimits
-from yolov8_export.config.files import as_json, check_known, config_path, read_config
+from yolov8_export.config.files import as_json, check_config_exists, config_path, read_config
 from yolov8_export.config.members import ONNX_FILE
-from yolov8_export.config.sizing import cuda_pool_mib, is_on_gpu, needed_mib, pinned_pool_mib, tensor_bytes
+from yolov8_export.config.sizing import MIB, cuda_pool_mib, is_on_gpu, pinned_pool_mib, shm_mib, tensor_bytes
 from yolov8_export.errors import RepositoryError
 from yolov8_export.repository.layout import MANIFEST
 
@@ -33,7 +30,7 @@ LEAST_SHARE, MOST_SHARE = 0.08, 0.25
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """A data sheet: memory in GB, dense FP16 and INT8 tensor throughput and FP32 in 10^12 operations a second."""
+    """A GPU's data sheet: memory in GB, and dense FP16, INT8 and FP32 throughput in 10^12 operations a second."""
 
     name: str
     memory_gb: int
@@ -42,7 +39,7 @@ class Gpu:
     fp32_tops: float
 
     def images_per_second(self, operations: int, precision: str) -> tuple[float, float]:
-        """Return a low and a high estimate for the network alone."""
+        """Return a low and a high estimate of the throughput of the network alone."""
         peak = {"fp16": self.fp16_tops, "int8": self.int8_tops}.get(precision, self.fp32_tops) * 1e12
         return peak * LEAST_SHARE / operations, peak * MOST_SHARE / operations
 
@@ -56,19 +53,23 @@ GPUS = (
     Gpu("A100", 40, 312, 624, 19.5),
     Gpu("H100", 80, 989, 1979, 67),
 )
-
+CONTEXT_MIB = 500
+"""The memory of CUDA, the engine's libraries and DALI before the first image; 300 to 700 MiB are usual."""
+DECODED_BYTES_A_PIXEL = 8
+"""DALI keeps an image both decoded and partly resized."""
+TYPICAL_PIXELS = 2_000_000
 
 _WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
-    """What a network takes.
+    """The operations and the memory of a network.
 
     Attributes:
-        operations: Multiplications and additions for one image.
-        weight_bytes: Of all weights.
-        activation_bytes: The most that is alive at once for one image; engines that fuse layers need less.
+        operations: The number of multiplications and additions for one image.
+        weight_bytes: The size of all weights.
+        activation_bytes: The peak of the intermediate tensors of one image; engines that fuse layers need less.
     """
 
     operations: int
@@ -77,18 +78,18 @@ class Cost:
 
 
 def read_cost(path: Path) -> Cost:
-    """Read what an ONNX file costs."""
+    """Read the cost of the network in an ONNX file."""
     file = onnx.shape_inference.infer_shapes(_for_one_image(onnx.load(path)), data_prop=True)
     graph = file.graph
     weights = {weight.name: weight for weight in graph.initializer}
     sizes = {value.name: _size(value) for value in (*graph.input, *graph.output, *graph.value_info)}
-    # Weights of lower precision are stored in front of what restores them.
+    # A weight of lower precision is the input of the node that restores it.
     stored = {node.output[0]: node.input[0] for node in graph.node if node.op_type in ("DequantizeLinear", "Cast")}
     operations = 0
     for node in graph.node:
         kernels = [weights[name] for name in (stored.get(name, name) for name in node.input[1:2]) if name in weights]
         if node.op_type in _WEIGHTED and kernels:
-            # Each output value sums over the kernel's other axes.
+            # Each output value is a sum over the kernel's other axes.
             dims = tuple(kernels[0].dims)
             operations += 2 * sizes.get(node.output[0], (0, 0))[0] * int(np.prod(dims)) // max(dims[0], 1)
     held = sum(len(weight.raw_data) or onnx.numpy_helper.to_array(weight).nbytes for weight in weights.values())
@@ -102,7 +103,7 @@ def _for_one_image(file: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _size(value: onnx.ValueInfoProto) -> tuple[int, int]:
-    """Return how many values a tensor has, and their bytes; 0 where it is not known."""
+    """Return the number of a tensor's values and their bytes; 0 if they are unknown."""
     kind = value.type.tensor_type
     count = int(np.prod([dim.dim_value for dim in kind.shape.dim], dtype=np.int64))
     return count, count * onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type).itemsize if kind.elem_type else 0
@@ -119,17 +120,9 @@ def _peak(graph: onnx.GraphProto, sizes: dict[str, tuple[int, int]]) -> int:
     return most
 
 
-CONTEXT_MIB = 500
-"""What CUDA, the engine's libraries and DALI take on a GPU before the first image; 300 to 700 are usual."""
-DECODED_BYTES_A_PIXEL = 8
-"""DALI holds an image decoded and partly resized."""
-TYPICAL_PIXELS = 2_000_000
-_MIB = 1024 * 1024
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
-    """One member: where it runs and what it takes; ``tensor_bytes`` are those of one image."""
+    """A composing model: where it runs, and the bytes of its tensors for one image."""
 
     name: str
     backend: str
@@ -141,14 +134,14 @@ class Member:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """What a served model takes.
+    """The estimate of a served model.
 
     Attributes:
-        members: In the order in which they run.
-        precision: Of the network.
-        cost: Of the network, for one image.
-        gpu_mib: On each GPU, by what for; empty where nothing runs on one.
-        shm_mib: Of shared memory, for ``--shm-size``.
+        members: The composing models in the order in which they run.
+        precision: The precision of the network.
+        cost: The operations and the memory of the network.
+        gpu_mib: The MiB on each GPU by purpose; empty if nothing runs on a GPU.
+        shm_mib: The MiB of shared memory, for ``--shm-size``.
     """
 
     members: tuple[Member, ...]
@@ -158,44 +151,51 @@ class Estimate:
     shm_mib: int
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as JSON values."""
+        """Return the estimate as JSON values."""
         return asdict(self)
 
 
-def make_estimate(repository: Path, name: str, config_name: str | None = None) -> Estimate:
-    """Read an exported model's plan.
+def estimate(repository: Path, name: str, config_name: str | None = None) -> Estimate:
+    """Estimate the memory of a served model and the operations of its network.
 
     Args:
         repository: The folder that Triton serves.
-        name: The ensemble's.
-        config_name: Of the configurations to read where a model has them.
+        name: The name of the ensemble.
+        config_name: The custom model configuration to read where a model has it; None for ``config.pbtxt``.
 
     Raises:
-        RepositoryError: It is not there, or is not whole.
+        RepositoryError: The model is missing or incomplete.
+
+    Example:
+        >>> estimate(Path("build/repository"), "yolov8n").shm_mib  # doctest: +SKIP
+        704
     """
-    check_known(repository, config_name)
+    check_config_exists(repository, config_name)
     ensemble = read_config(config_path(repository / name, config_name))
     steps = [step.model_name for step in ensemble.ensemble_scheduling.step]
     configs = [read_config(config_path(repository / member, config_name)) for member in steps]
     if not configs:
-        raise RepositoryError(f"{repository / name}: is no ensemble; say the name that clients use")
-    folder = repository / f"{name}_network"
-    versions = sorted(int(path.name) for path in folder.iterdir() if path.name.isdecimal())
-    try:
-        newest = folder / str(versions[-1])
-        cost = read_cost(newest / ONNX_FILE)
-        precision = json.loads((newest / MANIFEST).read_text(encoding="utf-8"))["network"]["precision"]
-    except (OSError, IndexError, ValueError, KeyError) as exc:
-        raise RepositoryError(f"{folder}: has no network to read: {exc}; export the model again") from exc
+        raise RepositoryError(f"{repository / name}: is not an ensemble; say the name that clients use")
+    cost, precision = _read_network(repository / f"{name}_network")
     max_bytes = ImageLimits.from_config(as_json(configs[0])).max_bytes
-    members = tuple(_member(config) for config in configs)
     return Estimate(
-        members=members,
+        members=tuple(_member(config) for config in configs),
         precision=precision,
         cost=cost,
         gpu_mib=_gpu_mib(configs, cost, max_bytes),
-        shm_mib=needed_mib(configs, max_bytes=max_bytes),
+        shm_mib=shm_mib(configs, max_bytes=max_bytes),
     )
+
+
+def _read_network(folder: Path) -> tuple[Cost, str]:
+    """Return the cost and the precision of the newest version of a network."""
+    versions = sorted(int(path.name) for path in folder.iterdir() if path.name.isdecimal())
+    try:
+        newest = folder / str(versions[-1])
+        precision = json.loads((newest / MANIFEST).read_text(encoding="utf-8"))["network"]["precision"]
+        return read_cost(newest / ONNX_FILE), precision
+    except (OSError, IndexError, ValueError, KeyError) as exc:
+        raise RepositoryError(f"{folder}: has no network to read: {exc}; export the model again") from exc
 
 
 def _member(config: pb.ModelConfig) -> Member:
@@ -212,7 +212,7 @@ def _member(config: pb.ModelConfig) -> Member:
 
 
 def _gpu_mib(configs: list[pb.ModelConfig], cost: Cost, max_bytes: int) -> dict[str, int]:
-    """Add up what lies on one GPU; an estimate, and on the large side where an engine fuses layers."""
+    """Return the MiB on one GPU by purpose; too high where an engine fuses layers."""
     on_gpu = [config for config in configs if is_on_gpu(config)]
     if not on_gpu:
         return {}
@@ -220,8 +220,8 @@ def _gpu_mib(configs: list[pb.ModelConfig], cost: Cost, max_bytes: int) -> dict[
     for config in on_gpu:
         instances, batch = config.instance_group[0].count, config.max_batch_size
         if config.backend == "dali":
-            parts["decoding"] = instances * batch * TYPICAL_PIXELS * DECODED_BYTES_A_PIXEL // _MIB
+            parts["decoding"] = instances * batch * TYPICAL_PIXELS * DECODED_BYTES_A_PIXEL // MIB
         else:
-            parts["weights"] = instances * cost.weight_bytes // _MIB + 1
-            parts["activations"] = instances * batch * cost.activation_bytes // _MIB + 1
+            parts["weights"] = instances * cost.weight_bytes // MIB + 1
+            parts["activations"] = instances * batch * cost.activation_bytes // MIB + 1
     return parts | {"pinned memory of the host": pinned_pool_mib(configs, max_bytes)}

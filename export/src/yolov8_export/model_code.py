@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""The code that travels inside an exported model: its members' files, and the contract package beside them."""
+"""Copy the code of composing models, and the contract package that it imports, into an exported model."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from yolov8_export.errors import RepositoryError
 PYTHON = "python"
 DALI = "dali"
 SETTINGS_FILE = "settings.json"
-"""What the DALI graph is made for: the backend gives it no parameters."""
+"""The settings of the DALI graph, to which the dali backend passes no parameters."""
 
 WARMUP_FOLDER = "warmup"
-"""Triton reads the files of a warm-up from the folder of this name beside the version folders."""
+"""The folder beside the version folders from which Triton reads the files of warm-up samples."""
 WARMUP_PICTURE = "picture.jpg"
 
 CONTRACT = "yolov8_contract"
@@ -34,19 +34,19 @@ _SOURCES = {
     ("check", PYTHON): Path("model_repository_gpu", "yolov8n_check", "1"),
     ("preprocess", DALI): Path("model_repository_gpu", "yolov8n_preprocess", "1"),
 }
-"""Where the code of each role and backend lies in a checkout; in a wheel it is in `ROLE-BACKEND`."""
+"""The folders of the code in a checkout, by role and backend; in a wheel, the folder is `ROLE-BACKEND`."""
 
 
 def has_code(config: pb.ModelConfig) -> bool:
-    """Tell whether a member is code of ours, and not a network or an ensemble."""
+    """Return whether a model consists of our code, and is not a network or an ensemble."""
     return config.backend in (PYTHON, DALI)
 
 
 def member_files(role: str, backend: str = PYTHON) -> list[Path]:
-    """Return the one source of a member's code.
+    """Return the source files of a composing model.
 
     Raises:
-        RepositoryError: It is neither in the installed package nor in a checkout around it.
+        RepositoryError: They are neither in the installed package nor in a checkout around it.
     """
     folders = (_IN_WHEEL / f"{role}-{backend}", _CHECKOUT / _SOURCES[role, backend])
     entry = "dali.py" if backend == DALI else "model.py"
@@ -57,10 +57,10 @@ def member_files(role: str, backend: str = PYTHON) -> list[Path]:
 
 
 def warmup_picture() -> Path:
-    """Return the JPEG that the DALI member decodes before it is ready.
+    """Return the path of the JPEG that the DALI model decodes before it is ready.
 
     Raises:
-        RepositoryError: It is neither in the installed package nor in a checkout around it.
+        RepositoryError: The file is neither in the installed package nor in a checkout around it.
     """
     places = (
         _IN_WHEEL / f"preprocess-{DALI}" / WARMUP_PICTURE,
@@ -69,7 +69,7 @@ def warmup_picture() -> Path:
     for place in places:
         if place.is_file():
             return place
-    raise RepositoryError(f"the picture to warm up with is missing: neither {places[0]} nor {places[1]}; reinstall")
+    raise RepositoryError(f"the warm-up picture is missing: neither {places[0]} nor {places[1]}; reinstall")
 
 
 def contract_files() -> list[Path]:
@@ -80,14 +80,14 @@ def contract_files() -> list[Path]:
 
 
 def write_code(role: str, config: pb.ModelConfig, model: ServedModel, limits: ImageLimits, folder: Path) -> None:
-    """Make and fill the version folder of a member that is code, and what it is warmed up with beside it.
+    """Write the version folder of a model that consists of our code, and the warm-up picture beside it.
 
     Args:
-        role: Of the member.
-        config: Its configuration.
-        model: What is served.
+        role: The role of the model, such as ``preprocess``.
+        config: The configuration of the model.
+        model: The served model.
         limits: The largest image that is decoded.
-        folder: The version's.
+        folder: The version folder, which is created.
     """
     folder.mkdir(parents=True)
     for path in member_files(role, config.backend):
@@ -103,7 +103,7 @@ def write_code(role: str, config: pb.ModelConfig, model: ServedModel, limits: Im
 
 
 def dali_settings(model: ServedModel, limits: ImageLimits, max_batch_size: int) -> str:
-    """Return the text of the file that tells the DALI graph what it is made for."""
+    """Return the text of the DALI graph's settings."""
     settings = {
         "task": model.task.value,
         "imgsz": list(model.imgsz),

@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""The network's input size: one number, or height and width.
-
-What a user says of a model beyond its weights, and how that is written on a command line.
-"""
+"""Define what a user says about a model in addition to its weights, and parse it from command line texts."""
 
 from __future__ import annotations
 
@@ -18,13 +15,16 @@ Size = tuple[int, int]
 """Height and width in pixels."""
 
 OPTION = "--imgsz"
+DEFAULT_OPSET = 18
+OPSETS = range(12, 19)
+"""The supported opsets. torch can write newer ones, but ONNX Runtime has no CUDA kernels for their Resize."""
 
 
 def parse_imgsz(text: str) -> Size:
-    """Read ``640``, ``480 640``, ``480,640`` or ``480x640`` (height first, as Ultralytics has it).
+    """Parse ``640``, ``480 640``, ``480,640`` or ``480x640`` (height first, as in Ultralytics).
 
     Raises:
-        OptionError: It is none of these.
+        OptionError: The text is not one of these.
     """
     found = re.fullmatch(r"\s*(\d+)(?:\s*[ ,xX]\s*(\d+))?\s*", text)
     if found is None or 0 in (size := tuple(int(number) for number in found.groups(default=found[1]))):
@@ -33,10 +33,10 @@ def parse_imgsz(text: str) -> Size:
 
 
 def check_stride(imgsz: Size, stride: int) -> None:
-    """Refuse a size that the network's feature maps don't divide evenly.
+    """Refuse a size that the network's stride does not divide.
 
     Raises:
-        OptionError: Height or width is no multiple of ``stride``.
+        OptionError: Height or width is not a multiple of ``stride``.
     """
     if any(length % stride for length in imgsz):
         nearest = " ".join(str(max(round(length / stride), 1) * stride) for length in imgsz)
@@ -47,7 +47,7 @@ def check_stride(imgsz: Size, stride: int) -> None:
 
 
 def join_imgsz(arguments: Sequence[str]) -> list[str]:
-    """Make one argument of the two numbers behind ``--imgsz``, for parsers whose options take one value."""
+    """Join the two numbers after ``--imgsz`` into one argument, since an option takes one value."""
     joined = list(arguments)
     for index in range(len(joined) - 2):
         if joined[index] == OPTION and joined[index + 1].isdecimal() and joined[index + 2].isdecimal():
@@ -56,20 +56,15 @@ def join_imgsz(arguments: Sequence[str]) -> list[str]:
     return joined
 
 
-DEFAULT_OPSET = 18
-OPSETS = range(12, 19)
-"""torch's tracer writes newer ones, but ONNX Runtime has no CUDA kernels for their Resize."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelOverrides:
-    """What the user says of a model; None for what the weights say.
+    """What a user says about a model; None takes the value from the weights.
 
     Attributes:
-        imgsz: Height and width of the network's input.
-        task: For an `.onnx` file without Ultralytics' metadata.
-        labels: Class names, in place of those that the weights have; as many.
-        kpt_shape: For a pose network without Ultralytics' metadata: points, and values of each.
+        imgsz: Input size in pixels: one number, or height and width.
+        task: Task of the model, for an .onnx file without Ultralytics' metadata.
+        labels: Class names in place of those in the weights: a file with one name a line, or a list such as cat,dog.
+        kpt_shape: Number of keypoints and of values for each, such as 17,3, for a pose .onnx file without metadata.
     """
 
     imgsz: Size | None = None
@@ -82,17 +77,17 @@ def check_opset(opset: int) -> None:
     """Refuse an opset that is not among `OPSETS`.
 
     Raises:
-        OptionError: It is not.
+        OptionError: The opset is another one.
     """
     if opset not in OPSETS:
         raise OptionError(f"--opset: expected {OPSETS.start} to {OPSETS.stop - 1}, got {opset}")
 
 
 def parse_labels(text: str) -> tuple[str, ...]:
-    """Read class names: a file with one a line, or names with commas between.
+    """Parse class names: a file with one name a line, or names separated by commas.
 
     Raises:
-        OptionError: There is none, or one is empty.
+        OptionError: There are no names, or one is empty.
     """
     path = Path(text)
     try:
@@ -108,10 +103,10 @@ def parse_labels(text: str) -> tuple[str, ...]:
 
 
 def parse_classes(text: str) -> tuple[int, ...]:
-    """Read class ids: ``0,2``; whether the model has them is not known here.
+    """Parse class ids such as ``0,2``; the model checks later whether it has them.
 
     Raises:
-        OptionError: They are none.
+        OptionError: The text has another form.
     """
     texts = [part.strip() for part in text.split(",")]
     if not all(part.isdecimal() for part in texts):
@@ -120,10 +115,10 @@ def parse_classes(text: str) -> tuple[int, ...]:
 
 
 def parse_kpt_shape(text: str) -> tuple[int, int]:
-    """Read ``17,3``: points an object, and values of each (2: x, y; 3: and visibility).
+    """Parse ``17,3``: the number of keypoints, and of values for each (2 are x and y, 3 add the visibility).
 
     Raises:
-        OptionError: It is no such pair.
+        OptionError: The text has another form.
     """
     found = re.fullmatch(r"\s*(\d+)\s*[ ,x]\s*([23])\s*", text)
     if found is None:

@@ -18,7 +18,7 @@ from yolov8_contract.errors import ConfigError
 from yolov8_export.config.deployment import CalibrationData, Deployment, as_served
 from yolov8_export.config.recover import ServedModelSpec
 from yolov8_export.config.serving import serving_commands
-from yolov8_export.config.sizing import needed_mib
+from yolov8_export.config.sizing import shm_mib
 from yolov8_export.errors import OptionError
 from yolov8_export.graph import rewrite
 from yolov8_export.graph.network import Network, checked_network
@@ -32,7 +32,7 @@ from yolov8_export.precision.reduce import check_evidence, reduce
 from yolov8_export.progress import Progress
 from yolov8_export.repository.custom_configs import regenerate
 from yolov8_export.repository.layout import Target
-from yolov8_export.repository.write import MODEL_FILE, staging, write_model
+from yolov8_export.repository.write import MODEL_FILE, PreparedModel, staging, write_model
 from yolov8_export.source import onnx_file
 from yolov8_export.source.families import note_on_family
 from yolov8_export.source.weights import prepare_ultralytics
@@ -67,7 +67,7 @@ class Report:
     @property
     def shm_mib(self) -> int:
         """MiB of shared memory that a container needs for this model."""
-        return needed_mib(self.configs.values(), max_bytes=self.deployment.limits.max_bytes)
+        return shm_mib(self.configs.values(), max_bytes=self.deployment.limits.max_bytes)
 
     @property
     def commands(self) -> dict[str, str]:
@@ -142,11 +142,18 @@ def export(
                 configs = deployed.configs()
             except ConfigError as exc:
                 raise OptionError(str(exc)) from exc
-            carried = regenerate(target, deployed)
-            notes += carried.notes
-            written = write_model(
-                target, configs, network, verification, stage, deployment.limits, accuracy, carried.configs
+            custom = regenerate(target, deployed)
+            notes += custom.notes
+            prepared = PreparedModel(
+                target=target,
+                configs=configs,
+                network=network,
+                verification=verification,
+                limits=deployment.limits,
+                accuracy=accuracy,
+                custom_configs=custom.configs,
             )
+            written = write_model(prepared, stage)
     return Report(
         target=target,
         configs=configs,

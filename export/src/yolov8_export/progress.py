@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Show what an export is at, and remember how long each step took."""
+"""Show the steps of an export, and measure their durations."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from rich.console import Console
 
 
 class Progress:
-    """Steps of an export, shown on a console.
+    """The steps of an export, shown on a console; without a console, they are only measured.
 
     Attributes:
-        seconds: How long each finished step took, by its title, in order.
+        seconds: The duration of each finished step by its title, in order.
     """
 
     def __init__(self, console: Console | None = None) -> None:

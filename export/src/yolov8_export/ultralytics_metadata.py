@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Ultralytics' metadata: what its exporter writes into an ONNX file, and its Triton client reads from a config."""
+"""Read and write the metadata that Ultralytics stores in ONNX files and reads in its Triton client."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _TEXTS = ("task", "head", "description", "author", "license", "version", "docs",
 
 
 def ultralytics_metadata(model: ServedModel, stride: int) -> str:
-    """Return the text that lets Ultralytics' own client use a bare network: a Python literal."""
+    """Return the metadata as a Python literal, with which Ultralytics' own client can use the network alone."""
     return repr(stable_metadata(model, stride))
 
 
 def stable_metadata(model: ServedModel, stride: int) -> dict[str, Any]:
-    """Return the part of Ultralytics' metadata that follows from the model alone: no dates, no versions."""
+    """Return the metadata that depend only on the model, without dates and versions."""
     metadata: dict[str, Any] = {
         "stride": stride,
         "task": model.task.value,
@@ -34,12 +34,12 @@ def stable_metadata(model: ServedModel, stride: int) -> dict[str, Any]:
 
 
 def read_metadata(props: Mapping[str, str]) -> dict[str, Any]:
-    """Return the values of an ONNX file's ``metadata_props``; what is no Python literal stays a text."""
+    """Return the values of an ONNX file's ``metadata_props``; texts that are not Python literals stay texts."""
     return {key: text if key in _TEXTS else read_literal(text) for key, text in props.items()}
 
 
 def read_literal(text: str) -> Any:
-    """Return the value of a Python literal; what is none stays a text. Nothing in it is run."""
+    """Return the value of a Python literal without running any code; other texts are returned as they are."""
     try:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError, MemoryError, RecursionError):

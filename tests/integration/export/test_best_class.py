@@ -18,7 +18,7 @@ from tests.raw_request import image_input
 from yolov8_contract import signature
 from yolov8_contract.served_model import ServedModel
 from yolov8_contract.task import Task
-from yolov8_export.checks.repository import check_repository
+from yolov8_export.checks.repository import check
 from yolov8_export.config.deployment import Deployment
 from yolov8_export.pipeline import export
 from yolov8_export.repository.layout import Target
@@ -41,7 +41,7 @@ def reduced(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
     for task in TASKS:
         network = repository / f"shapes-{task.value}_network" / "1" / "model.onnx"
         export(network, Target(repository=folder, name=f"shapes-{task.value}"), deployment=deployment)
-    assert check_repository(folder).findings == ()
+    assert check(folder).findings == ()
     with TritonServer(folder, stop_timeout_s=0) as running:
         yield running
 

@@ -18,7 +18,7 @@ import torch
 from tests.integration.export.checkpoints import write_checkpoint
 from yolov8_contract.served_model import ServedModel
 from yolov8_contract.task import Task
-from yolov8_export.checks.repository import check_repository
+from yolov8_export.checks.repository import check
 from yolov8_export.config.files import CONFIG, as_json, read_config
 from yolov8_export.config.reference import committed_labels
 from yolov8_export.errors import ExportError, OptionError, UnsupportedError, WeightsError
@@ -78,7 +78,7 @@ def test_a_variant_of_yolov8_is_exported_as_it_is(
 
     assert report.network.head == head
     assert report.notes == ()
-    assert check_repository(tmp_path / "repository").findings == ()
+    assert check(tmp_path / "repository").findings == ()
     served = ServedModel.from_config(as_json(read_config(tmp_path / "repository" / STEM / CONFIG)))
     assert served.imgsz == imgsz
     assert served.kpt_shape == (tuple(changes.get("kpt_shape", (17, 3))) if served.task is Task.POSE else None)
@@ -127,7 +127,7 @@ def test_another_family_with_a_head_of_yolov8_is_exported_with_a_note(
 
     (note,) = report.notes
     assert architecture in note
-    assert check_repository(tmp_path / "repository").findings == ()
+    assert check(tmp_path / "repository").findings == ()
 
 
 @pytest.mark.parametrize(
@@ -288,4 +288,4 @@ def test_the_code_in_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     exec(code, {})
 
-    assert check_repository(tmp_path / "repository").served == ("parts",)
+    assert check(tmp_path / "repository").served == ("parts",)

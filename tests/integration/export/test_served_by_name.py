@@ -14,7 +14,7 @@ import tritonclient.grpc as triton
 from tests.data import shapes
 from tests.unit.export.tiny_networks import write_onnx
 from yolov8_contract.task import Task
-from yolov8_export.config.deployment import Deployment
+from yolov8_export.config.deployment import Deployment, Tuning
 from yolov8_export.pipeline import export
 from yolov8_export.repository.custom_configs import add_config
 from yolov8_export.repository.layout import Target
@@ -31,7 +31,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     models = folder / "repository"
     export(WEIGHTS, Target(repository=models, name="shapes"), deployment=Deployment(instances=1))
     export(write_onnx(folder / "tiny.onnx", Task.DETECT), Target(repository=models, name="tiny"))
-    add_config(models, "shapes", "many-cores", instances=3, threads=2, queue_delay_us=700, max_batch_size=4)
+    add_config(models, "shapes", "many-cores", Tuning(instances=3, threads=2, queue_delay_us=700, max_batch_size=4))
     return models
 
 

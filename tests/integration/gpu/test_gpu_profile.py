@@ -20,7 +20,7 @@ from tests import corpus
 from tests.data import shapes
 from tests.integration.gpu.conftest import CPU, GPU, PIXELS
 from tests.raw_request import image_input
-from yolov8_export.checks.repository import check_repository
+from yolov8_export.checks.repository import check
 from yolov8_export.config.files import CONFIG, read_config
 from yolov8_server import TritonServer
 from yolov8_triton import Client, InvalidImageError
@@ -59,7 +59,7 @@ def found(client: Client, image: bytes, **parameters: Any) -> str:
 
 
 def test_an_exported_repository_passes_its_own_check(exported: Path) -> None:
-    assert check_repository(exported).findings == ()
+    assert check(exported).findings == ()
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from tests.unit.export.conftest import Export
 from tests.unit.export.tiny_networks import IMGSZ
 from yolov8_export.config.deployment import deployment_from
 from yolov8_export.errors import RepositoryError
-from yolov8_export.estimates import GPUS, make_estimate, read_cost
+from yolov8_export.estimates import GPUS, estimate, read_cost
 
 SIDE = 10
 
@@ -49,7 +49,7 @@ def test_operations_and_memory_are_those_of_the_arithmetic(tmp_path: Path, quant
 def test_a_plan_for_a_gpu_shows_each_members_device_and_memory(export_tiny: Export, repository: Path) -> None:
     export_tiny(deployment=deployment_from("gpu", gpus=(0, 1)))
 
-    plan = make_estimate(repository, "tiny")
+    plan = estimate(repository, "tiny")
 
     assert [(m.name, m.device) for m in plan.members] == [
         ("tiny_check", "CPU"),
@@ -65,15 +65,15 @@ def test_a_plan_for_a_gpu_shows_each_members_device_and_memory(export_tiny: Expo
 def test_a_plan_without_a_gpu_takes_nothing_there(export_tiny: Export, repository: Path) -> None:
     export_tiny()
 
-    assert make_estimate(repository, "tiny").gpu_mib == {}
+    assert estimate(repository, "tiny").gpu_mib == {}
 
 
 @pytest.mark.parametrize("name", ["nothing", "tiny_network"])
 def test_what_is_no_served_model_is_refused(export_tiny: Export, repository: Path, name: str) -> None:
     export_tiny()
 
-    with pytest.raises(RepositoryError, match=r"can't be read|is no ensemble"):
-        make_estimate(repository, name)
+    with pytest.raises(RepositoryError, match=r"can't be read|is not an ensemble"):
+        estimate(repository, name)
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""What is wrong with a repository, where, and what to do about it.
-
-Check the files of a served model's versions: all there, as exported, and the network as configured.
-"""
+"""Check the files of a served model's versions: complete, as exported, and the network as configured."""
 
 from __future__ import annotations
 
@@ -28,7 +25,7 @@ EXPORT_AGAIN = "export the model again"
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that is wrong."""
+    """A fault in a repository: the file, what is wrong with it, and what to do."""
 
     path: Path
     problem: str
@@ -36,12 +33,12 @@ class Finding:
 
 
 def file_findings(repository: Path, name: str, members: Iterable[str]) -> Iterator[Finding]:
-    """Check of one served model's versions what no configuration changes: that all are there, as exported.
+    """Check the versions of a served model independently of its configurations: complete and as exported.
 
     Args:
         repository: The folder that Triton serves.
-        name: The ensemble's.
-        members: Its members' names.
+        name: The name of the ensemble.
+        members: The names of its composing models.
     """
     versions = {model: _versions(repository / model) for model in (name, *members)}
     for model, numbers in versions.items():
@@ -59,13 +56,13 @@ def file_findings(repository: Path, name: str, members: Iterable[str]) -> Iterat
 def configured_file_findings(
     repository: Path, name: str, tensors: Signature, backends: Mapping[str, str]
 ) -> Iterator[Finding]:
-    """Check the files of all versions against configurations: a network of these tensors, what the backends load.
+    """Compare the files of all versions with configurations: the network's tensors, and what the backends load.
 
     Args:
         repository: The folder that Triton serves.
-        name: The ensemble's.
-        tensors: Of the network.
-        backends: Of the members, by name.
+        name: The name of the ensemble.
+        tensors: The tensors of the network.
+        backends: The backends of the composing models by name.
     """
     network = repository / f"{name}_network"
     for version in _versions(network):
@@ -90,20 +87,20 @@ def _network_findings(folder: Path, tensors: Signature) -> Iterator[Finding]:
     try:
         graph = read_graph(onnx.load(path, load_external_data=False))
     except (DecodeError, OSError, ValueError) as exc:
-        yield Finding(path, f"is no ONNX file, or damaged: {exc}", EXPORT_AGAIN)
+        yield Finding(path, f"is not an ONNX file, or damaged: {exc}", EXPORT_AGAIN)
         return
     for problem in problems(graph, tensors):
         yield Finding(path, problem, EXPORT_AGAIN)
 
 
 def _hash_findings(repository: Path, network: str, version: str) -> Iterator[Finding]:
-    """Compare all files with the hashes that export wrote down."""
+    """Compare all files with the hashes in the manifest."""
     path = repository / network / version / MANIFEST
     try:
         manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         expected = {f"{network}/{version}/{MODEL_FILE}": manifest["network"]["sha256"], **manifest["files"]}
     except (OSError, ValueError, KeyError, TypeError) as exc:
-        yield Finding(path, f"is missing or malformed ({exc}), so that nothing tells what was exported", EXPORT_AGAIN)
+        yield Finding(path, f"is missing or malformed ({exc}), so the exported files are unknown", EXPORT_AGAIN)
         return
     for relative, digest in sorted(expected.items()):
         file = repository / relative
@@ -133,7 +130,7 @@ def _dali_findings(folder: Path) -> Iterator[Finding]:
 
 
 def _contract_version(path: Path) -> Any:
-    """Read the version without importing: the copy is for the server."""
+    """Read the version without importing the copy, which is meant for the server."""
     try:
         statements = ast.parse(path.read_text(encoding="utf-8")).body
     except (OSError, SyntaxError, UnicodeDecodeError):

@@ -1,11 +1,9 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Check one served model: its configurations against the contract and each other.
+"""Check one served model: compare its configurations with the contract and with each other.
 
-Check that a plan takes the batches that its configuration promises, as far as the note beside it tells.
-
-Whether it fits the GPU and the TensorRT of a server, only that server knows: ``build_plans.py --check`` asks it.
-
-Check what a member is warmed up with: a sample that can't be run keeps the model from loading.
+The checks also cover the batch sizes of TensorRT plans, as noted beside each plan, and the warm-up samples, which keep
+a model from loading if they can't be run. Whether a plan fits the GPU and the TensorRT of a server, only the server can
+tell: ``build_plans.py --check`` asks it.
 """
 
 from __future__ import annotations
@@ -37,7 +35,7 @@ from yolov8_export.ultralytics_metadata import read_literal, stable_metadata
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Served:
-    """One ensemble and its members, as they are configured."""
+    """The configurations of an ensemble and its composing models."""
 
     repository: Path
     name: str
@@ -56,7 +54,7 @@ class _Served:
 
     @property
     def signatures(self) -> dict[str, Signature]:
-        """What the contract says of the ensemble and its members, by name; ConfigError for an impossible head."""
+        """The tensors that the contract requires, by model name; ConfigError for an impossible head."""
         head: Head = tuple(tuple(int(dim) for dim in output.dims) for output in self.network.output)
         expected = {
             self.name: signature.ensemble(self.model),
@@ -71,7 +69,7 @@ class _Served:
 
     @property
     def first(self) -> pb.ModelConfig:
-        """The member that sees requests before all others."""
+        """The composing model that gets requests first."""
         return self.preprocess if self.check is None else self.check
 
     @property
@@ -88,13 +86,13 @@ class _Served:
 def check_served(
     repository: Path, name: str, configs: Mapping[str, pb.ModelConfig], config_name: str | None = None
 ) -> Iterator[Finding]:
-    """Check the ensemble ``name`` and its members.
+    """Check the ensemble ``name`` and its composing models.
 
     Args:
         repository: The folder that Triton serves.
-        name: One that carries the contract's parameters.
-        configs: All that parse, by folder.
-        config_name: Of those that are not ``config.pbtxt``.
+        name: The name of an ensemble that has the contract's parameters.
+        configs: All configurations that parse, by folder name.
+        config_name: The custom model configuration that was read; None for ``config.pbtxt``.
     """
     path = config_path(repository / name, config_name)
     try:
@@ -123,7 +121,7 @@ def check_served(
         postprocess=members.get("postprocess"),
     )
     yield from _contract_findings(served)
-    if config_name is None:  # of files, once is enough: hashing large networks takes seconds
+    if config_name is None:  # all configurations share the files, and hashing large networks takes seconds
         yield from file_findings(repository, name, [config.name for config in served.members])
     yield from _parameter_findings(served)
     yield from _queue_findings(served)
@@ -133,7 +131,7 @@ def check_served(
 
 
 def _contract_findings(served: _Served) -> Iterator[Finding]:
-    """Compare tensors, and how they are handed on; then the networks' files and the members' code."""
+    """Compare the tensors, the ensemble's steps, the networks' files and the members' code with the contract."""
     try:
         signatures = served.signatures
     except ConfigError as exc:
@@ -142,7 +140,7 @@ def _contract_findings(served: _Served) -> Iterator[Finding]:
     for config in (served.ensemble, *served.members):
         yield from _tensor_findings(served, config, signatures[config.name])
     if list(served.ensemble.ensemble_scheduling.step) != ensemble_steps(served.members, served.model.task):
-        yield served.finding(served.ensemble, "its steps don't hand tensors on as the contract says")
+        yield served.finding(served.ensemble, "its steps don't pass tensors on as the contract says")
     backends = {config.name: config.backend for config in served.members}
     tensors = signatures[served.network.name]
     yield from configured_file_findings(served.repository, served.name, tensors, backends)
@@ -155,7 +153,7 @@ def _tensor_findings(served: _Served, config: pb.ModelConfig, tensors: Signature
         yield served.finding(config, str(exc))
     for tensor in config.input:
         if tensor.dims == [DYNAMIC] and not tensor.allow_ragged_batch:
-            problem = f"files of different lengths never batch: input {tensor.name!r} is not ragged"
+            problem = f"files of different lengths are never batched: input {tensor.name!r} is not ragged"
             yield served.finding(config, problem, "set allow_ragged_batch")
 
 
@@ -186,13 +184,13 @@ def _describes(metadata: str, model: ServedModel) -> bool:
 
 
 def _queue_findings(served: _Served) -> Iterator[Finding]:
-    """Overload is shed at the first member: a request that is refused behind it has cost work already."""
+    """Check that overload is refused at the first member, since a request refused later has already cost work."""
     bound = served.first.dynamic_batching.default_queue_policy.max_queue_size
     if not bound:
-        yield served.finding(served.first, "nothing bounds its queue", "set max_queue_size")
+        yield served.finding(served.first, "its queue has no limit", "set max_queue_size")
     for config in served.members:
         if not config.HasField("dynamic_batching"):
-            yield served.finding(config, "its requests never batch", "add dynamic_batching { }")
+            yield served.finding(config, "its requests are never batched", "add dynamic_batching { }")
         if 0 < config.dynamic_batching.default_queue_policy.max_queue_size < bound:
             yield served.finding(
                 config, f"its queue is shorter than the first member's {bound}", "leave its max_queue_size out"
@@ -200,29 +198,29 @@ def _queue_findings(served: _Served) -> Iterator[Finding]:
         if is_bounded(config) and config.instance_group[0].count < MIN_BOUNDED_INSTANCES:
             yield served.finding(
                 config,
-                "one instance and a limit on its queue: Triton lets requests wait half a second for nothing",
+                "has one instance and a limited queue: Triton lets requests wait half a second beside an idle model",
                 f"give it {MIN_BOUNDED_INSTANCES} instances, or leave default_queue_policy out",
             )
 
 
 def plan_findings(path: Path, config: pb.ModelConfig, model: Path) -> Iterator[Finding]:
-    """Check the plans that a network's configuration names, where there are any.
+    """Check that TensorRT plans take the batch sizes of the network's configuration.
 
     Args:
-        path: The configuration's.
-        config: Of the network.
-        model: The network's folder.
+        path: The path of the configuration.
+        config: The configuration of the network.
+        model: The folder of the network.
     """
     if config.backend != "tensorrt":
         return
     plan = Path(config.default_model_filename)
-    # As build_plans.py names it: plan.json of model.plan, plan-l4.json of model-l4.plan.
+    # build_plans.py writes plan.json for model.plan, and plan-l4.json for model-l4.plan.
     for note in sorted(model.glob(f"*/plan{plan.stem.removeprefix('model')}.json")):
         try:
             said: Any = json.loads(note.read_text(encoding="utf-8"))
             batch = int(said["max_batch_size"])
         except (OSError, ValueError, KeyError, TypeError):
-            yield Finding(note, "is malformed, so that nothing tells what the plan was built for", "build it anew")
+            yield Finding(note, "is malformed, so the plan's batch sizes are unknown", "build it anew")
             continue
         if batch < config.max_batch_size:
             problem = f"max_batch_size is {config.max_batch_size}, {note.parent / plan} takes {batch}"
@@ -230,12 +228,12 @@ def plan_findings(path: Path, config: pb.ModelConfig, model: Path) -> Iterator[F
 
 
 def warmup_findings(path: Path, config: pb.ModelConfig, model: Path) -> Iterator[Finding]:
-    """Check a configuration's samples, and the files of bytes that they name.
+    """Check the warm-up samples of a configuration, and the files that they name.
 
     Args:
-        path: The configuration's.
-        config: Of a member.
-        model: The member's folder.
+        path: The path of the configuration.
+        config: The configuration of a composing model.
+        model: The folder of the model.
     """
     largest = max(config.max_batch_size, 1)
     for sample in config.model_warmup:

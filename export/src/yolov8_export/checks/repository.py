@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Check a model repository without a server: what would keep its models from loading, or from being right."""
+"""Check a model repository without a server, for faults that prevent loading or make answers wrong."""
 
 from __future__ import annotations
 
@@ -12,59 +12,63 @@ from tritonclient.grpc import model_config_pb2 as pb
 
 from yolov8_export.checks.files import Finding
 from yolov8_export.checks.model import check_served
-from yolov8_export.config.files import config_path, named_path, names_of, newer_fields, read_config
+from yolov8_export.config.files import config_names, config_path, custom_config_path, newer_fields, read_config
 from yolov8_export.config.parts import CONTRACT_VERSION
 from yolov8_export.errors import RepositoryError
 from yolov8_export.repository.layout import model_names
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Checked:
-    """What a check saw.
+class CheckReport:
+    """The result of a check.
 
     Attributes:
-        served: Names of the served models, each an ensemble with its members.
-        findings: What is wrong; nothing if all is well.
+        served: The names of the served models, which are ensembles.
+        findings: The faults that were found.
     """
 
     served: tuple[str, ...]
     findings: tuple[Finding, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as JSON values, for scripts."""
+        """Return the result as JSON values."""
         findings = [{"path": str(f.path), "problem": f.problem, "remedy": f.remedy} for f in self.findings]
         return {"served": list(self.served), "findings": findings}
 
 
-def check_repository(repository: Path) -> Checked:
-    """Check all models of a repository.
+def check(repository: Path) -> CheckReport:
+    """Check all models of a repository without a server.
 
     Raises:
-        RepositoryError: There is none.
+        RepositoryError: The repository is missing or empty.
+
+    Example:
+        >>> for finding in check(Path("build/repository")).findings:  # doctest: +SKIP
+        ...     print(finding.path, finding.problem, finding.remedy)
     """
     if not repository.is_dir():
         raise RepositoryError(f"{repository}: no such folder")
     folders = sorted(path for path in repository.iterdir() if path.is_dir())
     if not folders:
-        raise RepositoryError(f"{repository}: no model in it; export one: python -m yolov8_export export yolov8n.pt")
+        raise RepositoryError(f"{repository}: contains no model; export one: yolov8-export export yolov8n.pt")
     findings, configs = _configured(folders, None)
     served = [name for name, config in configs.items() if _is_ours(config) and config.HasField("ensemble_scheduling")]
     for name in served:
         findings += check_served(repository, name, configs)
-    for config_name in names_of(folders):
+    for config_name in config_names(folders):
         also, named = _configured(folders, config_name)
         for name in filter(named.__contains__, served):
-            if not any(named_path(repository / model, config_name).is_file() for model in model_names(name)):
+            if not any(custom_config_path(repository / model, config_name).is_file() for model in model_names(name)):
                 continue
             also += check_served(repository, name, named, config_name)
-        # Of what Triton reads from config.pbtxt, all has been said.
+        # Findings about config.pbtxt are already in the list.
         findings += [finding for finding in also if finding not in findings]
     findings += _orphans(repository, configs, served)
-    return Checked(served=tuple(served), findings=tuple(findings))
+    return CheckReport(served=tuple(served), findings=tuple(findings))
 
 
 def _configured(folders: Iterable[Path], config_name: str | None) -> tuple[list[Finding], dict[str, pb.ModelConfig]]:
-    """Read what a server would, started with a configuration name or without."""
+    """Read the configurations that a server reads when it is started with a configuration name, or with None."""
     findings: list[Finding] = []
     configs = {}
     for folder in folders:
@@ -74,7 +78,7 @@ def _configured(folders: Iterable[Path], config_name: str | None) -> tuple[list[
             findings.append(config)
             continue
         findings += _config_findings(path, folder.name, config)
-        config.name = folder.name  # what else is wrong is looked for in its folder
+        config.name = folder.name  # further checks look into this folder
         configs[folder.name] = config
     return findings, configs
 
@@ -83,7 +87,7 @@ def _read(path: Path) -> pb.ModelConfig | Finding:
     try:
         return read_config(path)
     except RepositoryError as exc:
-        return Finding(path, str(exc), "Triton takes each folder for a model: mend it, or move it away")
+        return Finding(path, str(exc), "Triton takes each folder for a model: repair it, or move it away")
 
 
 def _is_ours(config: pb.ModelConfig) -> bool:

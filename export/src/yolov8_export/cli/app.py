@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""The command line: parse, call, print; errors are one line and an exit code."""
+"""The command line ``yolov8-export``: parse, call, print; an error is one line and an exit code."""
 
 from __future__ import annotations
 
@@ -15,15 +15,29 @@ import typer
 from rich.console import Console
 
 from yolov8_contract.errors import ConfigError
-from yolov8_export.cli import options
-from yolov8_export.cli.export import export_command
-from yolov8_export.config.deployment import parse_gpus
+from yolov8_contract.image_header import ImageLimits
+from yolov8_contract.parameters import RequestParameters
+from yolov8_export.cli.export import ExportCommand, export_command
+from yolov8_export.cli.options import (
+    DEFAULT_REPOSITORY,
+    AsJson,
+    Command,
+    ConfigName,
+    Given,
+    Group,
+    Repository,
+    ServedName,
+    name_options,
+    takes,
+)
+from yolov8_export.config.deployment import Deployment, Tuning
 from yolov8_export.errors import ExportError, OptionError, WeightsNotFoundError
 
-# What is imported inside the commands takes a second, and --help should not.
+# The commands import slow modules themselves, so that --help is fast.
 
 DISTRIBUTION = "yolov8-triton-export"
 PROGRAM = "yolov8-export"
+EXIT_FAILED, EXIT_USAGE, EXIT_NO_WEIGHTS = 1, 2, 3
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -44,83 +58,76 @@ def _app(
         bool, typer.Option("--version", help="Show the version and exit", callback=_print_version, is_eager=True)
     ] = False,
 ) -> None:
-    """Export YOLOv8 weights into a Triton model repository, and check what lies in one."""
+    """Export YOLOv8 weights into a Triton model repository, and check or tune what lies in one."""
 
 
-app.command("export", cls=options.ExportCommand)(export_command)
+app.command("export", cls=ExportCommand, no_args_is_help=True)(export_command)
 
 
-@app.command("check")
-def _check(repository: options.CheckedRepository, as_json: options.AsJson = False) -> None:
-    """Check a model repository without a server; the exit code is 1 where something is wrong."""
-    from yolov8_export.checks.repository import check_repository
-    from yolov8_export.cli.console import print_checked
+@app.command("check", cls=Command, no_args_is_help=True)
+def _check(
+    repository: Annotated[
+        Path, typer.Argument(metavar="REPOSITORY", help="Folder that Triton serves", show_default=False)
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Check a model repository without a server; exit with 1 if it has a fault."""
+    from yolov8_export.checks.repository import check
+    from yolov8_export.cli.console import print_findings
 
-    checked = check_repository(repository)
+    findings = check(repository)
     if as_json:
-        typer.echo(json.dumps(checked.to_json(), indent=2, ensure_ascii=False))
+        typer.echo(json.dumps(findings.to_json(), indent=2, ensure_ascii=False))
     else:
-        print_checked(checked, Console())
-    raise typer.Exit(1 if checked.findings else 0)
+        print_findings(findings, Console())
+    raise typer.Exit(EXIT_FAILED if findings.findings else 0)
 
 
-@app.command("estimate")
+@app.command("estimate", cls=Command, no_args_is_help=True)
 def _estimate(
-    name: options.ServedName,
-    repository: options.ServedRepository = Path("repository"),
-    config_name: options.ConfigName = None,
-    as_json: options.AsJson = False,
+    name: ServedName,
+    repository: Repository = DEFAULT_REPOSITORY,
+    config_name: ConfigName = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Estimate the memory of an exported model and the throughput of its network on common GPUs."""
+    """Estimate the memory of a served model, and the throughput of its network on common GPUs."""
     from yolov8_export.cli.console import print_estimate
-    from yolov8_export.estimates import make_estimate
+    from yolov8_export.estimates import estimate
 
-    estimate = make_estimate(repository, name, config_name)
+    estimated = estimate(repository, name, config_name)
     if as_json:
-        typer.echo(json.dumps(estimate.to_json(), indent=2))
+        typer.echo(json.dumps(estimated.to_json(), indent=2))
     else:
-        print_estimate(estimate, Console())
+        print_estimate(estimated, Console())
 
 
-@app.command("add-config")
+@app.command("add-config", cls=Command, no_args_is_help=True)
+@takes(Group(kind=Tuning, panel="Settings", documented_in=Deployment, unset="as in config.pbtxt"))
 def _add_config(
-    name: options.ServedName,
-    config_name: options.AddedConfigName,
-    repository: options.ServedRepository = Path("repository"),
-    as_json: options.AsJson = False,
-    max_batch_size: options.TunedMaxBatchSize = None,
-    instances: options.TunedInstances = None,
-    threads: options.TunedThreads = None,
-    queue_delay_us: options.TunedQueueDelayUs = None,
-    gpus: options.TunedGpus = None,
-    cuda_graphs: options.TunedCudaGraphs = None,
+    name: ServedName,
+    config_name: Annotated[
+        str,
+        typer.Argument(metavar="CONFIG_NAME", help="Name of the new configuration, such as l4", show_default=False),
+    ],
+    repository: Repository = DEFAULT_REPOSITORY,
+    as_json: AsJson = False,
+    *,
+    given: Given,
 ) -> None:
-    """Give an exported model a configuration for servers with another kind of GPU, in place of one of that name."""
-    from yolov8_export.cli.console import print_added
+    """Write a custom model configuration of a served model, for servers with another kind of GPU."""
+    from yolov8_export.cli.console import print_added_config
     from yolov8_export.repository.custom_configs import add_config
 
-    added = add_config(
-        repository,
-        name,
-        config_name,
-        max_batch_size=max_batch_size,
-        instances=instances,
-        threads=threads,
-        queue_delay_us=queue_delay_us,
-        gpus=None if gpus is None else () if gpus == "all" else parse_gpus(gpus),
-        cuda_graphs=cuda_graphs,
-    )
+    added = add_config(repository, name, config_name, given.new(Tuning))
     if as_json:
         typer.echo(json.dumps(added.to_json(), indent=2))
     else:
-        print_added(added, Console())
+        print_added_config(added, Console())
 
 
 @app.command("compose-env")
-def _compose_env(
-    repository: options.ServedRepository = Path("repository"), config_name: options.ConfigName = None
-) -> None:
-    """Print the file .env that docker/compose.yaml needs for a repository: sizes of its shared memory and pools."""
+def _compose_env(repository: Repository = DEFAULT_REPOSITORY, config_name: ConfigName = None) -> None:
+    """Print the file .env that docker/compose.yaml needs: the path of the repository and its memory sizes."""
     from yolov8_export.config.serving import compose_env
 
     typer.echo(compose_env(repository, config_name), nl=False)
@@ -128,9 +135,14 @@ def _compose_env(
 
 @app.command("reference")
 def _reference(
-    repository: Path = Path("model_repository"), gpu_repository: Path = Path("model_repository_gpu")
+    repository: Annotated[Path, typer.Option(metavar="FOLDER", help="Reference deployment of the cpu profile")] = Path(
+        "model_repository"
+    ),
+    gpu_repository: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="Reference deployment of the gpu profile")
+    ] = Path("model_repository_gpu"),
 ) -> None:
-    """Write the reference deployments' configurations anew, as they are committed."""
+    """Write the configurations of the reference deployments, in a checkout of the project."""
     from yolov8_export.config.reference import committed_labels, write_reference
 
     labels = committed_labels(repository)
@@ -139,10 +151,16 @@ def _reference(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and exit: 1 for an error, 2 for a wrong option, 3 for weights that can't be had."""
+    """Run the command line and exit: with 1 for an error, 2 for a wrong option, 3 for weights that are not found."""
     logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
     try:
         app(arguments, prog_name=PROGRAM)
-    except (ExportError, ConfigError) as exc:
-        typer.echo(f"error: {exc}", err=True)
-        sys.exit(3 if isinstance(exc, WeightsNotFoundError) else 2 if isinstance(exc, OptionError | ConfigError) else 1)
+    except (OptionError, ConfigError) as exc:
+        _fail(name_options(str(exc), RequestParameters, ImageLimits, Deployment), EXIT_USAGE)
+    except ExportError as exc:
+        _fail(str(exc), EXIT_NO_WEIGHTS if isinstance(exc, WeightsNotFoundError) else EXIT_FAILED)
+
+
+def _fail(message: str, code: int) -> None:
+    typer.echo(f"error: {message}", err=True)
+    sys.exit(code)

@@ -1,178 +1,174 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""The options of ``export``, each with its help."""
+"""Make command line options of dataclass fields, and dataclasses of the options that were given.
+
+A field's default is the option's default, and the first sentence of its attribute in the class's docstring is the help
+text. So both are written once, where the field is defined.
+"""
 
 from __future__ import annotations
 
+import inspect
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, TypeVar, get_args, get_type_hints
 
 import typer
 from typer.core import TyperCommand
 
-from yolov8_contract.task import Task
-from yolov8_export.config.deployment import (
-    Accelerator,
-    Device,
-    Engine,
-    NetworkInput,
-    NetworkOutput,
-    Precision,
-    Preprocess,
-)
-from yolov8_export.overrides import join_imgsz
+from yolov8_export.config.deployment import parse_gpus
+from yolov8_export.overrides import parse_classes, parse_imgsz, parse_kpt_shape, parse_labels
 
-_MODEL = "The model"
-_RUN = "How it runs"
-_REQUESTS = "Requests"
-_PRECISION = "Precision"
+_Value = TypeVar("_Value")
 
+DEFAULT_REPOSITORY = Path("repository")
 
-class ExportCommand(TyperCommand):
-    """A command whose ``--imgsz`` takes one number or two."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Parse the arguments; newer versions of Typer carry a Click of their own, so the context has no one type."""
-        return super().parse_args(ctx, join_imgsz(args))
-
-
-def _option(*names: str, help: str, panel: str, **more: Any) -> Any:
-    return typer.Option(*names, help=help, rich_help_panel=panel, **more)
-
-
-Weights = Annotated[str, typer.Argument(help="A .pt or .onnx file, or a name such as yolov8n.pt.")]
-Name = Annotated[str | None, typer.Option(help="Name to serve it under.", show_default="the file's")]
-Repository = Annotated[Path, typer.Option(help="Folder that Triton serves; made if missing.")]
-CheckedRepository = Annotated[Path, typer.Argument(help="Folder that Triton serves.")]
-ServedName = Annotated[str, typer.Argument(help="The served model's name.")]
-ServedRepository = Annotated[Path, typer.Option("--repository", help="Folder that Triton serves.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON")]
 ConfigName = Annotated[
-    str | None,
-    typer.Option(
-        "--config-name", help="Of the configurations to read, as Triton's --model-config-name.", show_default="none"
-    ),
+    str | None, typer.Option(metavar="NAME", help="Custom model configuration to read, such as l4 of configs/l4.pbtxt")
 ]
-AddedConfigName = Annotated[str, typer.Argument(metavar="CONFIG_NAME", help="Of the configuration, such as l4.")]
-Version = Annotated[
-    int | None,
-    typer.Option(help="Add this version to the model that is there.", show_default="replace it by version 1"),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Repository = Annotated[Path, typer.Option(metavar="FOLDER", help="Folder that Triton serves")]
+ServedName = Annotated[str, typer.Argument(metavar="NAME", help="Name of the served model", show_default=False)]
 
-Imgsz = Annotated[
-    str | None,
-    _option(help="Input size in pixels: N, or H W.", panel=_MODEL, metavar="N|H W", show_default="as trained"),
-]
-TaskOption = Annotated[Task | None, _option("--task", help="For an .onnx that does not say it.", panel=_MODEL)]
-Labels = Annotated[
-    str | None, _option(help="Class names: a file with one a line, or 'cat,dog'.", panel=_MODEL, show_default="its own")
-]
-KptShape = Annotated[
-    str | None, _option(help="Points and values of each, for a pose .onnx that does not say it.", panel=_MODEL)
-]
-Opset = Annotated[int, _option(help="Of the ONNX that a .pt becomes.", panel=_MODEL)]
+OPTION_NAMES = {"engine": "network"}
+"""The names of options that differ from their field's name."""
+PARSERS: dict[str, Callable[[str], object]] = {
+    "imgsz": parse_imgsz,
+    "labels": parse_labels,
+    "kpt_shape": parse_kpt_shape,
+    "classes": parse_classes,
+    "gpus": parse_gpus,
+}
+METAVARS = {
+    "imgsz": "N|H W",
+    "labels": "FILE|NAMES",
+    "kpt_shape": "POINTS,VALUES",
+    "classes": "IDS",
+    "gpus": "NUMBERS",
+    "queue_timeout_s": "SECONDS",
+    "queue_delay_us": "MICROSECONDS",
+    "max_pixels": "PIXELS",
+    "max_bytes": "BYTES",
+    "calibration": "FOLDER",
+    "evaluation": "FOLDER",
+    "truth": "FILE",
+}
 
-PrecisionOption = Annotated[
-    Precision, _option("--precision", help="Of the network's arithmetic; int8 needs images.", panel=_PRECISION)
-]
-Calibration = Annotated[
-    Path | None, _option(help="Folder of images like those to be served, some 100, for int8.", panel=_PRECISION)
-]
-Evaluation = Annotated[
-    Path | None,
-    _option(
-        help="Folder of other images to hold the result against FP32.",
-        panel=_PRECISION,
-        show_default="a third of --calibration",
-    ),
-]
-Truth = Annotated[Path | None, _option(help="COCO annotations of them: mAP then decides.", panel=_PRECISION)]
-MaxMapLoss = Annotated[float, _option(help="How much mAP50-95 may be lost.", panel=_PRECISION)]
-MinMatched = Annotated[
-    float, _option(help="Without annotations: the share of objects that both must find.", panel=_PRECISION)
-]
 
-_BY_PROFILE = "the profile's"
+class Command(TyperCommand):
+    """A command whose usage line shows arguments as ``NAME``; Typer's own is ``{NAME}``."""
 
-Profile = Annotated[
-    Literal["cpu", "gpu"], _option(help="Preset of the choices below: embedded server, or NVIDIA GPU.", panel=_RUN)
-]
-PreprocessOption = Annotated[
-    Preprocess | None,
-    _option(
-        "--preprocess", help="What decodes images; dali: on the GPU, JPEG alone.", panel=_RUN, show_default=_BY_PROFILE
-    ),
-]
-NetworkOption = Annotated[
-    Engine | None, _option("--network", help="What runs the network.", panel=_RUN, show_default=_BY_PROFILE)
-]
-DeviceOption = Annotated[
-    Device | None, _option("--device", help="Where the network runs.", panel=_RUN, show_default=_BY_PROFILE)
-]
-Gpus = Annotated[str | None, _option(help="Numbers of the GPUs to use, such as 0,1.", panel=_RUN, show_default="all")]
-AcceleratorOption = Annotated[Accelerator, _option("--accelerator", help="Of ONNX Runtime on a GPU.", panel=_RUN)]
-NetworkInputOption = Annotated[
-    NetworkInput,
-    _option(
-        "--network-input",
-        help="Between preprocess and network; uint8: a quarter of the bytes, but not for Ultralytics' own client.",
-        panel=_RUN,
-    ),
-]
-NetworkOutputOption = Annotated[
-    NetworkOutput,
-    _option(
-        "--network-output",
-        help="Between network and postprocess; best-class: one score an anchor, not for Ultralytics' own client.",
-        panel=_RUN,
-    ),
-]
-CudaGraphs = Annotated[bool, _option("--cuda-graphs", help="Record and replay kernels (TensorRT).", panel=_RUN)]
-MaxBatchSize = Annotated[int, _option(help="Images that a member takes at once.", panel=_RUN)]
-Instances = Annotated[
-    int | None, _option(help="Copies of the network, side by side.", panel=_RUN, show_default=_BY_PROFILE)
-]
-Threads = Annotated[int, _option(help="Threads of each copy.", panel=_RUN)]
-QueueSize = Annotated[int, _option(help="Requests that may wait; more are refused.", panel=_RUN)]
-QueueTimeoutS = Annotated[
-    float, _option(help="Seconds that one may wait before it is refused, too; 0: no limit.", panel=_RUN)
-]
-QueueDelayUs = Annotated[
-    int | None,
-    _option(help="Microseconds that the network waits for a batch to fill.", panel=_RUN, show_default=_BY_PROFILE),
-]
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """Return the parts of the usage line."""
+        return [piece.strip("{}") for piece in super().collect_usage_pieces(ctx)]
 
-Conf = Annotated[float, _option(help="Default: scores must be above it.", panel=_REQUESTS)]
-Iou = Annotated[float, _option(help="Default: objects may overlap so much.", panel=_REQUESTS)]
-MaxDet = Annotated[int, _option(help="Default: so many objects at most.", panel=_REQUESTS)]
-MaxDetLimit = Annotated[int, _option(help="Requests may ask for so many at most.", panel=_REQUESTS)]
-Classes = Annotated[
-    str | None, _option(help="Default: only these class ids, such as 0,2.", panel=_REQUESTS, show_default="all")
-]
-Agnostic = Annotated[bool, _option("--agnostic", help="Default: classes suppress each other.", panel=_REQUESTS)]
-MaxPixels = Annotated[int, _option(help="Larger images are refused.", panel=_REQUESTS)]
-MaxBytes = Annotated[int, _option(help="Larger files are refused.", panel=_REQUESTS)]
 
-_AS_CONFIG = "as in config.pbtxt"
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """The options for the fields of one dataclass.
 
-TunedMaxBatchSize = Annotated[
-    int | None, typer.Option(help="Images that a member takes at once.", show_default=_AS_CONFIG)
-]
-TunedInstances = Annotated[
-    int | None, typer.Option(help="Copies of the network, side by side.", show_default=_AS_CONFIG)
-]
-TunedThreads = Annotated[
-    int | None, typer.Option(help="Threads of each copy; on a GPU, of the JPEG decoder.", show_default=_AS_CONFIG)
-]
-TunedQueueDelayUs = Annotated[
-    int | None,
-    typer.Option(help="Microseconds that the network waits for a batch to fill.", show_default=_AS_CONFIG),
-]
-TunedGpus = Annotated[
-    str | None, typer.Option(help="Numbers of the GPUs to use, such as 0,1; or all.", show_default=_AS_CONFIG)
-]
-TunedCudaGraphs = Annotated[
-    bool | None,
-    typer.Option(
-        "--cuda-graphs/--no-cuda-graphs", help="Record and replay kernels (TensorRT).", show_default=_AS_CONFIG
-    ),
-]
+    Attributes:
+        kind: The dataclass; its fields that are dataclasses get no option.
+        panel: The heading of the options in the help.
+        documented_in: The dataclass whose docstring has the help texts, if it is another one.
+        presets: Instances by name to start from; the help shows where their values differ.
+        unset: The words of the help for defaults of None.
+    """
+
+    kind: type[Any]
+    panel: str | None = None
+    documented_in: type[Any] | None = None
+    presets: Mapping[Any, object] = field(default_factory=dict)
+    unset: Mapping[str, str] | str = field(default_factory=dict)
+
+    def parameters(self) -> Iterator[inspect.Parameter]:
+        """Yield the parameter of each option, as Typer reads it."""
+        helps, hints = _helps(self.documented_in or self.kind), get_type_hints(self.kind)
+        for item in fields(self.kind):
+            if item.default is not MISSING:
+                hint = str | None if item.name in PARSERS else hints[item.name]
+                is_flag = bool in {hint, *get_args(hint)}
+                option = self._option(item.name, item.default, helps[item.name], is_flag=is_flag)
+                yield inspect.Parameter(item.name, inspect.Parameter.KEYWORD_ONLY, default=option, annotation=hint)
+
+    def _option(self, name: str, default: object, help_text: str, *, is_flag: bool) -> Any:
+        option, shown = option_name(name), True if isinstance(self.unset, Mapping) else self.unset
+        if isinstance(self.unset, Mapping) and name in self.unset:
+            shown = self.unset[name]
+        values = {preset: getattr(instance, name) for preset, instance in self.presets.items()}
+        if len(set(values.values())) > 1:
+            default, shown = None, ", ".join(f"{preset}: {value}" for preset, value in values.items())
+        names = (option, f"--no-{option[2:]}") if is_flag and default is None else (option,)
+        return typer.Option(
+            None if name in PARSERS else default,
+            "/".join(names),
+            help=help_text,
+            rich_help_panel=self.panel,
+            metavar=METAVARS.get(name),
+            parser=PARSERS.get(name),
+            show_default=shown,
+        )
+
+
+class Given:
+    """The values of the options that a user has given, by dataclass."""
+
+    def __init__(self, values: Mapping[type[Any], Mapping[str, object]]) -> None:
+        self._values = values
+
+    def new(self, kind: type[_Value]) -> _Value:
+        """Return a new instance of a dataclass with the given values."""
+        return kind(**self._values[kind])
+
+    def change(self, base: _Value, **more: object) -> _Value:
+        """Return a copy of a dataclass instance with the given values, and more."""
+        return replace(base, **self._values[type(base)], **more)  # type: ignore[type-var]
+
+
+def takes(*groups: Group) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the options of dataclasses; it gets their values as the keyword argument ``given``."""
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        own = [item for item in inspect.signature(command, eval_str=True).parameters.values() if item.name != "given"]
+        own = [item.replace(kind=inspect.Parameter.KEYWORD_ONLY) for item in own]
+        options = {group.kind: list(group.parameters()) for group in groups}
+
+        def run(**values: object) -> None:
+            given = {
+                kind: {item.name: value for item in items if (value := values.pop(item.name)) is not None}
+                for kind, items in options.items()
+            }
+            command(**values, given=Given(given))
+
+        run.__doc__ = command.__doc__
+        run.__signature__ = inspect.Signature([*own, *(item for items in options.values() for item in items)])  # type: ignore[attr-defined]
+        return run
+
+    return decorate
+
+
+def option_name(name: str) -> str:
+    """Return the option of a field."""
+    return f"--{OPTION_NAMES.get(name, name).replace('_', '-')}"
+
+
+def name_options(message: str, *kinds: type[Any]) -> str:
+    """Return an error message in which dataclass fields are named by their options."""
+    for item in (item for kind in kinds for item in fields(kind)):
+        bare = rf"|(?<![\w-]){item.name}(?!\w)" if "_" in item.name else ""
+        message = re.sub(rf"(defaults: )?'{item.name}'{bare}", option_name(item.name), message)
+    return message
+
+
+def _helps(kind: type[Any]) -> dict[str, str]:
+    """Return the help text of each field from the docstring of its class."""
+    _, _, attributes = inspect.cleandoc(kind.__doc__ or "").partition("Attributes:\n")
+    entries = re.findall(r"^    (\w+): (.*(?:\n {8,}\S.*)*)", attributes, re.MULTILINE)
+    return {name: _help(" ".join(text.split())) for name, text in entries}
+
+
+def _help(text: str) -> str:
+    sentence = re.split(r"\.(?: |$)", text)[0].replace("`", "").removeprefix("The ")
+    sentence = re.sub(r"; None for [^;]*$", "", sentence)
+    return sentence[:1].upper() + sentence[1:]

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""The deployment, and the Triton configurations made from it."""
+"""Define deployments, and write and read the Triton configurations made from them."""

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""What an operator decides about a model, whatever the model is."""
+"""Define the settings that an operator chooses for a served model."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,65 +21,38 @@ Accelerator = Literal["cuda", "tensorrt"]
 NetworkInput = Literal["fp32", "uint8"]
 NetworkOutput = Literal["raw", "best-class"]
 Precision = Literal["fp32", "fp16", "int8"]
-
-PROFILES: dict[str, dict[str, Any]] = {
-    "cpu": {"preprocess": "opencv", "engine": "onnxruntime", "device": "cpu", "instances": 3, "queue_delay_us": 0},
-    "gpu": {"preprocess": "dali", "engine": "tensorrt", "device": "gpu", "instances": 1, "queue_delay_us": 500},
-}
-"""Presets of a deployment's choices; each may be said otherwise.
-
-On a CPU with two cores a third copy computes while another one's tensors are on their way: 3 to 6 % more images a
-second, and a single request is answered as soon. On a GPU a larger batch takes hardly longer than a small one, so
-waiting half a millisecond for it pays, and a second instance mostly takes memory.
-"""
-
-
-def deployment_from(profile: str, **choices: Any) -> Deployment:
-    """Return a profile's deployment with what is chosen otherwise; None chooses nothing.
-
-    Raises:
-        OptionError: The choices exclude each other, or a value is impossible.
-    """
-    return Deployment(**PROFILES[profile] | {name: value for name, value in choices.items() if value is not None})
-
-
-def parse_gpus(text: str) -> tuple[int, ...]:
-    """Read the numbers of GPUs: ``0,1``.
-
-    Raises:
-        OptionError: They are none.
-    """
-    texts = [part.strip() for part in text.split(",")]
-    if not all(part.isdecimal() for part in texts):
-        raise OptionError(f"--gpus: expected numbers such as 0,1; got {text!r}")
-    return tuple(dict.fromkeys(int(part) for part in texts))
+Profile = Literal["cpu", "gpu"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deployment:
-    """How a served model runs.
+    """The settings with which a model is served.
+
+    The first sentence of each attribute is the help text of its command line option.
 
     Attributes:
-        max_batch_size: Images that a member takes at once; the ensemble's requests carry one each.
-        instances: Copies of the network that run side by side, on each GPU where there are several.
-        threads: Threads of each copy; on a GPU, of the JPEG decoder.
-        queue_size: Requests that may wait in front of the first member before further ones are refused.
-        queue_timeout_s: How long a request may wait in front of a member before it is refused; 0 for as long as it
-            takes. A request may ask for less.
-        queue_delay_us: How long the network waits for a batch to fill. 0 batches what is waiting anyway on a GPU,
-            and on a CPU nothing.
+        max_batch_size: Largest batch of each composing model. A request to the ensemble carries one image.
+        instances: Model instances of the network that run side by side, on each GPU.
+        threads: Threads of each model instance; with DALI, threads of its JPEG decoder.
+        queue_size: Number of requests that may wait for the first composing model; further ones are refused.
+        queue_timeout_s: Longest time that a request waits for a composing model before it is refused; 0 sets no limit.
+            A request may ask for a shorter time.
+        queue_delay_us: Longest time that the network waits for a batch to fill. With 0, a network on a GPU batches
+            the requests that wait anyway, and a network on a CPU runs each request by itself.
         limits: The largest image that is decoded.
-        defaults: Request parameters where a request says nothing.
-        max_det_limit: Requests may not ask for more objects.
-        preprocess: What decodes and resizes; DALI does it on the GPU, and takes JPEG alone.
-        engine: What runs the network.
-        device: Where the network runs.
-        gpus: Numbers of the GPUs to use; none for all that the server sees.
-        accelerator: On a GPU, what runs the network for ONNX Runtime.
-        network_input: What travels between preprocess and network.
-        network_output: What travels between network and postprocess.
-        precision: What the network's arithmetic is done in.
-        cuda_graphs: Record the network's kernels once for each batch size, and replay them.
+        defaults: The values of request parameters that a request leaves out.
+        max_det_limit: Largest max_det that a request may ask for.
+        preprocess: Library that decodes and resizes images: opencv on the CPU, or dali on the GPU (JPEG only).
+        engine: Inference engine that runs the network.
+        device: Device that runs the network.
+        gpus: Numbers of the GPUs to use, such as 0,1. If it is empty, all GPUs that the server sees are used.
+        accelerator: Execution provider with which ONNX Runtime runs a network on a GPU.
+        network_input: Type of the pixels that preprocess passes to the network; uint8 takes a quarter of the bytes,
+            and excludes Ultralytics' own client.
+        network_output: Scores that the network passes to postprocess: all classes of each anchor (raw), or only the
+            best (best-class), which excludes Ultralytics' own client.
+        precision: Precision of the network's arithmetic; fp16 needs --evaluation, int8 needs --calibration.
+        cuda_graphs: Record the network's CUDA graph for each batch size and replay it (TensorRT only).
     """
 
     max_batch_size: int = 8
@@ -106,50 +79,108 @@ class Deployment:
             _check_at_least(1, name, getattr(self, name))
         for name in ("queue_timeout_s", "queue_delay_us"):
             _check_at_least(0, name, getattr(self, name))
-        for impossible, problem in self._conflicts():
-            if impossible:
-                raise OptionError(problem)
+        for is_violated, message in self._conflicts():
+            if is_violated:
+                raise OptionError(message)
         try:
             self.policy(Task.DETECT, num_classes=max(self.defaults.classes or (0,)) + 1)
         except ConfigError as exc:
             raise OptionError(str(exc)) from exc
 
     def policy(self, task: Task, *, num_classes: int) -> ParameterPolicy:
-        """Return what a model makes of request parameters.
+        """Return the rules for request parameters of a model.
 
         Raises:
-            ConfigError: The defaults are none that it would take.
+            ConfigError: The model would refuse the default values.
         """
         if task is Task.CLASSIFY and self.defaults != RequestParameters():
-            raise ConfigError("defaults of conf, iou, max_det, classes, agnostic mean nothing to a classifier")
+            raise ConfigError("--conf, --iou, --max-det, --classes and --agnostic have no effect on a classifier")
         return ParameterPolicy(
             task=task, num_classes=num_classes, defaults=self.defaults, max_det_limit=self.max_det_limit
         )
 
-    def _conflicts(self) -> list[tuple[bool, str]]:
-        """Return whether what can't be had together is asked for, and what to say of it."""
-        on_cpu, engine = self.device == "cpu", self.engine
-        return [
-            (on_cpu and engine == "tensorrt", "--network tensorrt: runs on a GPU alone; say --device gpu"),
-            (not on_cpu and engine == "openvino", "--network openvino: runs on a CPU alone; say --device cpu"),
-            (on_cpu and self.preprocess == "dali", "--preprocess dali: decodes on a GPU; say --device gpu"),
-            (on_cpu and bool(self.gpus), f"--gpus {self.gpus}: the network is on the CPU; say --device gpu"),
-            (
-                (engine, self.precision, self.network_input) == ("openvino", "int8", "uint8"),
-                "--network-input uint8: not with --network openvino in INT8",
-            ),
-            (
-                (engine, self.precision, self.network_output) == ("openvino", "int8", "best-class"),
-                "--network-output best-class: not with --network openvino in INT8",
-            ),
-            (self.cuda_graphs and engine != "tensorrt", "--cuda-graphs: Triton has them for --network tensorrt alone"),
-        ]
-
     @property
     def batch_sizes(self) -> tuple[int, ...]:
-        """The batch sizes worth preparing the network for: 1, 2, 4 … and the largest."""
+        """The batch sizes that the network is prepared for: the powers of 2, and the largest size."""
         powers = [1 << exponent for exponent in range(self.max_batch_size.bit_length())]
         return tuple(sorted({*powers, self.max_batch_size}))
+
+    def _conflicts(self) -> list[tuple[bool, str]]:
+        """List the invalid option combinations as (is_violated, error_message)."""
+        on_cpu, engine = self.device == "cpu", self.engine
+        int8_in_openvino = (engine, self.precision) == ("openvino", "int8")
+        return [
+            (on_cpu and engine == "tensorrt", "--network tensorrt runs only on a GPU: add --device gpu"),
+            (not on_cpu and engine == "openvino", "--network openvino runs only on a CPU: add --device cpu"),
+            (on_cpu and self.preprocess == "dali", "--preprocess dali decodes on a GPU: add --device gpu"),
+            (on_cpu and bool(self.gpus), f"--gpus {_joined(self.gpus)}: the network runs on the CPU: add --device gpu"),
+            (
+                int8_in_openvino and self.network_input == "uint8",
+                "--network-input uint8 is not possible with --network openvino in INT8",
+            ),
+            (
+                int8_in_openvino and self.network_output == "best-class",
+                "--network-output best-class is not possible with --network openvino in INT8",
+            ),
+            (self.cuda_graphs and engine != "tensorrt", "--cuda-graphs is possible only with --network tensorrt"),
+        ]
+
+
+def deployment_from(profile: Profile, **changes: Any) -> Deployment:
+    """Return the deployment of a profile with some settings changed; None changes nothing.
+
+    Raises:
+        OptionError: A value is impossible, or two settings exclude each other.
+
+    Example:
+        >>> deployment_from("gpu", instances=2).engine
+        'tensorrt'
+    """
+    return replace(PROFILES[profile], **{name: value for name, value in changes.items() if value is not None})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tuning:
+    """The settings that may differ between the machines that serve one repository; None keeps the value.
+
+    All other settings are visible to clients, or belong to the files in the version folders.
+    """
+
+    max_batch_size: int | None = None
+    instances: int | None = None
+    threads: int | None = None
+    queue_delay_us: int | None = None
+    gpus: tuple[int, ...] | None = None
+    cuda_graphs: bool | None = None
+
+    @classmethod
+    def of(cls, deployment: Deployment) -> Tuning:
+        """Return these settings of a deployment."""
+        return cls(**{item.name: getattr(deployment, item.name) for item in fields(cls)})
+
+    def apply_to(self, deployment: Deployment) -> Deployment:
+        """Return a deployment with these settings.
+
+        Raises:
+            OptionError: A value is impossible for this deployment.
+        """
+        return replace(deployment, **self.chosen)
+
+    def common_with(self, other: Tuning) -> Tuning:
+        """Return the settings that another tuning has, too."""
+        return Tuning(**{name: value for name, value in self.chosen.items() if getattr(other, name) == value})
+
+    @property
+    def chosen(self) -> dict[str, Any]:
+        """The settings that are not None, by name."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+    def __str__(self) -> str:
+        chosen = self.chosen
+        for name in ("gpus", "cuda_graphs"):
+            if not chosen.get(name):
+                chosen.pop(name, None)
+        return ", ".join(f"{name} {_joined(value) if name == 'gpus' else value}" for name, value in chosen.items())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,12 +188,11 @@ class CalibrationData:
     """The images with which a lower precision is calibrated and judged.
 
     Attributes:
-        calibration: Folder of about 100 images like those to be served; ``--precision int8`` needs it.
-        evaluation: Folder of images on which the reduced network is compared with FP32; a third of the calibration
-            images by default.
+        calibration: Folder of about 100 images like those to be served, to calibrate int8 with.
+        evaluation: Folder of other images, on which the reduced network is compared with FP32.
         truth: COCO annotation file of the evaluation images; with it, mAP50-95 decides.
-        max_map_loss: Largest loss of mAP50-95, if annotations are given.
-        min_matched: Smallest share of objects that FP32 and the reduced network must both find, without annotations.
+        max_map_loss: Largest loss of mAP50-95, where annotations are given.
+        min_matched: Smallest share of objects that both networks must find, where no annotations are given.
     """
 
     calibration: Path | None = None
@@ -173,10 +203,10 @@ class CalibrationData:
 
 
 def as_served(model: ServedModel, deployment: Deployment) -> ServedModel:
-    """Return a model with what its deployment adds: which images it takes, and what travels between its members.
+    """Return a model with what its deployment adds: the image formats, and the tensors between composing models.
 
     Raises:
-        OptionError: The model can't be served so.
+        OptionError: The model can't be served with this deployment.
     """
     formats = GPU_IMAGE_FORMATS if deployment.preprocess == "dali" else CPU_IMAGE_FORMATS
     try:
@@ -190,6 +220,37 @@ def as_served(model: ServedModel, deployment: Deployment) -> ServedModel:
         raise OptionError(str(exc).replace("network_output", "--network-output")) from exc
 
 
+def parse_gpus(text: str) -> tuple[int, ...]:
+    """Parse the numbers of GPUs such as ``0,1``, or ``all``, which gives an empty tuple.
+
+    Raises:
+        OptionError: The text is neither.
+    """
+    if text.strip() == "all":
+        return ()
+    texts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() for part in texts):
+        raise OptionError(f"--gpus: expected numbers such as 0,1, or all; got {text!r}")
+    return tuple(dict.fromkeys(int(part) for part in texts))
+
+
+def _joined(numbers: tuple[int, ...]) -> str:
+    return ",".join(map(str, numbers))
+
+
 def _check_at_least(least: int, name: str, value: float) -> None:
     if not least <= value < float("inf"):
         raise OptionError(f"--{name.replace('_', '-')}: expected at least {least}, got {value}")
+
+
+PROFILES: dict[Profile, Deployment] = {
+    "cpu": Deployment(),
+    "gpu": Deployment(preprocess="dali", engine="tensorrt", device="gpu", instances=1, queue_delay_us=500),
+}
+"""The deployments to start from; each setting can be changed.
+
+On a CPU, a model instance is idle while its tensors are copied to the next model. One instance more than there are
+cores fills that gap: on two cores, a third one serves 3 to 6 % more images a second, and a single request is as fast.
+On a GPU, a large batch takes hardly longer than a small one, so waiting half a millisecond for a batch pays, and a
+second instance mainly takes memory.
+"""

@@ -1,10 +1,8 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Write the Triton configurations of a served model: its members', then its ensemble's.
+"""Write the Triton configurations of a served model: its composing models (members) and its ensemble.
 
-Only fields that Triton 24.10 knows. The same model and deployment give the same text, byte for byte: nothing in it
-comes from a clock, a path or a version.
-
-The configuration of the member that runs the network, for each engine.
+They have only fields that Triton 24.10 knows. The same model and deployment give the same text, byte for byte: nothing
+in it comes from a clock, a path or a version.
 """
 
 from __future__ import annotations
@@ -36,18 +34,29 @@ from yolov8_export.model_code import warmup_picture
 from yolov8_export.ultralytics_metadata import ultralytics_metadata
 
 LATEST = -1
-"""The version that an ensemble asks its members for."""
+"""The version of its composing models that an ensemble runs."""
 
 DALI_FILE = "dali.py"
+ONNX_FILE = "model.onnx"
+PLAN_FILE = "model.plan"
+IR_FILE = "model.xml"
+ENGINE_CACHE = "/tmp/yolov8-triton-engines"
+"""The folder inside the container where ONNX Runtime keeps the TensorRT engines that it builds, to mount a volume at.
+"""
+
+_CUDA_OPTIONS = {
+    # The default tries each algorithm on the first run of each batch size, which takes seconds.
+    "cudnn_conv_algo_search": "HEURISTIC",
+}
 
 
 def served_configs(
     name: str, model: ServedModel, head: Head, *, stride: int, deployment: Deployment
 ) -> dict[str, pb.ModelConfig]:
-    """Return the configurations of one served model by model name, members first and the ensemble last.
+    """Return the configurations of a served model by model name, the ensemble's last.
 
     Raises:
-        ConfigError: The deployment's defaults don't fit the model, or ``head`` is none of its task.
+        ConfigError: The deployment's defaults don't fit the model, or ``head`` is not one of its task.
     """
     policy = deployment.policy(model.task, num_classes=len(model.labels))
     members = _first_members(name, model, policy, deployment)
@@ -60,7 +69,7 @@ def served_configs(
 def _first_members(
     name: str, model: ServedModel, policy: ParameterPolicy, deployment: Deployment
 ) -> list[pb.ModelConfig]:
-    """The first one checks requests and bounds the queue; where DALI decodes, it does nothing else."""
+    """Return the members before the network; the first checks requests, bounds the queue, and decodes without DALI."""
     if deployment.preprocess == "dali":
         first = member(f"{name}_check", "python", signature.check(model), deployment)
     else:
@@ -71,11 +80,11 @@ def _first_members(
 
 
 def _dali(name: str, model: ServedModel, deployment: Deployment) -> pb.ModelConfig:
-    """One instance a GPU: more of them take memory and bring nothing."""
+    """Return the DALI member, with one instance on each GPU: further ones take memory and are no faster."""
     config = member(f"{name}_preprocess", "dali", signature.checked_preprocess(model), deployment)
     config.default_model_filename = DALI_FILE
     put_on_gpus(config, deployment.gpus)
-    # One image sets the decoder up, a full batch its buffers; the sizes between have nothing of their own.
+    # One image sets up the decoder and a full batch its buffers; the sizes between need no setup.
     sizes = sorted({1, deployment.max_batch_size})
     config.model_warmup.extend(parts.file(sizes, signature.CHECKED_IMAGE, warmup_picture()))
     parameters = {
@@ -110,7 +119,7 @@ def _ensemble(name: str, model: ServedModel, members: Iterable[pb.ModelConfig]) 
 
 
 def ensemble_steps(members: Iterable[pb.ModelConfig], task: Task) -> list[pb.ModelEnsembling.Step]:
-    """Return how an ensemble hands its members' tensors on: under their own names."""
+    """Return the steps of an ensemble, which pass the members' tensors on under their own names."""
     return [
         pb.ModelEnsembling.Step(
             model_name=member.name,
@@ -123,27 +132,15 @@ def ensemble_steps(members: Iterable[pb.ModelConfig], task: Task) -> list[pb.Mod
 
 
 def _in_ensemble(output: str, task: Task) -> str:
-    """A classifier's network is its last member: what it puts out is the answer."""
+    """Return the name of a member's output in the ensemble: the output of a classifier's network is the answer."""
     return signature.CLASS_SCORES if task is Task.CLASSIFY and output == "output0" else output
-
-
-ONNX_FILE = "model.onnx"
-PLAN_FILE = "model.plan"
-IR_FILE = "model.xml"
-ENGINE_CACHE = "/tmp/yolov8-triton-engines"
-"""Inside the container, where ONNX Runtime keeps the TensorRT engines that it builds; mount a volume there."""
-
-_CUDA_OPTIONS = {
-    # The default tries each algorithm on the first run of each batch size, which takes seconds.
-    "cudnn_conv_algo_search": "HEURISTIC",
-}
 
 
 def network_config(name: str, model: ServedModel, head: Head, *, stride: int, deployment: Deployment) -> pb.ModelConfig:
     """Return the configuration of ``NAME_network``.
 
     Raises:
-        ConfigError: ``head`` is none of the model's task.
+        ConfigError: ``head`` is not one of the model's task.
     """
     tensors = signature.network(model, head)
     config = member(f"{name}_network", deployment.engine, tensors, deployment)
@@ -155,7 +152,7 @@ def network_config(name: str, model: ServedModel, head: Head, *, stride: int, de
     set_parameters(config, {"metadata": ultralytics_metadata(model, stride)})
     if deployment.device == "gpu":
         put_on_gpus(config, deployment.gpus)
-        # The first run of each batch size sets things up.
+        # The first run of each batch size sets up kernels and buffers.
         config.model_warmup.extend(parts.zeros(deployment.batch_sizes, tensors))
     if deployment.engine == "onnxruntime":
         _set_onnxruntime(config, tensors, deployment)
@@ -167,9 +164,10 @@ def network_config(name: str, model: ServedModel, head: Head, *, stride: int, de
 
 
 def _set_batching(config: pb.ModelConfig, deployment: Deployment) -> None:
-    """On a CPU a batch takes as long as its images one by one, while another instance may have nothing to do.
+    """Let a network on a CPU run single requests, since a batch takes as long as its images one by one.
 
-    Measured with 8 in flight and two instances, singly against batched: the same throughput, p99 at half.
+    Another instance might be idle meanwhile. Measured with two instances and 8 requests in flight: single requests give
+    the same throughput as batches, and half the p99.
     """
     config.dynamic_batching.max_queue_delay_microseconds = deployment.queue_delay_us
     if deployment.device == "cpu" and deployment.queue_delay_us == 0:
@@ -177,12 +175,12 @@ def _set_batching(config: pb.ModelConfig, deployment: Deployment) -> None:
 
 
 def plan_file(config_name: str) -> str:
-    """Return the name of the plan for one kind of GPU; ``config.pbtxt`` has `PLAN_FILE`."""
+    """Return the file name of the plan of a custom model configuration; ``config.pbtxt`` has `PLAN_FILE`."""
     return f"model-{config_name}.plan"
 
 
 def loaded_file(deployment: Deployment) -> str:
-    """Return the name of the file that the engine loads; the ONNX file lies beside it in any case."""
+    """Return the name of the file that the engine loads; the ONNX file always lies beside it."""
     if deployment.engine == "tensorrt":
         return PLAN_FILE
     return IR_FILE if (deployment.engine, deployment.precision) == ("openvino", "int8") else ONNX_FILE
@@ -199,7 +197,7 @@ def _set_onnxruntime(config: pb.ModelConfig, tensors: Signature, deployment: Dep
 
 
 def _tensorrt_options(tensors: Signature, deployment: Deployment) -> dict[str, str]:
-    """One engine for all batch sizes, built once; the precision is the graph's."""
+    """Return options that build one engine for all batch sizes, in the precision of the graph."""
     (images,) = tensors.inputs
     shape = "x".join(map(str, images.shape))
     shapes = {"min": 1, "opt": deployment.max_batch_size, "max": deployment.max_batch_size}
@@ -213,7 +211,7 @@ def _tensorrt_options(tensors: Signature, deployment: Deployment) -> dict[str, s
 
 
 def _set_openvino(config: pb.ModelConfig, deployment: Deployment) -> None:
-    # The backend fixes the network's batch at max_batch_size and refuses all others; on a CPU nothing is lost by 1.
+    # The backend fixes the network's batch at max_batch_size and refuses others; on a CPU single images are as fast.
     config.max_batch_size = 1
     parameters = {
         "NUM_STREAMS": str(deployment.instances),
@@ -223,7 +221,7 @@ def _set_openvino(config: pb.ModelConfig, deployment: Deployment) -> None:
 
 
 def _set_cuda_graphs(config: pb.ModelConfig, deployment: Deployment) -> None:
-    """One graph a batch size; other sizes run without."""
+    """Record a CUDA graph for each of some batch sizes; other sizes run without one."""
     config.optimization.cuda.graphs = True
     for size in deployment.batch_sizes:
         spec = config.optimization.cuda.graph_spec.add(batch_size=size)

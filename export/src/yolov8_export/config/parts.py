@@ -1,12 +1,8 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""What the configurations of all members are made of.
+"""Build the parts of a composing model's configuration: tensors, queue limits and warm-up samples.
 
-How many requests may wait in front of a member, and for how long.
-
-What Triton runs through a member's instances before it says that they are ready (``model_warmup``).
-
-A sample of batch size n is n requests of one image each, run as one batch. A sample that fails keeps the model from
-loading.
+Triton runs the samples of ``model_warmup`` through each model instance before it reports the model as ready. A sample
+of batch size n is n requests of one image each, run as one batch. A sample that fails keeps the model from loading.
 """
 
 from __future__ import annotations
@@ -21,14 +17,14 @@ from yolov8_contract.tensors import Signature, TensorSpec
 from yolov8_export.config.deployment import Deployment
 
 CONTRACT_VERSION = "contract_version"
-"""The parameter that marks a configuration as written here."""
+"""The parameter that marks a configuration as written by export."""
 
 _RAGGED = (signature.IMAGE, signature.CHECKED_IMAGE)
-"""Files of different lengths would never batch otherwise."""
+"""The inputs of varying length: without ``allow_ragged_batch``, files of different lengths are never batched."""
 
 
 def member(name: str, backend: str, tensors: Signature, deployment: Deployment) -> pb.ModelConfig:
-    """Return a member that runs in one instance on the CPU and batches across requests."""
+    """Return a composing model that runs in one instance on the CPU and batches across requests."""
     return pb.ModelConfig(
         name=name,
         backend=backend,
@@ -42,13 +38,13 @@ def member(name: str, backend: str, tensors: Signature, deployment: Deployment) 
 
 
 def put_on_gpus(config: pb.ModelConfig, gpus: Iterable[int]) -> None:
-    """Let a member's instances run on each of some GPUs; on all where none is named."""
+    """Let a model's instances run on each of some GPUs, or on all GPUs if the list is empty."""
     config.instance_group[0].kind = pb.ModelInstanceGroup.KIND_GPU
     config.instance_group[0].gpus.extend(gpus)
 
 
 def newest() -> pb.ModelVersionPolicy:
-    """An ensemble runs its members' newest version whichever of its own is asked for, so only that is served."""
+    """Return the policy to serve the newest version only, since an ensemble always runs its members' newest."""
     return pb.ModelVersionPolicy(latest=pb.ModelVersionPolicy.Latest(num_versions=1))
 
 
@@ -80,36 +76,36 @@ def set_parameters(config: pb.ModelConfig, parameters: Mapping[str, str]) -> Non
 
 
 MIN_BOUNDED_INSTANCES = 2
-"""With any limit on its queue and one instance, Triton 2.51 lets requests lie for half a second beside an idle model:
-with limits it no longer prepares a batch ahead, and nothing wakes its batcher when the instance is done."""
+"""The fewest instances of a model whose queue has limits. With limits, Triton 2.51 prepares no batch ahead, and nothing
+wakes its batcher when the only instance becomes idle: requests wait for half a second beside an idle model."""
 
 NETWORK_QUEUES = 2
-"""How much longer than the first member's the network's queue may be: all that was let in at once has room."""
+"""The length of the network's queue in multiples of the first member's: all accepted requests fit into it."""
 
 
 def bound_first(config: pb.ModelConfig, deployment: Deployment) -> None:
-    """Limit the queue of the member that requests meet first; a request that is refused there has cost nothing."""
+    """Limit the queue of the first member, where refusing a request has cost no work yet."""
     config.instance_group[0].count = MIN_BOUNDED_INSTANCES
     _bound(config, deployment.queue_size, deployment)
 
 
 def bound_network(config: pb.ModelConfig, deployment: Deployment) -> None:
-    """Limit the network's queue, if that is possible.
+    """Limit the network's queue if the network has enough instances.
 
-    The first member is quicker and lets in what the network can't keep up with. Unlimited, the queue would grow until
-    each answer comes after its caller's deadline.
+    The first member is faster and accepts more than the network can process. An unlimited queue would grow until each
+    answer comes after its caller's deadline.
     """
     if config.instance_group[0].count >= MIN_BOUNDED_INSTANCES:
         _bound(config, NETWORK_QUEUES * deployment.queue_size, deployment)
 
 
 def is_bounded(config: pb.ModelConfig) -> bool:
-    """Tell whether a member's queue has a limit of any kind."""
+    """Return whether a model's queue has a limit of any kind."""
     return bool(config.dynamic_batching.default_queue_policy != pb.ModelQueuePolicy())
 
 
 def _bound(config: pb.ModelConfig, size: int, deployment: Deployment) -> None:
-    """A request may say that it waits for less time than others, since its caller does."""
+    """Limit a queue in length and time; a request may ask for a shorter time, as its caller's deadline requires."""
     policy = config.dynamic_batching.default_queue_policy
     policy.max_queue_size = size
     policy.timeout_action = pb.ModelQueuePolicy.REJECT
@@ -118,7 +114,7 @@ def _bound(config: pb.ModelConfig, size: int, deployment: Deployment) -> None:
 
 
 def zeros(batch_sizes: Iterable[int], tensors: Signature) -> list[pb.ModelWarmup]:
-    """Return samples of nothing but zeros, for inputs whose dims are numbers."""
+    """Return samples of zeros for inputs of fixed shape."""
     samples = []
     for size in batch_sizes:
         sample = _sample(size)
@@ -130,7 +126,7 @@ def zeros(batch_sizes: Iterable[int], tensors: Signature) -> list[pb.ModelWarmup
 
 
 def file(batch_sizes: Iterable[int], spec: TensorSpec, path: Path) -> list[pb.ModelWarmup]:
-    """Return samples that give an input of varying length the bytes of a file, in the folder `WARMUP_FOLDER`."""
+    """Return samples that fill an input of varying length with the bytes of a file in the folder `WARMUP_FOLDER`."""
     samples = []
     for size in batch_sizes:
         sample = _sample(size)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""The reference deployments: the configurations that are committed in `model_repository/` and `model_repository_gpu/`.
+"""Write the reference deployments, which are committed in `model_repository/` and `model_repository_gpu/`.
 
-They are what `export` writes for any yolov8n trained on COCO, so they can be read, reviewed and tested without
-weights. Only the class names stand nowhere else; they are read from the committed ensemble.
+Export writes the same configurations for any yolov8n trained on COCO, so they can be read, reviewed and tested without
+weights. The class names are read from the committed ensemble, since they are stored nowhere else.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from yolov8_contract.image_header import ImageLimits
 from yolov8_contract.served_model import ServedModel
 from yolov8_contract.signature import Head
 from yolov8_contract.task import Task
-from yolov8_export.config.deployment import as_served, deployment_from
+from yolov8_export.config.deployment import Profile, as_served, deployment_from
 from yolov8_export.config.files import CONFIG, as_json, read_config, render
 from yolov8_export.config.members import served_configs
 from yolov8_export.model_code import DALI, SETTINGS_FILE, dali_settings
@@ -25,8 +25,8 @@ IMGSZ = (640, 640)
 STRIDES = (8, 16, 32)
 
 
-def reference_configs(labels: tuple[str, ...], profile: str = "cpu") -> dict[str, pb.ModelConfig]:
-    """Return the configurations that export writes for a yolov8n of these classes, all options at their defaults."""
+def reference_configs(labels: tuple[str, ...], profile: Profile = "cpu") -> dict[str, pb.ModelConfig]:
+    """Return the configurations that export writes for a yolov8n of these classes with the default options."""
     deployment = deployment_from(profile)
     model = as_served(ServedModel(task=Task.DETECT, labels=labels, imgsz=IMGSZ), deployment)
     anchors = sum((IMGSZ[0] // stride) * (IMGSZ[1] // stride) for stride in STRIDES)
@@ -39,13 +39,13 @@ def committed_labels(repository: Path) -> tuple[str, ...]:
     return ServedModel.from_config(as_json(read_config(repository / NAME / CONFIG))).labels
 
 
-def write_reference(repository: Path, profile: str = "cpu", labels: tuple[str, ...] | None = None) -> list[Path]:
-    """Write a profile's reference deployment anew; return the paths of its configurations.
+def write_reference(repository: Path, profile: Profile = "cpu", labels: tuple[str, ...] | None = None) -> list[Path]:
+    """Write the reference deployment of a profile; return the paths of its configurations.
 
     Args:
-        repository: Where it goes.
-        profile: Of the deployment.
-        labels: Class names; None for those of the ensemble that is there.
+        repository: The folder to write into.
+        profile: The profile of the deployment.
+        labels: The class names; None for those of the ensemble in the repository.
     """
     paths = []
     for name, config in reference_configs(labels or committed_labels(repository), profile).items():

@@ -1,53 +1,56 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""What builds a repository's plans and serves it, here and in a container: lines to copy.
-
-What docker/compose.yaml has to know of a repository: sizes that follow from its models, all served together.
-"""
+"""Make the commands that build a repository's TensorRT plans and serve it, and the file .env of docker/compose.yaml."""
 
 from __future__ import annotations
 
+import os
 import shlex
-from collections.abc import Mapping
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from tritonclient.grpc import model_config_pb2 as pb
 
+from yolov8_contract.errors import ConfigError
 from yolov8_contract.image_header import ImageLimits
 from yolov8_export.config.deployment import Deployment
-from yolov8_export.config.files import CONFIG, as_json, check_known, config_path, read_config
+from yolov8_export.config.files import CONFIG, as_json, check_config_exists, config_path, read_config
 from yolov8_export.config.sizing import (
     cuda_pool_mib,
     is_on_gpu,
-    needed_mib,
     option_texts,
     pinned_pool_mib,
     pool_options,
+    shm_mib,
 )
 from yolov8_export.errors import RepositoryError
 
 CPU_IMAGE = "yolov8-triton:cpu"
-"""The image that docker/Dockerfile makes: the stock one has no OpenCV."""
+"""The image that docker/Dockerfile builds; NVIDIA's image has no OpenCV."""
 GPU_IMAGE = "nvcr.io/nvidia/tritonserver:26.11-py3"
-"""The stock image: nothing in it but what NVIDIA put there."""
+"""NVIDIA's image, unchanged."""
 BUILD_PLANS = "python3 /docker/build_plans.py /models"
+SERVER = "yolov8-server"
 
 
 def serving_commands(
     repository: Path, configs: Mapping[str, pb.ModelConfig], deployment: Deployment, config_name: str | None = None
 ) -> dict[str, str]:
-    """Return the commands by what they do.
+    """Return the commands that prepare and serve a model, by what they do.
 
     Args:
-        repository: The folder that Triton serves.
-        configs: Of the ensemble and its members, as they are read there.
-        deployment: What they were written from.
-        config_name: Of the configurations, where they are not those in ``config.pbtxt``.
+        repository: The folder that Triton serves; it contains the model.
+        configs: The configurations of the ensemble and its composing models by name.
+        deployment: The deployment that they were written from.
+        config_name: The custom model configuration to serve; None for ``config.pbtxt``.
     """
     image = CPU_IMAGE if deployment.preprocess == "opencv" else GPU_IMAGE
     commands = {}
     if deployment.device == "cpu":
         named = f" --model-config-name {config_name}" if config_name else ""
-        commands["embedded"] = f"python -m yolov8_server {_quoted(repository)}{named}"
+        commands["embedded"] = f"{installed_program(SERVER)} {_quoted(repository)}{named}"
     if image == CPU_IMAGE:
         commands["image"] = f"docker build -t {image} --target cpu -f docker/Dockerfile ."
     mounted = f"-v {_quoted(repository.resolve())}:/models"
@@ -55,15 +58,32 @@ def serving_commands(
     if deployment.engine == "tensorrt":
         named = f" --config-name {config_name}" if config_name else ""
         commands["plans"] = f"docker run --rm {gpus}{mounted} -v ./docker:/docker:ro {image} {BUILD_PLANS}{named}"
-    shm_mib = needed_mib(configs.values(), max_bytes=deployment.limits.max_bytes)
+    own_shm = shm_mib(configs.values(), max_bytes=deployment.limits.max_bytes)
     options = ["--disable-auto-complete-config", *pool_options(configs.values(), deployment)]
     if config_name:
         options.append(f"--model-config-name={config_name}")
     commands["container"] = (
-        f"docker run --rm {gpus}-p8000:8000 -p8001:8001 -p8002:8002 --shm-size={shm_mib}m {mounted} {image} "
+        f"docker run --rm {gpus}-p8000:8000 -p8001:8001 -p8002:8002 "
+        f"--shm-size={_shm_of_all(repository, config_name, own_shm)}m {mounted} {image} "
         f"tritonserver --model-repository=/models {' '.join(options)}"
     )
     return commands
+
+
+def installed_program(name: str) -> str:
+    """Return how to call a program of this Python environment: by its name if PATH finds it, else by its path."""
+    program = Path(sys.executable).parent / name
+    found = shutil.which(name)
+    if not program.is_file() or (found is not None and Path(found).resolve() == program.resolve()):
+        return name
+    return _quoted(Path(os.path.relpath(program)) if program.is_relative_to(Path.cwd()) else program)
+
+
+def _shm_of_all(repository: Path, config_name: str | None, least: int) -> int:
+    """Return the MiB of shared memory for all models of a repository, or ``least`` if another model is unreadable."""
+    with suppress(RepositoryError, ConfigError):
+        return max(least, sum(shm_mib(members, max_bytes=limit) for members, limit in _served(repository, config_name)))
+    return least
 
 
 def _quoted(path: Path) -> str:
@@ -71,33 +91,26 @@ def _quoted(path: Path) -> str:
 
 
 def compose_env(repository: Path, config_name: str | None = None) -> str:
-    """Return the text of a file ``.env`` for Docker Compose.
+    """Return the text of the file ``.env`` for docker/compose.yaml: the sizes that a repository needs.
 
     Args:
         repository: The folder that Triton serves.
-        config_name: Of the configurations to read where a model has them.
+        config_name: The custom model configuration to serve; None for ``config.pbtxt``.
 
     Raises:
-        RepositoryError: There is no model of ours in it.
+        RepositoryError: The repository contains no exported model.
 
     Example:
-        >>> Path("docker/.env").write_text(compose_env(Path("build/repository")))
+        >>> Path("docker/.env").write_text(compose_env(Path("build/repository")))  # doctest: +SKIP
     """
-    check_known(repository, config_name)
-    ensembles = [
-        config
-        for path in sorted(repository.glob(f"*/{CONFIG}"))
-        if (config := read_config(config_path(path.parent, config_name))).ensemble_scheduling.step
-    ]
-    if not ensembles:
+    check_config_exists(repository, config_name)
+    models = list(_served(repository, config_name))
+    if not models:
         raise RepositoryError(f"{repository}: has no model that export wrote")
     shm = cuda = pinned = 0
     gpus: set[int] = set()
-    for ensemble in ensembles:
-        names = [step.model_name for step in ensemble.ensemble_scheduling.step]
-        members = [read_config(config_path(repository / name, config_name)) for name in names]
-        max_bytes = ImageLimits.from_config(as_json(members[0])).max_bytes
-        shm += needed_mib(members, max_bytes=max_bytes)
+    for members, max_bytes in models:
+        shm += shm_mib(members, max_bytes=max_bytes)
         if any(is_on_gpu(member) for member in members):
             cuda += cuda_pool_mib(members, max_bytes)
             pinned += pinned_pool_mib(members, max_bytes)
@@ -108,6 +121,16 @@ def compose_env(repository: Path, config_name: str | None = None) -> str:
     if config_name is not None:
         lines.append(f"CONFIG_NAME={config_name}")
     return "".join(f"{line}\n" for line in lines)
+
+
+def _served(repository: Path, config_name: str | None) -> Iterator[tuple[list[pb.ModelConfig], int]]:
+    """Yield the composing models of each ensemble, and the size of the largest image that it takes."""
+    for path in sorted(repository.glob(f"*/{CONFIG}")):
+        ensemble = read_config(config_path(path.parent, config_name))
+        names = [step.model_name for step in ensemble.ensemble_scheduling.step]
+        members = [read_config(config_path(repository / name, config_name)) for name in names]
+        if members:
+            yield members, ImageLimits.from_config(as_json(members[0])).max_bytes
 
 
 def _gpus(members: list[pb.ModelConfig]) -> set[int]:

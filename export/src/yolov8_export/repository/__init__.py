@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Write a served model into a model repository."""
+"""Write served models into a Triton model repository."""

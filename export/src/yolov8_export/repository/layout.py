@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Where a served model goes, and under which names.
+"""Name the folders of a served model, and build its manifest: `NAME_network/VERSION/manifest.json`.
 
-Where a served network came from, written beside it: `NAME_network/VERSION/manifest.json`.
-
-It stands there and not in the configuration, so that the same model gives the same configuration.
+The manifest tells where the network came from. It is a file of its own, so that the same model always gives the same
+configuration.
 """
 
 from __future__ import annotations
@@ -25,18 +24,22 @@ ROLES = ("check", "preprocess", "network", "postprocess")
 
 
 def model_names(name: str) -> tuple[str, ...]:
-    """Return all names that a served model may take in a repository, the ensemble's last."""
+    """Return the names that a served model may have in a repository, the ensemble's last."""
     return (*(f"{name}_{role}" for role in ROLES), name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """Where a served model goes.
+    """The place of a served model in a repository.
 
     Attributes:
         repository: The folder that Triton serves.
-        name: The ensemble's name; its members' names start with it.
-        version: None replaces the whole model by version 1; a number adds this version to what is there.
+        name: The name of the ensemble; the names of its composing models start with it.
+        version: The version to add to the model that is there; None replaces the whole model by version 1.
+
+    Example:
+        >>> Target(repository=Path("build/repository"), name="yolov8n").version is None
+        True
     """
 
     repository: Path
@@ -54,7 +57,7 @@ class Target:
 
     @property
     def model_names(self) -> tuple[str, ...]:
-        """All names that this model may take in the repository, the ensemble's last."""
+        """The names that this model may have in the repository, the ensemble's last."""
         return model_names(self.name)
 
 
@@ -65,13 +68,13 @@ MANIFEST = "manifest.json"
 def build_manifest(
     network: Network, verification: Verification, files: Mapping[str, str], accuracy: Accuracy | None = None
 ) -> dict[str, Any]:
-    """Return a manifest's content.
+    """Return the content of a manifest.
 
     Args:
-        network: What is served.
-        verification: How far it is from its source.
-        files: Hashes of all files of this version that must not change, by path in the repository.
-        accuracy: How much a lower precision lost.
+        network: The served network.
+        verification: The comparison of the network with its source.
+        files: The hashes of all files of this version that must not change, by path in the repository.
+        accuracy: The loss of a lower precision, if there is one.
     """
     source = network.source
     return {

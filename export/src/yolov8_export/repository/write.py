@@ -1,10 +1,8 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Put folders in place of others, all or none.
+"""Write a served model into a Triton model repository.
 
-Write a served model into a Triton model repository.
-
-Everything is first written beside the repository, then put in place: members first and the ensemble last, all or
-none. Models of other names are never touched.
+All files are first written beside the repository. Then all folders are exchanged or none, the ensemble's last. Models
+of other names are never touched.
 """
 
 from __future__ import annotations
@@ -17,14 +15,13 @@ import signal
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 
 from tritonclient.grpc import model_config_pb2 as pb
 
 from yolov8_contract.image_header import ImageLimits
-from yolov8_contract.served_model import ServedModel
-from yolov8_export.config.files import CONFIG, named_path, read_config, render
+from yolov8_export.config.files import CONFIG, custom_config_path, read_config, render
 from yolov8_export.config.members import ONNX_FILE
 from yolov8_export.config.parts import CONTRACT_VERSION
 from yolov8_export.errors import RepositoryError
@@ -34,20 +31,47 @@ from yolov8_export.model_code import SETTINGS_FILE, WARMUP_PICTURE, has_code, wr
 from yolov8_export.precision.accuracy import Accuracy
 from yolov8_export.repository.layout import MANIFEST, Target, build_manifest
 
+MODEL_FILE = ONNX_FILE
+KEEP = ".keep"
+KEEP_TEXT = "Triton wants a version folder of an ensemble, too; git and S3 keep no empty folders.\n"
+
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
 
 
-def exchange_all(changes: Sequence[tuple[Path, Path]]) -> None:
-    """Swap pairs of paths in their order; one of a pair may be missing.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreparedModel:
+    """A served model that is ready to be written.
 
-    Afterwards each first path holds what its second one held. Where one fails, those before it are undone.
+    Attributes:
+        target: The place of the model.
+        configs: The configurations by model name, the ensemble's last.
+        network: The network, whose files are moved into the repository.
+        verification: The comparison of the network with its source, for the manifest.
+        limits: The largest image that is decoded.
+        accuracy: The loss of a lower precision, for the manifest.
+        custom_configs: The custom model configurations by their name and the model's.
+    """
+
+    target: Target
+    configs: Mapping[str, pb.ModelConfig]
+    network: Network
+    verification: Verification
+    limits: ImageLimits
+    accuracy: Accuracy | None = None
+    custom_configs: Mapping[str, Mapping[str, pb.ModelConfig]] = field(default_factory=dict)
+
+
+def exchange_all(changes: Sequence[tuple[Path, Path]]) -> None:
+    """Exchange pairs of paths in order; one path of a pair may be missing.
+
+    If an exchange fails, those before it are undone.
 
     Raises:
         OSError: An exchange failed.
     """
     done: list[tuple[Path, Path]] = []
-    with _signals_held():
+    with _signals_blocked():
         try:
             for new, place in changes:
                 atomic_exchange(new, place)
@@ -59,7 +83,7 @@ def exchange_all(changes: Sequence[tuple[Path, Path]]) -> None:
 
 
 def atomic_exchange(one: Path, other: Path) -> None:
-    """Exchange two paths; where one of them is missing, the other is renamed to it."""
+    """Exchange two paths; if one of them is missing, the other is renamed to it."""
     if not other.exists():
         one.rename(other)
     elif not one.exists():
@@ -72,7 +96,10 @@ def atomic_exchange(one: Path, other: Path) -> None:
 
 
 def _exchange(one: Path, other: Path) -> bool:
-    """Swap two paths in one step, so that there is no moment without either; False where the system can't."""
+    """Exchange two existing paths in one step; return False if the system can't.
+
+    With separate renames, there is a moment in which one of the paths is missing.
+    """
     try:
         renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
     except (AttributeError, OSError):  # macOS, old C libraries
@@ -82,26 +109,20 @@ def _exchange(one: Path, other: Path) -> bool:
 
 
 @contextmanager
-def _signals_held() -> Iterator[None]:
-    """Let Ctrl-C and termination wait for the few milliseconds that the swaps take."""
-    held = {signal.SIGINT, signal.SIGTERM}
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, held)
+def _signals_blocked() -> Iterator[None]:
+    """Delay Ctrl-C and SIGTERM for the few milliseconds that the exchanges take."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-MODEL_FILE = ONNX_FILE
-KEEP = ".keep"
-KEEP_TEXT = "Triton wants a version folder of an ensemble, too; git and S3 keep no empty folders.\n"
-
-
 @contextmanager
 def staging(repository: Path) -> Iterator[Path]:
-    """Yield an empty folder from which a rename into the repository is possible; it is removed in the end.
+    """Yield an empty folder from which files can be renamed into the repository; it is removed in the end.
 
-    It lies beside the repository, since Triton takes each folder inside for a model.
+    It lies beside the repository if possible, since Triton takes each folder inside for a model.
     """
     try:
         repository.mkdir(parents=True, exist_ok=True)
@@ -115,40 +136,26 @@ def staging(repository: Path) -> Iterator[Path]:
         yield Path(path)
 
 
-def write_model(
-    target: Target,
-    configs: Mapping[str, pb.ModelConfig],
-    network: Network,
-    verification: Verification,
-    stage: Path,
-    limits: ImageLimits,
-    accuracy: Accuracy | None = None,
-    named: Mapping[str, Mapping[str, pb.ModelConfig]] = MappingProxyType({}),
-) -> dict[Path, int]:
+def write_model(model: PreparedModel, stage: Path) -> dict[Path, int]:
     """Put a served model into its repository; return the folders that were written and their sizes in bytes.
 
     Args:
-        target: Where it goes.
-        configs: By model name, the ensemble's last.
-        network: Its file is moved.
-        verification: For the manifest.
-        stage: From `staging`.
-        limits: The largest image that is decoded.
-        accuracy: How much a lower precision lost, for the manifest.
-        named: Further configurations, by their name and the model's.
+        model: The model to write.
+        stage: The folder from `staging`.
 
     Raises:
-        RepositoryError: The repository can't take it; it is as it was.
+        RepositoryError: The repository can't take the model, and is unchanged.
     """
-    beside = adds_version(target)
+    target = model.target
     try:
         _check_owned(target)
-        if beside:
-            _check_unchanged(target, configs)
-        _stage_members(target, configs, network.model, limits, stage)
-        _stage_network(target, configs, network, verification, accuracy, stage)
-        _stage_named(named, stage)
-        changes = _version_changes(target, configs, stage) if beside else _model_changes(target, configs, stage)
+        if adds_version(target):
+            _check_unchanged(target, model.configs)
+        _stage_members(model, stage)
+        _stage_network(model, stage)
+        _stage_custom_configs(model, stage)
+        list_changes = _version_changes if adds_version(target) else _model_changes
+        changes = list_changes(target, model.configs, stage)
         exchange_all(changes)
     except OSError as exc:
         raise RepositoryError(f"{target.repository}: writing model {target.name!r} failed: {exc}") from exc
@@ -156,12 +163,12 @@ def write_model(
 
 
 def adds_version(target: Target) -> bool:
-    """Tell whether an export puts a version beside others, and not a whole model in place of another."""
+    """Return whether an export adds a version to a model that is there, and does not replace the whole model."""
     return target.version is not None and (target.repository / target.name / CONFIG).is_file()
 
 
 def _check_owned(target: Target) -> None:
-    """Refuse to replace models that only happen to have our names."""
+    """Refuse to replace models that have one of our names and were not written by export."""
     for name in target.model_names:
         path = target.repository / name / CONFIG
         ours = _is_ours(read_config(path), target) if path.is_file() else not path.parent.exists()
@@ -172,7 +179,7 @@ def _check_owned(target: Target) -> None:
 
 
 def _is_ours(config: pb.ModelConfig, target: Target) -> bool:
-    """A served model may be called as another's member: `a` has a member `a_network`, and so may a model be named."""
+    """Return whether export wrote a configuration for this name; an ensemble `a_network` is not the member of `a`."""
     is_ensemble = config.HasField("ensemble_scheduling")
     return CONTRACT_VERSION in config.parameters and is_ensemble == (config.name == target.name)
 
@@ -191,7 +198,7 @@ def _check_unchanged(target: Target, configs: Mapping[str, pb.ModelConfig]) -> N
 
 
 def changed_fields(served: pb.ModelConfig, wanted: pb.ModelConfig) -> str:
-    """Say in which fields two configurations differ; of parameters, in which of them."""
+    """Name the fields in which two configurations differ, or the parameters if only these do."""
     fields = {field.name for config in (served, wanted) for field, _ in config.ListFields()}
     changed = sorted(name for name in fields if getattr(served, name) != getattr(wanted, name))
     if changed == ["parameters"]:
@@ -202,45 +209,37 @@ def changed_fields(served: pb.ModelConfig, wanted: pb.ModelConfig) -> str:
     return f"{', '.join(changed)} differ"
 
 
-def _stage_members(
-    target: Target, configs: Mapping[str, pb.ModelConfig], model: ServedModel, limits: ImageLimits, stage: Path
-) -> None:
-    version = str(target.version or 1)
-    for name, config in configs.items():
+def _stage_members(model: PreparedModel, stage: Path) -> None:
+    target, version = model.target, str(model.target.version or 1)
+    for name, config in model.configs.items():
         folder = stage / name / version
         if has_code(config):
-            write_code(name.removeprefix(f"{target.name}_"), config, model, limits, folder)
+            role = name.removeprefix(f"{target.name}_")
+            write_code(role, config, model.network.model, model.limits, folder)
         else:
             folder.mkdir(parents=True)
         (stage / name / CONFIG).write_text(render(config), encoding="utf-8")
     (stage / target.name / version / KEEP).write_text(KEEP_TEXT)
 
 
-def _stage_named(named: Mapping[str, Mapping[str, pb.ModelConfig]], stage: Path) -> None:
-    for config_name, configs in named.items():
+def _stage_custom_configs(model: PreparedModel, stage: Path) -> None:
+    for config_name, configs in model.custom_configs.items():
         for name, config in configs.items():
-            path = named_path(stage / name, config_name)
+            path = custom_config_path(stage / name, config_name)
             path.parent.mkdir(exist_ok=True)
             path.write_text(render(config), encoding="utf-8")
 
 
-def _stage_network(
-    target: Target,
-    configs: Mapping[str, pb.ModelConfig],
-    network: Network,
-    verification: Verification,
-    accuracy: Accuracy | None,
-    stage: Path,
-) -> None:
-    version = str(target.version or 1)
-    folder = stage / f"{target.name}_network" / version
+def _stage_network(model: PreparedModel, stage: Path) -> None:
+    network, version = model.network, str(model.target.version or 1)
+    folder = stage / f"{model.target.name}_network" / version
     hashes = {
         str(path.relative_to(stage)): sha256_of(path)
-        for name in configs
+        for name in model.configs
         for path in sorted((stage / name).rglob("*"))
         if path.suffix == ".py" or path.name in (SETTINGS_FILE, WARMUP_PICTURE)
-    } | {f"{target.name}_network/{version}/{path.name}": sha256_of(path) for path in network.engine_files}
-    manifest = build_manifest(network, verification, hashes, accuracy)
+    } | {str((folder / path.name).relative_to(stage)): sha256_of(path) for path in network.engine_files}
+    manifest = build_manifest(network, model.verification, hashes, model.accuracy)
     shutil.move(network.path, folder / MODEL_FILE)
     for path in network.engine_files:
         shutil.move(path, folder / path.name)
@@ -248,7 +247,7 @@ def _stage_network(
 
 
 def _model_changes(target: Target, configs: Mapping[str, pb.ModelConfig], stage: Path) -> list[tuple[Path, Path]]:
-    """Whole models; a member that the new one has not (a classifier has no postprocess) goes last."""
+    """Return the exchanges of whole models; members that the new model lacks are removed last."""
     changes = [(stage / name, target.repository / name) for name in configs]
     gone = [name for name in target.model_names if name not in configs and (target.repository / name).exists()]
     return changes + [(stage / name, target.repository / name) for name in gone]

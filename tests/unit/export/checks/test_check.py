@@ -12,7 +12,7 @@ import pytest
 from tests.unit.export.repositories import edit
 from tests.unit.export.tiny_networks import IMGSZ, write_onnx
 from yolov8_contract.task import Task
-from yolov8_export.checks.repository import check_repository
+from yolov8_export.checks.repository import check
 from yolov8_export.errors import RepositoryError
 from yolov8_export.pipeline import export
 from yolov8_export.repository.layout import Target
@@ -77,17 +77,17 @@ BROKEN: dict[str, tuple[Callable[[Path], None], str, str]] = {
     "metadata-of-another-model": (edit(NET, "cat", "dog"), NET, "its metadata"),
     "another-contract": (edit(ALL, 'string_value: "1"', 'string_value: "99"'), ALL, "contract_version is 99"),
     "classes-that-the-head-has-not": (edit(ALL, '\\"cat\\", ', ""), NET, "of 2 classes"),
-    "queue-without-bound": (edit(PRE, "max_queue_size: 64", ""), PRE, "nothing bounds its queue"),
+    "queue-without-bound": (edit(PRE, "max_queue_size: 64", ""), PRE, "its queue has no limit"),
     "a-later-queue-is-shorter": (
         edit(POST, "dynamic_batching {", "dynamic_batching { default_queue_policy { max_queue_size: 8 }"),
         POST,
         "shorter",
     ),
-    "a-limit-and-one-instance": (edit(PRE, "count: 2", "count: 1"), PRE, "half a second for nothing"),
-    "no-batching": (edit(POST, "dynamic_batching {\n}", ""), POST, "never batch"),
+    "a-limit-and-one-instance": (edit(PRE, "count: 2", "count: 1"), PRE, "half a second beside an idle model"),
+    "no-batching": (edit(POST, "dynamic_batching {\n}", ""), POST, "never batched"),
     "not-ragged": (edit(PRE, "allow_ragged_batch: true", ""), PRE, "not ragged"),
     "no-network-file": (remove(ONNX), ONNX, "is missing"),
-    "network-is-no-onnx": (lambda r: (r / ONNX).write_bytes(b"x" * 9) and None, ONNX, "no ONNX file"),
+    "network-is-no-onnx": (lambda r: (r / ONNX).write_bytes(b"x" * 9) and None, ONNX, "not an ONNX file"),
     "another-network": (other_network(scale_px=80), ONNX, "hash differs"),
     "network-of-fixed-batch": (other_network(batch=1), ONNX, "batch axis is fixed"),
     "network-of-another-size": (other_network(size=(IMGSZ[0], "width")), ONNX, "expected images FP32 [3, 32, 64]"),
@@ -120,7 +120,7 @@ def test_what_is_wrong_is_found_in_its_file(
 ) -> None:
     break_it(exported)
 
-    findings = check_repository(exported).findings
+    findings = check(exported).findings
 
     said = [(str(finding.path.relative_to(exported)), finding.problem) for finding in findings]
     assert any(where == path and words in problem for where, problem in said), said
@@ -132,7 +132,7 @@ def test_models_of_others_are_left_alone(exported: Path) -> None:
     stranger.mkdir()
     (stranger / "config.pbtxt").write_text('name: "resnet"\nbackend: "onnxruntime"\n')
 
-    checked = check_repository(exported)
+    checked = check(exported)
 
     assert checked.served == ("tiny",)
     assert checked.findings == ()
@@ -142,7 +142,7 @@ def test_byte_code_that_the_server_left_is_no_finding(exported: Path) -> None:
     (exported / "tiny_preprocess/1/__pycache__").mkdir()
     (exported / "tiny_preprocess/1/__pycache__/model.cpython-311.pyc").write_bytes(b"x")
 
-    assert check_repository(exported).findings == ()
+    assert check(exported).findings == ()
 
 
 @pytest.mark.parametrize("make", [False, True], ids=["missing", "empty"])
@@ -151,5 +151,5 @@ def test_a_repository_without_models_is_an_error(make: bool, tmp_path: Path) -> 
     if make:
         folder.mkdir()
 
-    with pytest.raises(RepositoryError, match=r"no such folder|no model in it"):
-        check_repository(folder)
+    with pytest.raises(RepositoryError, match=r"no such folder|contains no model"):
+        check(folder)

@@ -12,7 +12,7 @@ import pytest
 
 from yolov8_export.config.files import CONFIG, read_config
 from yolov8_export.config.serving import compose_env
-from yolov8_export.config.sizing import needed_mib
+from yolov8_export.config.sizing import shm_mib
 from yolov8_export.errors import RepositoryError
 
 ROOT = Path(__file__).parents[4]
@@ -29,7 +29,7 @@ def test_a_repository_for_the_cpu_gets_the_shared_memory_that_it_needs() -> None
 
     assert found == {
         "MODELS": str(ROOT / "model_repository"),
-        "TRITON_SHM_SIZE": f"{needed_mib(members, max_bytes=32 * 1024 * 1024)}m",
+        "TRITON_SHM_SIZE": f"{shm_mib(members, max_bytes=32 * 1024 * 1024)}m",
     }
 
 

@@ -236,7 +236,7 @@ def test_defaults_that_requests_could_not_ask_for_are_refused(defaults: dict[str
     ("task", "defaults", "words"),
     [
         pytest.param(Task.DETECT, {"classes": (3,)}, "'classes' must be class ids from 0 to 2", id="class"),
-        pytest.param(Task.CLASSIFY, {"conf": 0.5}, "mean nothing to a classifier", id="classifier"),
+        pytest.param(Task.CLASSIFY, {"conf": 0.5}, "have no effect on a classifier", id="classifier"),
     ],
 )
 def test_defaults_that_the_model_refuses_are_refused(task: Task, defaults: dict[str, Any], words: str) -> None:

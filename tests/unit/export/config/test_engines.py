@@ -12,7 +12,7 @@ from tritonclient.grpc import model_config_pb2 as pb
 from tests.unit.export.conftest import Export
 from tests.unit.export.tiny_networks import IMGSZ
 from yolov8_contract.task import Task
-from yolov8_export.checks.repository import check_repository
+from yolov8_export.checks.repository import check
 from yolov8_export.config.deployment import Deployment, deployment_from, parse_gpus
 from yolov8_export.errors import OptionError
 from yolov8_export.pipeline import default_name
@@ -31,7 +31,7 @@ def test_the_gpu_profile_serves_every_task(export_tiny: Export, repository: Path
 
     roles = ["check", "preprocess", "network"] + ["postprocess"] * (task is not Task.CLASSIFY)
     assert list(report.configs) == [*(f"tiny_{role}" for role in roles), "tiny"]
-    assert check_repository(repository).findings == ()
+    assert check(repository).findings == ()
 
 
 def test_several_gpus_are_named_on_every_member_that_runs_there(export_tiny: Export) -> None:
@@ -82,14 +82,14 @@ def test_openvino_gets_batches_of_one_and_a_stream_for_each_instance(export_tiny
 @pytest.mark.parametrize(
     ("choices", "reason"),
     [
-        pytest.param({"engine": "tensorrt"}, "runs on a GPU alone", id="tensorrt-on-cpu"),
-        pytest.param({"engine": "openvino", "device": "gpu"}, "runs on a CPU alone", id="openvino-on-gpu"),
+        pytest.param({"engine": "tensorrt"}, "runs only on a GPU", id="tensorrt-on-cpu"),
+        pytest.param({"engine": "openvino", "device": "gpu"}, "runs only on a CPU", id="openvino-on-gpu"),
         pytest.param({"preprocess": "dali"}, "decodes on a GPU", id="dali-on-cpu"),
-        pytest.param({"gpus": (0,)}, "the network is on the CPU", id="gpus-on-cpu"),
-        pytest.param({"cuda_graphs": True}, "for --network tensorrt alone", id="graphs-elsewhere"),
+        pytest.param({"gpus": (0,)}, "the network runs on the CPU", id="gpus-on-cpu"),
+        pytest.param({"cuda_graphs": True}, "only with --network tensorrt", id="graphs-elsewhere"),
         pytest.param(
             {"engine": "openvino", "precision": "int8", "network_output": "best-class"},
-            "--network-output best-class: not with --network openvino in INT8",
+            "--network-output best-class is not possible with --network openvino in INT8",
             id="best-class-of-openvino-int8",
         ),
     ],

@@ -11,7 +11,7 @@ import pytest
 
 from tests.data.warmup import PICTURE
 from tests.unit.export.conftest import Export
-from yolov8_export.checks.repository import check_repository
+from yolov8_export.checks.repository import check
 from yolov8_export.config.deployment import deployment_from
 from yolov8_export.config.files import CONFIG, read_config, render
 
@@ -29,7 +29,7 @@ def test_the_picture_travels_with_the_model(exported: Path) -> None:
 
     assert (exported / COPY).read_bytes() == PICTURE.read_bytes()
     assert str(COPY) in manifest["files"]
-    assert check_repository(exported).findings == ()
+    assert check(exported).findings == ()
 
 
 def test_one_image_and_a_full_batch_are_run(exported: Path) -> None:
@@ -52,7 +52,7 @@ def test_a_version_that_is_added_keeps_the_picture(export_tiny: Export, exported
 
     assert (exported / COPY).is_file()
     assert not (exported / "tiny_preprocess" / "2" / "warmup").exists()
-    assert check_repository(exported).findings == ()
+    assert check(exported).findings == ()
 
 
 def too_large_a_batch(repository: Path) -> None:
@@ -85,6 +85,6 @@ def test_what_would_keep_it_from_loading_is_found(
 ) -> None:
     break_it(exported)
 
-    said = [(finding.path.relative_to(exported), finding.problem) for finding in check_repository(exported).findings]
+    said = [(finding.path.relative_to(exported), finding.problem) for finding in check(exported).findings]
 
     assert any(path == where and words in problem for path, problem in said), said

@@ -18,10 +18,10 @@ from tests.unit.export.conftest import Export
 from tests.unit.export.tiny_networks import IMGSZ, KPT_SHAPE, LABELS, shapes, write_onnx
 from yolov8_contract.served_model import ServedModel
 from yolov8_contract.task import Task
-from yolov8_export.checks.repository import check_repository
+from yolov8_export.checks.repository import check
 from yolov8_export.config.deployment import CalibrationData, Deployment, deployment_from
 from yolov8_export.errors import OptionError, RepositoryError, UnsupportedError
-from yolov8_export.estimates import make_estimate
+from yolov8_export.estimates import estimate
 from yolov8_export.graph.rewrite import accept_uint8_images, reduce_to_best_class
 from yolov8_export.graph.runtime import onnx_runner
 from yolov8_export.precision.quantize import to_fp16
@@ -138,7 +138,7 @@ def test_an_export_says_so_and_passes_its_own_check(
     assert list(report.configs["tiny_network"].output[0].dims) == postprocess["output0"] == expected
     for member in ("tiny", "tiny_postprocess"):
         assert report.configs[member].parameters["network_output"].string_value == '"best-class"'
-    assert check_repository(repository).findings == ()
+    assert check(repository).findings == ()
 
 
 def test_without_it_nothing_is_said(export_tiny: Export) -> None:
@@ -151,7 +151,7 @@ def test_a_network_of_all_classes_in_its_place_is_found(export_tiny: Export, rep
     export_tiny(deployment=BEST)
     write_onnx(repository / "tiny_network" / "1" / "model.onnx")
 
-    problems = " ".join(finding.problem for finding in check_repository(repository).findings)
+    problems = " ".join(finding.problem for finding in check(repository).findings)
 
     assert f"output output0 FLOAT [batch, {4 + len(LABELS)}, 32]: expected output0 FP32 [6, 32]" in problems
 
@@ -160,7 +160,7 @@ def test_fewer_bytes_are_planned_for(export_tiny: Export, repository: Path) -> N
     export_tiny(name="raw")
     export_tiny(name="best", deployment=BEST)
 
-    plans = {name: make_estimate(repository, name).members[-1].tensor_bytes for name in ("raw", "best")}
+    plans = {name: estimate(repository, name).members[-1].tensor_bytes for name in ("raw", "best")}
 
     assert plans["raw"] - plans["best"] == (len(LABELS) - 2) * shapes(Task.DETECT)[0][1] * 4
 
@@ -184,7 +184,7 @@ def test_half_precision_is_judged_before_the_classes_are_reduced(
 
     assert report.network.precision == "fp16"
     assert report.network.head == ((6, shapes(Task.DETECT)[0][1]),)
-    assert check_repository(repository).findings == ()
+    assert check(repository).findings == ()
 
 
 @pytest.mark.parametrize(

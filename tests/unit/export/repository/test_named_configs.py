@@ -25,13 +25,13 @@ from yolov8_contract.image_header import ImageLimits
 from yolov8_contract.parameters import RequestParameters
 from yolov8_contract.task import Task
 from yolov8_export.checks import files
-from yolov8_export.checks.repository import check_repository
-from yolov8_export.config.deployment import Deployment, Engine, deployment_from
+from yolov8_export.checks.repository import check
+from yolov8_export.config.deployment import Deployment, Engine, Tuning, deployment_from
 from yolov8_export.config.files import CONFIG, read_config, render
-from yolov8_export.config.recover import TUNED, read_deployed
+from yolov8_export.config.recover import read_spec
 from yolov8_export.config.serving import compose_env
 from yolov8_export.errors import OptionError, RepositoryError
-from yolov8_export.estimates import make_estimate
+from yolov8_export.estimates import estimate
 from yolov8_export.graph.network import sha256_of
 from yolov8_export.overrides import ModelOverrides
 from yolov8_export.pipeline import export
@@ -82,7 +82,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def with_names(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same with configurations for two kinds of GPU, added once."""
     copied = shutil.copytree(exported, tmp_path_factory.mktemp("named") / "repository")
-    add_config(copied, "tiny", "l4", **OTHER)
+    add_config(copied, "tiny", "l4", Tuning(**OTHER))
     add_config(copied, "tiny", "t4")
     return copied
 
@@ -104,7 +104,7 @@ def test_what_a_model_was_exported_with_is_read_from_its_configurations(
 ) -> None:
     report = export_tiny(deployment=deployment)
 
-    deployed = read_deployed(repository, "tiny")
+    deployed = read_spec(repository, "tiny")
 
     assert deployed.deployment == deployment
     assert deployed.configs() == report.configs
@@ -114,11 +114,11 @@ def test_what_a_model_was_exported_with_is_read_from_its_configurations(
 def test_that_goes_for_every_task(task: Task, export_tiny: Export, repository: Path) -> None:
     report = export_tiny(task)
 
-    assert read_deployed(repository, "tiny").configs() == report.configs
+    assert read_spec(repository, "tiny").configs() == report.configs
 
 
 def test_it_is_what_export_would_write_with_these_options(on_gpus: Path, export_tiny: Export) -> None:
-    add_config(on_gpus, "tiny", "l4", **OTHER)
+    add_config(on_gpus, "tiny", "l4", Tuning(**OTHER))
     named = {path.parents[1].name: read_config(path) for path in on_gpus.glob("*/configs/l4.pbtxt")}
 
     exported = export_tiny(name="other", deployment=deployment_from("gpu", **OTHER)).configs
@@ -137,7 +137,7 @@ def test_the_difference_for_one_kind_of_gpu_is_this(tmp_path: Path) -> None:
     """The reference deployment, for a GPU with more instances and less patience."""
     repository = shutil.copytree(GPU_REFERENCE, tmp_path / "models")
 
-    added = add_config(repository, "yolov8n", "a100", instances=2, queue_delay_us=200, gpus=(0, 1))
+    added = add_config(repository, "yolov8n", "a100", Tuning(instances=2, queue_delay_us=200, gpus=(0, 1)))
 
     lines = {}
     for member, path in added.paths.items():
@@ -173,7 +173,7 @@ def test_a_plan_is_all_that_differs_where_nothing_is_said(on_gpus: Path) -> None
 def test_one_is_replaced_and_no_other_file_is_touched(tuned: Path) -> None:
     before = contents(tuned)
 
-    add_config(tuned, "tiny", "l4", instances=3)
+    add_config(tuned, "tiny", "l4", Tuning(instances=3))
 
     after = contents(tuned)
     gone = {name for name in before if name.endswith("/configs/l4.pbtxt")} - {str(L4)}
@@ -194,7 +194,7 @@ def test_one_that_fails_halfway_leaves_the_old_one(tuned: Path, monkeypatch: pyt
     break_swap(monkeypatch, 2)
 
     with pytest.raises(RepositoryError, match="writing configuration 'l4' failed: no space left"):
-        add_config(tuned, "tiny", "l4", max_batch_size=3)
+        add_config(tuned, "tiny", "l4", Tuning(max_batch_size=3))
 
     assert contents(tuned) == before
     assert folders_of_nothing(tuned) == []
@@ -208,7 +208,7 @@ def test_a_first_one_that_fails_halfway_leaves_nothing(
     break_swap(monkeypatch, failing)
 
     with pytest.raises(RepositoryError, match="writing configuration 'l4' failed: no space left"):
-        add_config(on_gpus, "tiny", "l4", **OTHER)
+        add_config(on_gpus, "tiny", "l4", Tuning(**OTHER))
 
     assert contents(on_gpus) == before
     assert list(on_gpus.glob("*/configs")) == []
@@ -219,12 +219,12 @@ def test_a_first_one_that_fails_halfway_leaves_nothing(
     [
         pytest.param("tiny", "a b", {}, OptionError, "configuration name: expected letters", id="blank"),
         pytest.param("tiny", "../x", {}, OptionError, "configuration name: expected letters", id="path"),
-        pytest.param("tiny", "l4", {}, OptionError, "would be that of config.pbtxt", id="no-difference"),
+        pytest.param("tiny", "l4", {}, OptionError, "would equal config.pbtxt", id="no-difference"),
         pytest.param("tiny", "l4", {"instances": 0}, OptionError, "--instances: expected at least 1", id="instances"),
         pytest.param("tiny", "l4", {"max_batch_size": 0}, OptionError, "--max-batch-size: expected", id="batch"),
-        pytest.param("tiny", "l4", {"cuda_graphs": True}, OptionError, "for --network tensorrt alone", id="graphs"),
-        pytest.param("tiny", "l4", {"gpus": (1,)}, OptionError, "the network is on the CPU", id="gpus"),
-        pytest.param("tiny_network", "l4", {}, RepositoryError, "is no ensemble that export wrote", id="member"),
+        pytest.param("tiny", "l4", {"cuda_graphs": True}, OptionError, "only with --network tensorrt", id="graphs"),
+        pytest.param("tiny", "l4", {"gpus": (1,)}, OptionError, "the network runs on the CPU", id="gpus"),
+        pytest.param("tiny_network", "l4", {}, RepositoryError, "is not an ensemble of export", id="member"),
         pytest.param("other", "l4", {}, RepositoryError, "can't be read", id="unknown"),
     ],
 )
@@ -241,7 +241,7 @@ def test_what_can_not_be_is_refused_and_nothing_written(
     before = contents(repository)
 
     with pytest.raises(error, match=words):
-        add_config(repository, name, config_name, **choices)
+        add_config(repository, name, config_name, Tuning(**choices))
 
     assert contents(repository) == before
 
@@ -254,10 +254,10 @@ def test_an_option_that_would_do_nothing_is_refused_and_nothing_written(
     """Where images are decoded on the CPU for a network on a GPU, nothing has threads to choose."""
     export_tiny(deployment=deployment_from("gpu", preprocess="opencv", engine=engine))
     before = contents(repository)
-    words = f"--threads: 8 does nothing for 'tiny', which has --preprocess opencv and --network {engine}; leave it out"
+    words = f"--threads: 8 has no effect on 'tiny', which has --preprocess opencv and --network {engine}; leave it out"
 
     with pytest.raises(OptionError, match=words):
-        add_config(repository, "tiny", "l4", threads=8, **also)
+        add_config(repository, "tiny", "l4", Tuning(threads=8, **also))
 
     assert contents(repository) == before
 
@@ -278,7 +278,7 @@ def test_an_option_that_would_do_nothing_is_refused_and_nothing_written(
         ),
         pytest.param(
             edit(NETWORK / CONFIG, 'backend: "tensorrt"', 'backend: "openvino"'),
-            r"repository/tiny: export would not have written it so: --network openvino: runs on a CPU alone",
+            r"repository/tiny: export would not have written it so: --network openvino runs only on a CPU",
             id="another-backend",
         ),
         pytest.param(
@@ -311,8 +311,8 @@ BROKEN: dict[str, tuple[Callable[[Path], None], Path, str]] = {
     "a-network-of-another-size": (edit(L4, f"[3, {IMGSZ[0]}", "[3, 640"), L4, "640"),
     "labels-of-another-model": (edit(CHECK_L4, "cat", "dog"), CHECK_L4, "describe another model"),
     "metadata-of-another-model": (edit(L4, "cat", "dog"), L4, "its metadata"),
-    "queue-without-bound": (edit(CHECK_L4, "max_queue_size: 7", ""), CHECK_L4, "nothing bounds its queue"),
-    "a-limit-and-one-instance": (edit(L4, "count: 2", "count: 1"), L4, "half a second for nothing"),
+    "queue-without-bound": (edit(CHECK_L4, "max_queue_size: 7", ""), CHECK_L4, "its queue has no limit"),
+    "a-limit-and-one-instance": (edit(L4, "count: 2", "count: 1"), L4, "half a second beside an idle model"),
     "not-ragged": (edit(DALI_L4, "allow_ragged_batch: true", ""), DALI_L4, "not ragged"),
     "a-warm-up-that-is-too-large": (
         edit(DALI_L4, "max_batch_size: 12", "max_batch_size: 8"), DALI_L4, "has 12 images, the model takes 8"
@@ -325,11 +325,11 @@ def test_the_check_is_as_strict_with_them_as_with_config_pbtxt(
     break_it: Callable[[Path], None], path: Path, words: str, export_tiny: Export, repository: Path
 ) -> None:
     export_tiny(deployment=deployment_from("gpu", queue_size=7))
-    add_config(repository, "tiny", "l4", **OTHER)
-    assert check_repository(repository).findings == ()
+    add_config(repository, "tiny", "l4", Tuning(**OTHER))
+    assert check(repository).findings == ()
     break_it(repository)
 
-    findings = check_repository(repository).findings
+    findings = check(repository).findings
 
     said = [(finding.path.relative_to(repository), finding.problem) for finding in findings]
     assert any(where == path and words in problem for where, problem in said), said
@@ -341,7 +341,7 @@ def test_what_is_wrong_with_config_pbtxt_is_said_once(tuned: Path) -> None:
     edit(Path("tiny_check", CONFIG), "max_queue_size: 64", "")(tuned)
     edit(Path("tiny") / CONFIG, '"detection_boxes"', '"boxes"')(tuned)
 
-    findings = check_repository(tuned).findings
+    findings = check(tuned).findings
 
     assert len(set(findings)) == len(findings)
     assert {str(finding.path.relative_to(tuned)) for finding in findings} == {f"tiny_check/{CONFIG}", f"tiny/{CONFIG}"}
@@ -366,7 +366,7 @@ def test_files_are_hashed_once_and_only_models_of_a_name_are_checked_for_it(
     monkeypatch.setattr(files, "sha256_of", hash_of)
     monkeypatch.setattr(onnx, "load", load)
 
-    assert check_repository(tuned).findings == ()
+    assert check(tuned).findings == ()
 
     assert len(hashed) == len(set(hashed)) > 0
     assert Counter(loaded) == {"other_network": 1, "tiny_network": 3}  # config.pbtxt, l4, t4
@@ -376,7 +376,7 @@ def test_a_plan_for_smaller_batches_than_a_configuration_promises_is_found(tuned
     note = tuned / NETWORK / "1" / "plan-l4.json"
     note.write_text('{"max_batch_size": 4}')
 
-    (finding,) = check_repository(tuned).findings
+    (finding,) = check(tuned).findings
 
     assert finding.path == tuned / L4
     assert finding.problem == f"max_batch_size is 12, {note.with_name('model-l4.plan')} takes 4"
@@ -387,7 +387,7 @@ def test_a_note_that_can_not_be_read_is_found(tuned: Path) -> None:
     note = tuned / NETWORK / "1" / "plan-l4.json"
     note.write_text("{}")
 
-    (finding,) = check_repository(tuned).findings
+    (finding,) = check(tuned).findings
 
     assert finding.path == note
     assert "is malformed" in finding.problem
@@ -401,11 +401,11 @@ def test_an_export_of_other_classes_writes_them_anew(tuned: Path, export_tiny: E
         overrides=ModelOverrides(labels=("a", "b", "c")), deployment=deployment_from("gpu", queue_size=9)
     )
 
-    assert check_repository(tuned).findings == ()
+    assert check(tuned).findings == ()
     assert contents(tuned)[str(L4)] != stale[str(L4)]
     assert "'a'" in read_config(tuned / L4).parameters["metadata"].string_value
-    kept = read_deployed(tuned, "tiny", "l4").deployment
-    assert {name: getattr(kept, name) for name in TUNED} == OTHER
+    kept = read_spec(tuned, "tiny", "l4").deployment
+    assert Tuning.of(kept) == Tuning(**OTHER)
     assert kept.queue_size == 9
     assert report.notes == (
         "configuration 'l4' was written anew, and keeps max_batch_size 12, instances 2, threads 3, queue_delay_us 900, "
@@ -418,15 +418,15 @@ def test_an_export_of_other_classes_writes_them_anew(tuned: Path, export_tiny: E
 def test_they_keep_what_they_are_tuned_to_where_config_pbtxt_changes(tuned: Path, export_tiny: Export) -> None:
     export_tiny(deployment=deployment_from("gpu", instances=5, max_batch_size=2))
 
-    t4 = read_deployed(tuned, "tiny", "t4").deployment
+    t4 = read_spec(tuned, "tiny", "t4").deployment
     assert (t4.instances, t4.max_batch_size) == (1, 8)
-    assert check_repository(tuned).findings == ()
+    assert check(tuned).findings == ()
 
 
 def test_what_the_new_deployment_has_no_place_for_is_not_said_to_be_kept(tuned: Path, export_tiny: Export) -> None:
     report = export_tiny(deployment=deployment_from("gpu", preprocess="opencv"))
 
-    assert read_deployed(tuned, "tiny", "l4").deployment.threads == 1
+    assert read_spec(tuned, "tiny", "l4").deployment.threads == 1
     assert report.notes[0] == (
         "configuration 'l4' was written anew, and keeps max_batch_size 12, instances 2, queue_delay_us 900, gpus 0,1, "
         "cuda_graphs True; build its plan: --config-name l4"
@@ -438,9 +438,9 @@ def test_one_that_the_new_deployment_can_not_have_is_dropped_with_a_line(tuned: 
 
     l4, t4 = report.notes
     assert "'l4' was dropped: --cuda-graphs" in l4
-    assert "'t4' was dropped: it is that of config.pbtxt now" in t4
+    assert "'t4' was dropped: config.pbtxt has the same settings now" in t4
     assert list(tuned.glob("*/configs")) == []
-    assert check_repository(tuned).findings == ()
+    assert check(tuned).findings == ()
 
 
 def test_one_for_gpus_is_dropped_where_the_network_moves_to_a_cpu(tuned: Path, export_tiny: Export) -> None:
@@ -471,7 +471,7 @@ def test_a_version_that_is_added_leaves_them(tuned: Path, export_tiny: Export, t
     after = contents(tuned)
     assert {name: after[name] for name in before} == before
     assert report.notes == ()
-    assert check_repository(tuned).findings == ()
+    assert check(tuned).findings == ()
 
 
 def test_an_export_that_fails_leaves_them(tuned: Path, export_tiny: Export, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -485,7 +485,7 @@ def test_an_export_that_fails_leaves_them(tuned: Path, export_tiny: Export, monk
 
 
 def test_pools_and_plan_are_those_of_the_configuration(tuned: Path) -> None:
-    plain, named = (make_estimate(tuned, "tiny", name) for name in (None, "l4"))
+    plain, named = (estimate(tuned, "tiny", name) for name in (None, "l4"))
     network = [plan.members[2] for plan in (plain, named)]
 
     assert [(m.device, m.instances, m.max_batch_size) for m in network] == [("GPU all", 1, 8), ("GPU 0,1", 2, 12)]
@@ -494,7 +494,7 @@ def test_pools_and_plan_are_those_of_the_configuration(tuned: Path) -> None:
     assert "CONFIG_NAME" not in compose_env(tuned)
 
 
-@pytest.mark.parametrize("ask", [lambda *where: make_estimate(where[0], "tiny", where[1]), compose_env])
+@pytest.mark.parametrize("ask", [lambda *where: estimate(where[0], "tiny", where[1]), compose_env])
 @pytest.mark.parametrize("config_name", ["l5", "*", "l?", "../config"])
 def test_a_name_that_no_model_has_is_refused(config_name: str, ask: Callable[[Path, str], Any], tuned: Path) -> None:
     words = f"no model has a configuration {config_name!r} (there are: l4, t4)"

@@ -14,7 +14,7 @@ from tests.unit.export.conftest import Export
 from tests.unit.export.repositories import break_swap, contents
 from tests.unit.export.tiny_networks import LABELS, metadata, write_onnx
 from yolov8_contract.task import Task
-from yolov8_export.checks.repository import check_repository
+from yolov8_export.checks.repository import check
 from yolov8_export.config.deployment import Deployment
 from yolov8_export.errors import OptionError, RepositoryError
 from yolov8_export.overrides import ModelOverrides
@@ -54,7 +54,7 @@ def test_exporting_again_replaces_the_model_and_leaves_others_alone(export_tiny:
     export_tiny()
 
     assert not (repository / "tiny_network" / "7").exists()
-    assert check_repository(repository).findings == ()
+    assert check(repository).findings == ()
     assert {name: contents(repository / name) for name in other} == other
 
 
@@ -64,7 +64,7 @@ def test_a_classifier_in_place_of_a_detector_takes_its_postprocess_away(export_t
     export_tiny(Task.CLASSIFY)
 
     assert not (repository / "tiny_postprocess").exists()
-    assert check_repository(repository).findings == ()
+    assert check(repository).findings == ()
 
 
 FAILING_SWAPS = range(4)
@@ -130,14 +130,14 @@ def test_a_version_is_added_beside_the_one_that_is_there(export_tiny: Export, re
     assert [str(path.relative_to(repository)) for path in report.written] == [
         "tiny_preprocess/2", "tiny_network/2", "tiny_postprocess/2", "tiny/2"
     ]  # fmt: skip
-    assert check_repository(repository).findings == ()
+    assert check(repository).findings == ()
 
 
 def test_the_version_of_a_new_model_can_be_said(export_tiny: Export, repository: Path) -> None:
     export_tiny(version=3)
 
     assert (repository / "tiny_network" / "3" / "model.onnx").is_file()
-    assert check_repository(repository).findings == ()
+    assert check(repository).findings == ()
 
 
 @pytest.mark.parametrize(
@@ -212,4 +212,4 @@ def test_names_and_labels_of_other_files_do_not_matter(export_tiny: Export, repo
 
     export_tiny(weights=write_onnx(tmp_path / "with space & ünïcode.onnx", props=props))
 
-    assert check_repository(repository).findings == ()
+    assert check(repository).findings == ()

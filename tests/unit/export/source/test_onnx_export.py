@@ -17,7 +17,7 @@ from tests.unit.export.conftest import Export
 from tests.unit.export.tiny_networks import IMGSZ, KPT_SHAPE, LABELS, metadata, shapes, write_onnx
 from yolov8_contract.served_model import ServedModel
 from yolov8_contract.task import Task
-from yolov8_export.checks.repository import check_repository
+from yolov8_export.checks.repository import check
 from yolov8_export.config.files import CONFIG, as_json, read_config
 from yolov8_export.errors import ExportError, OptionError, UnsupportedError, VerificationError, WeightsError
 from yolov8_export.graph.network import read_graph
@@ -36,7 +36,7 @@ def test_each_task_is_exported_into_a_repository_that_passes_the_check(
 ) -> None:
     export_tiny(task)
 
-    checked = check_repository(repository)
+    checked = check(repository)
 
     assert checked.served == ("tiny",)
     assert checked.findings == ()
@@ -90,7 +90,7 @@ def test_a_file_without_metadata_is_exported_with_what_the_user_says(
 
     export_tiny(weights=weights, overrides=ModelOverrides(task=Task.POSE, labels=LABELS, kpt_shape=KPT_SHAPE))
 
-    assert check_repository(repository).findings == ()
+    assert check(repository).findings == ()
     assert exported_graph(repository).metadata["task"] == "pose"
 
 
@@ -98,7 +98,7 @@ def test_labels_can_be_renamed(export_tiny: Export, repository: Path) -> None:
     export_tiny(overrides=ModelOverrides(labels=("a", "b", "c")))
 
     assert ServedModel.from_config(as_json(read_config(repository / "tiny" / CONFIG))).labels == ("a", "b", "c")
-    assert check_repository(repository).findings == ()
+    assert check(repository).findings == ()
 
 
 def test_the_manifest_says_where_the_network_came_from(export_tiny: Export, repository: Path) -> None:
