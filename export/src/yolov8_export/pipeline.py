@@ -111,8 +111,22 @@ def export(
 ) -> Report:
     """Export a `.pt` or `.onnx` file into a model repository.
 
+    Args:
+        weights: The path of the file.
+        target: The place of the served model.
+        overrides: What the file does not say about the model, or says otherwise.
+        deployment: The settings with which the model is served.
+        calibration_data: The images for a lower precision.
+        opset: The ONNX opset version to export with (.pt input only).
+        progress: Where the steps are shown; by default, nowhere.
+
     Raises:
-        ExportError: It could not be done; the repository is as it was.
+        ExportError: The export failed, and the repository is unchanged.
+
+    Example:
+        >>> target = Target(repository=Path("build/repository"), name="yolov8n")
+        >>> export(Path("yolov8n.pt"), target).shm_mib  # doctest: +SKIP
+        768
     """
     overrides, deployment, progress = overrides or ModelOverrides(), deployment or Deployment(), progress or Progress()
     calibration_data = calibration_data or CalibrationData()
