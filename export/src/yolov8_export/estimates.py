@@ -168,7 +168,7 @@ def estimate(repository: Path, name: str, config_name: str | None = None) -> Est
 
     Example:
         >>> estimate(Path("build/repository"), "yolov8n").shm_mib  # doctest: +SKIP
-        704
+        768
     """
     check_config_exists(repository, config_name)
     ensemble = read_config(config_path(repository / name, config_name))

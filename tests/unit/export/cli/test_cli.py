@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shlex
 import subprocess
@@ -12,8 +13,13 @@ from pathlib import Path
 import pytest
 
 from tests.unit.export.tiny_networks import IMGSZ, write_onnx
+from yolov8_contract.image_header import ImageLimits
+from yolov8_contract.parameters import RequestParameters
 from yolov8_contract.task import Task
 from yolov8_export.cli.app import main
+from yolov8_export.config.deployment import CalibrationData, Deployment, Tuning
+from yolov8_export.config.files import read_config
+from yolov8_export.config.serving import installed_program
 
 
 @pytest.fixture(autouse=True)
@@ -41,6 +47,88 @@ def test_export_says_what_it_wrote_and_how_to_serve_it(capsys: pytest.CaptureFix
     assert "--shm-size=" in out
     assert "tritonserver --model-repository=/models --disable-auto-complete-config" in out
     assert "Comparing it with the file as given: " in err
+
+
+@pytest.mark.parametrize(
+    ("folder", "on_path", "command"),
+    [
+        pytest.param("venv/bin", False, "venv/bin/yolov8-server", id="below-the-working-directory"),
+        pytest.param("venv/bin", True, "yolov8-server", id="on-path"),
+        pytest.param("../else where/bin", False, "'{folder}/yolov8-server'", id="elsewhere"),
+    ],
+)
+def test_the_printed_command_works_where_it_is_printed(
+    folder: str, on_path: bool, command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "checkout").mkdir()
+    programs = (tmp_path / "checkout" / folder).resolve()
+    programs.mkdir(parents=True)
+    (programs / "yolov8-server").write_text("#!/bin/sh\n")
+    (programs / "yolov8-server").chmod(0o755)
+    monkeypatch.chdir(tmp_path / "checkout")
+    monkeypatch.setattr(sys, "executable", str(programs / "python"))
+    monkeypatch.setenv("PATH", str(programs) if on_path else "/usr/bin")
+
+    assert installed_program("yolov8-server") == command.format(folder=programs)
+
+
+def test_shared_memory_is_sized_for_all_models_of_the_repository(capsys: pytest.CaptureFixture[str]) -> None:
+    sizes = []
+    for name in ("one", "two"):
+        run("export", write_onnx(Path("tiny.onnx")), "--name", name, "--json", "--max-bytes", 2**27)
+        command = shlex.split(json.loads(capsys.readouterr().out)["commands"]["container"])
+        sizes += [int(word[11:-1]) for word in command if word.startswith("--shm-size=")]
+
+    assert sizes[1] == 2 * sizes[0]
+
+
+def test_another_name_than_the_files_is_noted(capsys: pytest.CaptureFixture[str]) -> None:
+    run("export", write_onnx(Path("my-model.onnx")), "--profile", "gpu", "--json")
+
+    (note,) = json.loads(capsys.readouterr().out)["notes"]
+    assert note.startswith("'my-model' is served as 'my_model': ")
+
+
+@pytest.mark.parametrize("command", ["export", "add-config"])
+def test_each_setting_has_an_option_with_the_help_and_the_default_of_its_field(
+    command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+    run(command, "--help")
+    lines = capsys.readouterr().out.splitlines()
+    kinds = (Deployment, CalibrationData, RequestParameters, ImageLimits) if command == "export" else (Tuning,)
+
+    for item in (item for kind in kinds for item in dataclasses.fields(kind)):
+        if isinstance(item.default, int | float) and not isinstance(item.default, bool):
+            option = "--" + item.name.replace("_", "-")
+            (line,) = (line for line in lines if f" {option} " in line)
+            assert f"{item.default}]" in line or f"(cpu: {item.default}, gpu: " in line
+    batch = next(line for line in lines if " --max-batch-size " in line)
+    assert "Largest batch of each composing model [" in batch
+
+
+def test_settings_of_a_profile_can_be_changed(capsys: pytest.CaptureFixture[str]) -> None:
+    changes = ["--network", "onnxruntime", "--preprocess", "opencv", "--gpus", "0,1", "--instances", "2"]
+    assert run("export", write_onnx(Path("tiny.onnx")), "--profile", "gpu", *changes) == 0
+    assert run("add-config", "tiny", "l4", "--gpus", "all", "--queue-delay-us", 0) == 0
+    capsys.readouterr()
+
+    (group,) = read_config(Path("repository/tiny_network/config.pbtxt")).instance_group
+    (l4,) = read_config(Path("repository/tiny_network/configs/l4.pbtxt")).instance_group
+    assert (list(group.gpus), group.count) == ([0, 1], 2)
+    assert (list(l4.gpus), l4.count) == ([], 2)
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["-h"], ["export", "-h"]], ids=" ".join)
+def test_version_and_help_exit_with_0(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(*arguments) == 0
+    assert "yolov8-export" in capsys.readouterr().out
+
+
+def test_usage_shows_arguments_without_braces(capsys: pytest.CaptureFixture[str]) -> None:
+    run("export", "--help")
+
+    assert "Usage: yolov8-export export [OPTIONS] WEIGHTS" in capsys.readouterr().out
 
 
 def test_export_in_json_prints_json_alone(capsys: pytest.CaptureFixture[str]) -> None:
