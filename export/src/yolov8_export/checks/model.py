@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from yolov8_export.config.files import as_json, config_path
 from yolov8_export.config.members import ensemble_steps
 from yolov8_export.config.parts import MIN_BOUNDED_INSTANCES, is_bounded
 from yolov8_export.model_code import WARMUP_FOLDER
+from yolov8_export.repository.layout import ROLES
 from yolov8_export.ultralytics_metadata import read_literal, stable_metadata
 
 
@@ -94,32 +95,9 @@ def check_served(
         configs: All configurations that parse, by folder name.
         config_name: The custom model configuration that was read; None for ``config.pbtxt``.
     """
-    path = config_path(repository / name, config_name)
-    try:
-        model = ServedModel.from_config(as_json(configs[name]))
-    except ConfigError as exc:
-        yield Finding(path, str(exc), EXPORT_AGAIN)
+    served = yield from _read_served(repository, name, configs, config_name)
+    if served is None:
         return
-    roles = ["preprocess", "network"] if model.task is Task.CLASSIFY else ["preprocess", "network", "postprocess"]
-    if f"{name}_check" in configs:
-        roles.insert(0, "check")
-    members = {role: configs.get(f"{name}_{role}") for role in roles}
-    for role, config in members.items():
-        if config is None:
-            yield Finding(repository / f"{name}_{role}", f"member of {name!r} is missing", EXPORT_AGAIN)
-    if members["preprocess"] is None or members["network"] is None or None in members.values():
-        return
-    served = _Served(
-        repository=repository,
-        name=name,
-        config_name=config_name,
-        model=model,
-        ensemble=configs[name],
-        check=members.get("check"),
-        preprocess=members["preprocess"],
-        network=members["network"],
-        postprocess=members.get("postprocess"),
-    )
     yield from _contract_findings(served)
     if config_name is None:  # all configurations share the files, and hashing large networks takes seconds
         yield from file_findings(repository, name, [config.name for config in served.members])
@@ -128,6 +106,36 @@ def check_served(
     for config in served.members:
         yield from warmup_findings(served.path(config), config, repository / config.name)
     yield from plan_findings(served.path(served.network), served.network, repository / served.network.name)
+
+
+def _read_served(
+    repository: Path, name: str, configs: Mapping[str, pb.ModelConfig], config_name: str | None
+) -> Generator[Finding, None, _Served | None]:
+    """Return an ensemble and its composing models, or yield what makes them unusable."""
+    try:
+        model = ServedModel.from_config(as_json(configs[name]))
+    except ConfigError as exc:
+        yield Finding(config_path(repository / name, config_name), str(exc), EXPORT_AGAIN)
+        return None
+    required = ["preprocess", "network"] if model.task is Task.CLASSIFY else ["preprocess", "network", "postprocess"]
+    members = {role: configs.get(f"{name}_{role}") for role in ROLES}
+    missing = [role for role in required if members[role] is None]
+    for role in missing:
+        yield Finding(repository / f"{name}_{role}", f"member of {name!r} is missing", EXPORT_AGAIN)
+    preprocess, network = members["preprocess"], members["network"]
+    if missing or preprocess is None or network is None:
+        return None
+    return _Served(
+        repository=repository,
+        name=name,
+        config_name=config_name,
+        model=model,
+        ensemble=configs[name],
+        check=members["check"],
+        preprocess=preprocess,
+        network=network,
+        postprocess=members["postprocess"] if "postprocess" in required else None,
+    )
 
 
 def _contract_findings(served: _Served) -> Iterator[Finding]:

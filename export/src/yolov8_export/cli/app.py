@@ -27,6 +27,7 @@ from yolov8_export.cli.options import (
     Group,
     Repository,
     ServedName,
+    for_each,
     name_options,
     takes,
 )
@@ -102,7 +103,7 @@ def _estimate(
 
 
 @app.command("add-config", cls=Command, no_args_is_help=True)
-@takes(Group(kind=Tuning, panel="Settings", documented_in=Deployment, unset="as in config.pbtxt"))
+@takes(Group(kind=Tuning, panel="Settings", documented_in=Deployment, unset=for_each(Tuning, "as in config.pbtxt")))
 def _add_config(
     name: ServedName,
     config_name: Annotated[

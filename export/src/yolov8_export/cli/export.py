@@ -14,7 +14,7 @@ from rich.console import Console
 
 from yolov8_contract.image_header import ImageLimits
 from yolov8_contract.parameters import RequestParameters
-from yolov8_export.cli.options import DEFAULT_REPOSITORY, AsJson, Command, Given, Group, Repository, takes
+from yolov8_export.cli.options import DEFAULT_REPOSITORY, AsJson, Command, Given, Group, Repository, for_each, takes
 from yolov8_export.config.deployment import PROFILES, CalibrationData, Deployment, Profile
 from yolov8_export.overrides import DEFAULT_OPSET, OPSETS, ModelOverrides, check_opset, join_imgsz
 from yolov8_export.source.weights import find_weights
@@ -59,16 +59,8 @@ class ExportCommand(Command):
 
 
 @takes(
-    Group(
-        kind=ModelOverrides,
-        panel="Model",
-        unset=dict.fromkeys(("imgsz", "task", "labels", "kpt_shape"), "as in the weights"),
-    ),
-    Group(
-        kind=CalibrationData,
-        panel="Precision",
-        unset={"evaluation": "a third of the calibration images, for int8"},
-    ),
+    Group(kind=ModelOverrides, panel="Model", unset=for_each(ModelOverrides, "as in the weights")),
+    Group(kind=CalibrationData, panel="Precision", unset={"evaluation": "a third of the calibration images, for int8"}),
     Group(kind=Deployment, panel="Deployment", presets=PROFILES, unset={"gpus": "all"}),
     Group(kind=RequestParameters, panel="Defaults of request parameters", unset={"classes": "all"}),
     Group(kind=ImageLimits, panel="Limits of images"),

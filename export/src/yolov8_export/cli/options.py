@@ -73,14 +73,14 @@ class Group:
         panel: The heading of the options in the help.
         documented_in: The dataclass whose docstring has the help texts, if it is another one.
         presets: Instances by name to start from; the help shows where their values differ.
-        unset: The words of the help for defaults of None.
+        unset: The words of the help for defaults of None, by field.
     """
 
     kind: type[Any]
     panel: str | None = None
     documented_in: type[Any] | None = None
     presets: Mapping[Any, object] = field(default_factory=dict)
-    unset: Mapping[str, str] | str = field(default_factory=dict)
+    unset: Mapping[str, str | bool] = field(default_factory=dict)
 
     def parameters(self) -> Iterator[inspect.Parameter]:
         """Yield the parameter of each option, as Typer reads it."""
@@ -93,9 +93,7 @@ class Group:
                 yield inspect.Parameter(item.name, inspect.Parameter.KEYWORD_ONLY, default=option, annotation=hint)
 
     def _option(self, name: str, default: object, help_text: str, *, is_flag: bool) -> Any:
-        option, shown = option_name(name), True if isinstance(self.unset, Mapping) else self.unset
-        if isinstance(self.unset, Mapping) and name in self.unset:
-            shown = self.unset[name]
+        option, shown = option_name(name), self.unset.get(name, True)
         values = {preset: getattr(instance, name) for preset, instance in self.presets.items()}
         if len(set(values.values())) > 1:
             default, shown = None, ", ".join(f"{preset}: {value}" for preset, value in values.items())
@@ -146,6 +144,11 @@ def takes(*groups: Group) -> Callable[[Callable[..., None]], Callable[..., None]
         return run
 
     return decorate
+
+
+def for_each(kind: type[Any], words: str) -> dict[str, str | bool]:
+    """Return the same words for each field of a dataclass."""
+    return {item.name: words for item in fields(kind)}
 
 
 def option_name(name: str) -> str:
