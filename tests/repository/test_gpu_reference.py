@@ -39,7 +39,7 @@ def test_a_committed_configuration_is_the_generated_one(model: str) -> None:
     generated = render(reference_configs(committed_labels(ROOT / "model_repository"), "gpu")[model])
 
     text = (REPOSITORY / model / CONFIG).read_text(encoding="utf-8")
-    assert text == generated, "run `python -m yolov8_export reference` and commit what changed"
+    assert text == generated, "run `yolov8-export reference` and commit what changed"
 
 
 def test_writing_the_reference_anew_changes_nothing(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ def test_a_committed_configuration_is_the_generated_one(model: str) -> None:
     generated = render(reference_configs(committed_labels(REPOSITORY))[model])
 
     committed = (REPOSITORY / model / CONFIG).read_text(encoding="utf-8")
-    assert committed == generated, "run `python -m yolov8_export reference` and commit what changed"
+    assert committed == generated, "run `yolov8-export reference` and commit what changed"
 
 
 @pytest.mark.parametrize("model", MODELS)

@@ -158,9 +158,10 @@ def option_name(name: str) -> str:
 
 def name_options(message: str, *kinds: type[Any]) -> str:
     """Return an error message in which dataclass fields are named by their options."""
+    message = message.removeprefix("defaults: ").removeprefix("invalid parameter: ")
     for item in (item for kind in kinds for item in fields(kind)):
         bare = rf"|(?<![\w-]){item.name}(?!\w)" if "_" in item.name else ""
-        message = re.sub(rf"(defaults: )?'{item.name}'{bare}", option_name(item.name), message)
+        message = re.sub(rf"'{item.name}'{bare}", option_name(item.name), message)
     return message
 
 

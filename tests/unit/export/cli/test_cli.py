@@ -175,7 +175,7 @@ def test_weights_are_looked_up_in_the_folder_that_the_environment_names(
         pytest.param("export tiny.onnx --labels a,,b", 2, "--labels", id="labels"),
         pytest.param("export tiny.onnx --classes cat", 2, "--classes", id="classes"),
         pytest.param("export tiny.onnx --classes 80", 2, "class ids from 0 to 2", id="class-that-the-model-has-not"),
-        pytest.param("export tiny.onnx --conf 2", 2, "--conf must be a number from 0 to 1", id="conf"),
+        pytest.param("export tiny.onnx --conf 2", 2, "error: --conf must be a number from 0 to 1", id="conf"),
         pytest.param("export tiny.onnx --max-det 2000", 2, "--max-det", id="max-det"),
         pytest.param("export tiny.onnx --max-pixels 0", 2, "--max-pixels", id="max-pixels"),
         pytest.param("export tiny.onnx --instances 0", 2, "--instances", id="instances"),
