@@ -40,7 +40,7 @@ SCHEDULING_S = 2.0
 """How late a thread of a busy machine may notice that its time is over."""
 BACK_WITHIN_S = 10.0
 ENOUGH_CALLS = 100
-PAUSE_S = 0.1
+PAUSE_S = 0.5
 """Between two calls of a caller while a server starts: a full load would slow the start and test nothing."""
 
 IMAGE = cv2.imencode(".jpg", shapes.scene(90_000, "detect", size=(120, 150)).image)[1].tobytes()

@@ -20,9 +20,16 @@ error_ratio = 0
 p99_ms = 5000
 """
 
+BRIEF = """
+[load]
+stages = [{ users = 1, duration_s = 1 }]
+[slo]
+error_ratio = 0
+"""
+
 TASKS = """
 [load]
-stages = [{ users = 4, duration_s = 3 }]
+stages = [{ users = 4, duration_s = 2 }]
 [[traffic]]
 task = "segment"
 [[traffic]]
@@ -105,7 +112,7 @@ def check_report(folder: Path) -> None:
 
 
 def test_a_limit_that_is_broken_fails_the_run(server: TritonServer, run: Run) -> None:
-    done = run(CLOSED, "--url", server.grpc_url, "--model", "shapes-detect", "--limit", "p50_ms=0.01")
+    done = run(BRIEF, "--url", server.grpc_url, "--model", "shapes-detect", "--limit", "p50_ms=0.01")
 
     assert done.code == 1
     assert "FAILED: p50_ms" in done.output
