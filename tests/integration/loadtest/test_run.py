@@ -108,7 +108,7 @@ def check_report(folder: Path) -> None:
     seconds = (folder / "scenario-seconds.csv").read_text().splitlines()
     assert seconds[0].startswith("at_s,due,answered")
     assert len(seconds) >= 4
-    assert (folder / "scenario.csv").read_text().startswith("name,requests,right")
+    assert (folder / "scenario.csv").read_text().startswith("name,requests,successful")
 
 
 def test_a_limit_that_is_broken_fails_the_run(server: TritonServer, run: Run) -> None:
