@@ -28,7 +28,7 @@ from tests.data import shapes
 from tests.fakes import tiny_model
 from yolov8_server import TritonServer
 from yolov8_triton import AsyncClient, Client
-from yolov8_triton._images import encoded
+from yolov8_triton.low_level import encode_image
 
 BLOCK = 100
 IN_FLIGHT = 64
@@ -160,7 +160,7 @@ def report_bytes() -> bool:
     kept = True
     print(f"\n{'a 1080p frame as JPEG, bytes':<48}{'JPEG':>8}   of its FP32 pixels   of the network's FP32 tensor")
     for name, frame in frames():
-        size = len(encoded(frame, channels="BGR", array_format="jpeg"))
+        size = len(encode_image(frame, channels="BGR", array_format="jpeg"))
         missed = size * FEWER_BYTES > frame.size * 4
         kept &= not missed
         print(

@@ -37,7 +37,8 @@ ALLOWED = {
         "prometheus_client", "rich", "typer",
     },
     "loadtest/src/yolov8_loadtest/benchmark": {
-        "yolov8_contract", "yolov8_loadtest", "numpy", "tritonclient", "google", "onnxruntime", "openvino", "typer",
+        "yolov8_contract", "yolov8_triton", "yolov8_loadtest", "numpy", "tritonclient", "google", "onnxruntime",
+        "openvino", "typer",
     },
     "model_repository/yolov8n_preprocess": {"yolov8_contract", "numpy", "cv2", "PIL", "triton_python_backend_utils"},
     "model_repository_gpu/yolov8n_check": {"yolov8_contract", "numpy", "triton_python_backend_utils"},
@@ -67,7 +68,7 @@ ROOMS = {
         {"_results"},
         {"_options", "_protocol", "_in_flight"},
         {"_transport"},
-        {"_failover", "_headers"},
+        {"_failover", "_headers", "low_level"},
         {"_drawing"},
         {"_video"},
         {"_calls"},
@@ -77,7 +78,7 @@ ROOMS = {
         {"__main__"},
     ],
     "loadtest/src/yolov8_loadtest": [
-        {"__init__", "errors", "gevent_call", "connection"},
+        {"__init__", "errors", "gevent_call"},
         {"command_line"},
         {"scenario"},
         {"messages"},
@@ -132,6 +133,18 @@ def test_a_distribution_imports_only_what_it_may(folder: str) -> None:
 
     assert files
     assert not strangers
+
+
+def test_the_load_test_imports_the_public_modules_of_the_client_alone() -> None:
+    imported = {
+        f"{path.relative_to(ROOT)}: {node.module}"
+        for path in (ROOT / "loadtest/src").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("yolov8_triton")
+        if node.module not in {"yolov8_triton", "yolov8_triton.low_level"} or any(a.name[0] == "_" for a in node.names)
+    }
+
+    assert imported == set()
 
 
 def modules(folder: str) -> dict[str, Path]:

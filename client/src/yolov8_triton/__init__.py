@@ -27,16 +27,17 @@ from yolov8_triton._errors import (
     YoloTritonError,
 )
 from yolov8_triton._failover import RetryPolicy
-from yolov8_triton._images import ImageInput
-from yolov8_triton._options import Options, PredictOptions
+from yolov8_triton._headers import AsyncToken, Token
+from yolov8_triton._images import ArrayFormat, Channels, ImageInput, Pixels
+from yolov8_triton._options import CallOptions, PredictCallOptions, PredictOptions
 from yolov8_triton._results.class_probabilities import ClassProbabilities, ClassScore
 from yolov8_triton._results.detections import Detections, OrientedBoxes, Poses, Segmentations
-from yolov8_triton._results.objects import COCO_CATEGORY_IDS
+from yolov8_triton._results.objects import COCO_CATEGORY_IDS, DetectedObjects, Index
 from yolov8_triton._results.outcome import Outcome, Result
-from yolov8_triton._transport.connection import Tls
+from yolov8_triton._transport.connection import ChannelArgument, Compression, Tls
 from yolov8_triton._video.source import FrameSource, VideoError, VideoInfo
 from yolov8_triton._video.tracking import Tracker
-from yolov8_triton._video.video import Frame, Frames, video
+from yolov8_triton._video.video import Frame, Frames, VideoSource, video
 from yolov8_triton._video.writer import VideoWriter
 
 __version__ = "0.1.0"
@@ -47,25 +48,34 @@ __all__ = [
     "DEFAULT_TIMEOUT_S",
     "DEFAULT_URL",
     "AccessRefusedError",
+    "ArrayFormat",
     "AsyncClient",
+    "AsyncToken",
+    "CallOptions",
+    "ChannelArgument",
+    "Channels",
     "ClassProbabilities",
     "ClassScore",
     "Client",
+    "Compression",
     "ContractMismatchError",
     "DeadlineExceededError",
+    "DetectedObjects",
     "Detections",
     "Frame",
     "FrameSource",
     "Frames",
     "ImageInput",
+    "Index",
     "InvalidImageError",
     "InvalidInputError",
     "InvalidParameterError",
     "ModelNotFoundError",
-    "Options",
     "OrientedBoxes",
     "Outcome",
+    "Pixels",
     "Poses",
+    "PredictCallOptions",
     "PredictOptions",
     "Result",
     "RetryPolicy",
@@ -78,9 +88,11 @@ __all__ = [
     "Task",
     "Tls",
     "TlsError",
+    "Token",
     "Tracker",
     "VideoError",
     "VideoInfo",
+    "VideoSource",
     "VideoWriter",
     "WrongTaskError",
     "YoloTritonError",

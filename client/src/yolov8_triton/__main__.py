@@ -9,7 +9,7 @@ from yolov8_triton._extras import extra
 
 
 def main() -> None:
-    """Run the command line, or say what it lacks."""
+    """Run the command line, or name the extra that it lacks."""
     try:
         with extra("cli"):
             from yolov8_triton._cli.app import app

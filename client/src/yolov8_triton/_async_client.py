@@ -20,7 +20,7 @@ from yolov8_triton._failover import RetryPolicy
 from yolov8_triton._headers import AsyncToken
 from yolov8_triton._images import ArrayFormat, ImageInput
 from yolov8_triton._in_flight import DEFAULT_IN_FLIGHT, ahead_async
-from yolov8_triton._options import Options, PredictOptions
+from yolov8_triton._options import CallOptions, PredictCallOptions
 from yolov8_triton._results.class_probabilities import ClassProbabilities
 from yolov8_triton._results.detections import Detections, OrientedBoxes, Poses, Segmentations
 from yolov8_triton._results.outcome import ITEM_ERRORS, Outcome, R
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 
 
 class AsyncClient:
-    """Ask one model on one Triton server or several, from asyncio: `Client`, with ``await`` before every call.
+    """An asyncio client of one model on one Triton server or several: `Client` with ``await`` before every call.
 
-    It belongs to the event loop that it is first used in. Files are read, and pixels compressed, in a thread.
+    It belongs to the event loop of its first call. Files are read, and arrays compressed, in a thread.
 
     Example:
         >>> async with AsyncClient("localhost:8001", model="yolov8n") as client:
@@ -57,7 +57,7 @@ class AsyncClient:
         shared_memory: bool = False,
         channel_args: Sequence[ChannelArgument] = (),
     ) -> None:
-        """Say whom to ask; arguments and errors are those of `Client`, and ``token`` may be asynchronous."""
+        """Take the arguments of `Client`; ``token`` may be asynchronous."""
         connection = Connection.of(
             url, tls=tls, compression=compression, shared_memory=shared_memory, channel_args=channel_args
         )
@@ -87,27 +87,27 @@ class AsyncClient:
         return f"<{type(self).__name__}: {self._calls.where}>"
 
     async def close(self) -> None:
-        """Close the connections, in a second or so; calls that are under way fail at once."""
+        """Close the connections, in about a second; calls in flight fail at once."""
         await self._driver.close(self._calls.leave())
 
-    async def detect(self, image: ImageInput, **options: Unpack[PredictOptions]) -> Detections:
+    async def detect(self, image: ImageInput, **options: Unpack[PredictCallOptions]) -> Detections:
         """Find objects."""
         return await self._predict(Detections, image, options)
 
-    async def segment(self, image: ImageInput, **options: Unpack[PredictOptions]) -> Segmentations:
-        """Find objects and the pixels that belong to them."""
+    async def segment(self, image: ImageInput, **options: Unpack[PredictCallOptions]) -> Segmentations:
+        """Find objects and their masks."""
         return await self._predict(Segmentations, image, options)
 
-    async def pose(self, image: ImageInput, **options: Unpack[PredictOptions]) -> Poses:
+    async def pose(self, image: ImageInput, **options: Unpack[PredictCallOptions]) -> Poses:
         """Find objects and their keypoints."""
         return await self._predict(Poses, image, options)
 
-    async def obb(self, image: ImageInput, **options: Unpack[PredictOptions]) -> OrientedBoxes:
+    async def obb(self, image: ImageInput, **options: Unpack[PredictCallOptions]) -> OrientedBoxes:
         """Find objects and their rotated boxes."""
         return await self._predict(OrientedBoxes, image, options)
 
-    async def classify(self, image: ImageInput, **options: Unpack[Options]) -> ClassProbabilities:
-        """Tell how likely the image is of each class."""
+    async def classify(self, image: ImageInput, **options: Unpack[CallOptions]) -> ClassProbabilities:
+        """Classify an image."""
         return await self._predict(ClassProbabilities, image, options)
 
     def detect_many(
@@ -115,9 +115,9 @@ class AsyncClient:
         images: Iterable[ImageInput] | AsyncIterable[ImageInput],
         *,
         in_flight: int = DEFAULT_IN_FLIGHT,
-        **options: Unpack[PredictOptions],
+        **options: Unpack[PredictCallOptions],
     ) -> AsyncGenerator[Outcome[Detections], None]:
-        """Find objects in many images, as `Client.detect_many` does; they may come from an asynchronous iterator."""
+        """Find objects in many images, as `Client.detect_many` does; an asynchronous iterator may supply them."""
         return self._many(Detections, images, in_flight, options)
 
     def segment_many(
@@ -125,9 +125,9 @@ class AsyncClient:
         images: Iterable[ImageInput] | AsyncIterable[ImageInput],
         *,
         in_flight: int = DEFAULT_IN_FLIGHT,
-        **options: Unpack[PredictOptions],
+        **options: Unpack[PredictCallOptions],
     ) -> AsyncGenerator[Outcome[Segmentations], None]:
-        """Do what `segment` does for many images, as `detect_many`."""
+        """Segment many images; see `detect_many`."""
         return self._many(Segmentations, images, in_flight, options)
 
     def pose_many(
@@ -135,9 +135,9 @@ class AsyncClient:
         images: Iterable[ImageInput] | AsyncIterable[ImageInput],
         *,
         in_flight: int = DEFAULT_IN_FLIGHT,
-        **options: Unpack[PredictOptions],
+        **options: Unpack[PredictCallOptions],
     ) -> AsyncGenerator[Outcome[Poses], None]:
-        """Do what `pose` does for many images, as `detect_many`."""
+        """Find poses in many images; see `detect_many`."""
         return self._many(Poses, images, in_flight, options)
 
     def obb_many(
@@ -145,9 +145,9 @@ class AsyncClient:
         images: Iterable[ImageInput] | AsyncIterable[ImageInput],
         *,
         in_flight: int = DEFAULT_IN_FLIGHT,
-        **options: Unpack[PredictOptions],
+        **options: Unpack[PredictCallOptions],
     ) -> AsyncGenerator[Outcome[OrientedBoxes], None]:
-        """Do what `obb` does for many images, as `detect_many`."""
+        """Find rotated boxes in many images; see `detect_many`."""
         return self._many(OrientedBoxes, images, in_flight, options)
 
     def classify_many(
@@ -155,25 +155,25 @@ class AsyncClient:
         images: Iterable[ImageInput] | AsyncIterable[ImageInput],
         *,
         in_flight: int = DEFAULT_IN_FLIGHT,
-        **options: Unpack[Options],
+        **options: Unpack[CallOptions],
     ) -> AsyncGenerator[Outcome[ClassProbabilities], None]:
-        """Do what `classify` does for many images, as `detect_many`."""
+        """Classify many images; see `detect_many`."""
         return self._many(ClassProbabilities, images, in_flight, options)
 
     async def info(self, *, timeout_s: float | None = None) -> ServedModel:
-        """Return what the server says of the model: task, labels, input size. Asked once, then remembered."""
+        """Return the model's task, labels and input size, which are asked once and then remembered."""
         return await self._known(self._calls.deadline(timeout_s))
 
     async def models(self, *, timeout_s: float | None = None) -> dict[str, ServedModel]:
-        """Return the models on the server that a client could ask, by name; those of others are left out."""
+        """Return the models on the server that keep this client's contract, by name."""
         return await self._driver.run(self._calls.models(self._calls.deadline(timeout_s)))
 
     async def is_ready(self, *, timeout_s: float | None = None) -> bool:
-        """Tell whether the server is there and takes requests for the model."""
+        """Tell whether the server is available and takes requests for the model."""
         return await self._driver.run(self._calls.is_ready(self._calls.deadline(timeout_s)))
 
     async def check(self, *, timeout_s: float | None = None) -> None:
-        """Hold what the server says of the model against the contract; errors as for `Client.check`."""
+        """Compare the model's configuration with the contract, as `Client.check` does."""
         await self._driver.run(self._calls.check(self._calls.deadline(timeout_s)))
 
     async def _predict(self, kind: type[R], image: ImageInput, options: Mapping[str, Any]) -> R:
@@ -195,7 +195,7 @@ class AsyncClient:
         return ahead_async(ask, images, in_flight)
 
     async def _known(self, deadline: Deadline) -> ServedModel:
-        """Return the model's description, asked once, by a task of its own that no caller's end takes along."""
+        """Return the model's description, which a task of its own asks for: the end of a caller does not cancel it."""
         if self._info is None:
             if self._asking is None or self._asking.done():
                 self._asking = asyncio.ensure_future(self._driver.run(self._calls.info(self._calls.deadline(None))))

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a client does, step by step, without doing any I/O itself.
+"""The calls of a client, without I/O.
 
-A call is a generator: it yields the requests that it needs, is sent their answers (or has their errors thrown
-into it), and returns its result. Where a server is dead or draining it attempts another one, or the same again after
-a pause, which it yields, too. Whoever drives it adds the I/O, blocking or not, and nothing else.
+A call is a generator. It yields requests, is sent their answers (or has their errors thrown into it), and returns its
+result. Where a server is dead or draining, it tries another one, or the same one after a pause, which it yields, too.
+The drivers add the I/O, blocking or for asyncio, and nothing else.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from yolov8_triton._headers import HEADER, AsyncToken, bearer
 from yolov8_triton._images import ArrayFormat, ImageInput, encoded
 from yolov8_triton._options import request_parameters
 from yolov8_triton._results.outcome import R
+from yolov8_triton._transport.requests import A, Document, GetConfig, GetIndex, GetReady, Infer, Request
 from yolov8_triton._transport.shared_memory import SharedMemory
 from yolov8_triton._transport.steps import Attempt, Call, Credential, Deadline, Pause
 
@@ -35,7 +36,7 @@ DEFAULT_MODEL = "yolov8n"
 DEFAULT_TIMEOUT_S = 10.0
 DEFAULT_RETRY = RetryPolicy()
 LEAVE_S = 1.0
-"""How long a client that closes waits for servers to let go of its shared memory."""
+"""How long a closing client waits for servers to release its shared memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,13 +46,13 @@ class Calls:
     Attributes:
         endpoints: The servers.
         model: Name of the ensemble.
-        timeout_s: How long a call may take unless it says otherwise.
-        array_format: How pixels travel.
-        headers: Sent with every request, by names in lower case.
-        token: Asked before every request, where there is no fixed one.
-        shared_memory: Through which images go to servers on this host, if they do.
-        retry: How often a call is tried.
-        budget: What all calls may try again.
+        timeout_s: Time that a call may take unless it has its own.
+        array_format: Format in which arrays are sent.
+        headers: Headers of every request, by names in lower case.
+        token: Called before every request for its token; None where the token is fixed or missing.
+        shared_memory: The shared memory for images; None where they go through the connection.
+        retry: The retries of a call.
+        budget: The retries of all calls together.
     """
 
     endpoints: Endpoints
@@ -77,13 +78,13 @@ class Calls:
         shared_memory: bool,
         retry: RetryPolicy,
     ) -> Calls:
-        """Return the calls of a client that was made with these arguments.
+        """Return the calls of a client with these arguments.
 
         Raises:
-            ValueError: ``timeout_s`` or ``token`` can't be right.
+            ValueError: ``timeout_s`` or ``token`` is invalid.
         """
         Deadline(timeout_s)
-        sent = {name.lower(): value for name, value in (headers or {}).items()}  # gRPC takes no other names
+        sent = {name.lower(): value for name, value in (headers or {}).items()}  # gRPC takes lower case alone
         if isinstance(token, str):
             sent[HEADER] = bearer(token)
         return cls(
@@ -100,57 +101,57 @@ class Calls:
 
     @property
     def where(self) -> str:
-        """Model and addresses, as messages name them."""
+        """Model and addresses, for messages."""
         return f"model {self.model!r} at {', '.join(self.endpoints.urls)}"
 
     def deadline(self, timeout_s: float | None) -> Deadline:
-        """Return when a call ends that begins now."""
+        """Return the deadline of a call that begins now."""
         return Deadline(self.timeout_s if timeout_s is None else timeout_s)
 
     def late(self, deadline: Deadline) -> DeadlineExceededError:
-        """Return the error of a call that another one kept waiting for too long."""
+        """Return the error of a call that waited too long for another call."""
         return DeadlineExceededError(f"{self.where}: no answer within {deadline.timeout_s:g} s")
 
     def info(self, deadline: Deadline) -> Call[ServedModel]:
-        """Ask what the model is."""
+        """Get the model's description."""
         config = yield from self._config(self.model, deadline)
         with translated(self.where, deadline.timeout_s):
             return ServedModel.from_config(config)
 
     def encoded(self, image: ImageInput, options: Mapping[str, Any]) -> bytes:
-        """Return the bytes to send; reads files and compresses pixels, so it may take a while."""
+        """Return the bytes to send; this reads files and compresses arrays, which may take a while."""
         with translated(self.where, self.timeout_s):
             return encoded(image, channels=options.get("channels"), array_format=self.array_format)
 
     def predict(
         self, kind: type[R], image: ImageInput, options: Mapping[str, Any], model: ServedModel, deadline: Deadline
     ) -> Call[R]:
-        """Ask about one image."""
+        """Run the model on one image."""
         if model.task is not kind.task:
             raise wrong_task(self.where, model.task, kind.task)
         with translated(self.where, deadline.timeout_s):
             parameters = request_parameters(options, model.labels)
             content = self.encoded(image, options)
-        answer = yield from self._answer(deadline, "infer", model_name=self.model, image=content, parameters=parameters)
+        answer = yield from self._answer(deadline, Infer(self.model, content, parameters))
         with translated(self.where, deadline.timeout_s):
             result = _protocol.response(answer, model)
-        assert isinstance(result, kind)  # the task was held against the model's
+        assert isinstance(result, kind)  # the task was compared with the model's
         return result
 
     def models(self, deadline: Deadline) -> Call[dict[str, ServedModel]]:
-        """Ask which models a client could ask, by name."""
+        """Get the models on the server that keep the contract, by name."""
         configs = []
-        index = yield from self._answer(deadline, "get_model_repository_index")
+        index = yield from self._answer(deadline, GetIndex())
         for name in _protocol.ready_models(index):
             config = yield from self._config(name, deadline)
             configs.append(config)
         return _protocol.served_models(configs)
 
     def is_ready(self, deadline: Deadline) -> Call[bool]:
-        """Ask each server, until one says so, whether the model takes requests there."""
+        """Ask one server after the other whether the model takes requests, until one says so."""
         for number in range(len(self.endpoints.urls)):
             try:
-                ready = yield from self._once(number, deadline, "is_model_ready", {"model_name": self.model})
+                ready = yield from self._once(number, deadline, GetReady(self.model))
             except (ServerUnavailableError, ModelNotFoundError, DeadlineExceededError):
                 continue
             if ready:
@@ -158,7 +159,7 @@ class Calls:
         return False
 
     def check(self, deadline: Deadline) -> Call[None]:
-        """Ask whether the model is one of this contract, and takes requests."""
+        """Check that the model keeps the contract and takes requests."""
         config = yield from self._config(self.model, deadline)
         with translated(self.where, deadline.timeout_s):
             _protocol.check(config)
@@ -167,7 +168,7 @@ class Calls:
             raise ServerDrainingError(f"{self.where}: the model is not ready; the server's log says why")
 
     def leave(self) -> Call[None]:
-        """Have servers let go of what this client gave them to keep."""
+        """Let servers release the shared memory of this client."""
         if self.shared_memory is not None:
             deadline = Deadline(LEAVE_S)
             attempts = {}
@@ -176,19 +177,19 @@ class Calls:
                 attempts[number] = Attempt(number, self.where, deadline, headers)
             yield from self.shared_memory.unregister(attempts)
 
-    def _config(self, name: str, deadline: Deadline) -> Call[dict[str, Any]]:
-        answer = yield from self._answer(deadline, "get_model_config", model_name=name)
-        config: dict[str, Any] = answer["config"]
+    def _config(self, name: str, deadline: Deadline) -> Call[Document]:
+        answer = yield from self._answer(deadline, GetConfig(name))
+        config: Document = answer["config"]
         return config
 
-    def _answer(self, deadline: Deadline, method: str, **arguments: Any) -> Call[Any]:
-        """Ask one server after the other until one answers, or until there is no use or no leave to go on."""
+    def _answer(self, deadline: Deadline, request: Request[A]) -> Call[A]:
+        """Ask one server after the other until one answers, or until retries, budget or time are used up."""
         rounds = 1
         tried: set[int] = set()
         while True:
             number = self.endpoints.pick(tried)
             try:
-                answer = yield from self._once(number, deadline, method, arguments)
+                answer = yield from self._once(number, deadline, request)
             except ServerUnavailableError:
                 tried.add(number)
                 around = len(tried) == len(self.endpoints.urls)
@@ -204,18 +205,20 @@ class Calls:
                 tried.clear()
                 yield Pause(pause_s)
 
-    def _once(self, number: int, deadline: Deadline, method: str, arguments: Mapping[str, Any]) -> Call[Any]:
-        """Ask one server; remember how it is."""
+    def _once(self, number: int, deadline: Deadline, request: Request[A]) -> Call[A]:
+        """Ask one server, and remember whether it is available."""
         url = self.endpoints.urls[number]
-        subject = "server" if method == "get_model_repository_index" else f"model {self.model!r}"
+        subject = "server" if isinstance(request, GetIndex) else f"model {self.model!r}"
         where = f"{subject} at {url}"
         headers = yield from self._headers(where, deadline)
         attempt = Attempt(number, where, deadline, headers)
+        asking: Call[Any] = (
+            self.shared_memory.answer(attempt, request)
+            if isinstance(request, Infer) and self.shared_memory is not None
+            else attempt.answer(request)
+        )
         try:
-            if method == "infer" and self.shared_memory is not None:
-                answer = yield from self.shared_memory.answer(attempt, arguments)
-            else:
-                answer = yield from attempt.answer(method, arguments)
+            answer: A = yield from asking
         except ServerUnavailableError:
             self.endpoints.failed(number)
             raise

@@ -21,7 +21,7 @@ from yolov8_triton._failover import RetryPolicy
 from yolov8_triton._headers import Token
 from yolov8_triton._images import ArrayFormat, ImageInput
 from yolov8_triton._in_flight import DEFAULT_IN_FLIGHT, ahead
-from yolov8_triton._options import Options, PredictOptions
+from yolov8_triton._options import CallOptions, PredictCallOptions
 from yolov8_triton._results.class_probabilities import ClassProbabilities
 from yolov8_triton._results.detections import Detections, OrientedBoxes, Poses, Segmentations
 from yolov8_triton._results.outcome import ITEM_ERRORS, Outcome, R
@@ -34,16 +34,16 @@ if TYPE_CHECKING:
 
 
 class Client:
-    """Ask one model on one Triton server, or on several that serve the same.
+    """A client of one model on one Triton server, or on several that serve the same.
 
     Thread-safe: one client serves all threads of a process. Creating it does no I/O; the first call connects and
     reads the model's configuration. A process that is forked off later needs a client of its own.
 
     An image is a path, the bytes of a file, an open binary file, a PIL image, or a uint8 array of pixels with
-    ``channels="RGB"`` or ``"BGR"``. PredictOptions are ``conf``, ``iou``, ``max_det``, ``classes`` (ids or names) and
-    ``agnostic``, with Ultralytics' meaning; what is left out is as the deployment has it.
+    ``channels="RGB"`` or ``"BGR"``. The options ``conf``, ``iou``, ``max_det``, ``classes`` (ids or names) and
+    ``agnostic`` mean what they mean in Ultralytics; the deployment sets the defaults.
 
-    Every call raises a `YoloTritonError` if it gets no answer; its subclasses say why.
+    Every call raises a `YoloTritonError` if it gets no answer; the subclasses name the reason.
 
     Example:
         >>> with Client("localhost:8001", model="yolov8n") as client:
@@ -66,24 +66,25 @@ class Client:
         shared_memory: bool = False,
         channel_args: Sequence[ChannelArgument] = (),
     ) -> None:
-        """Say whom to ask.
+        """Set the server, the model and the options of the connection.
 
         Args:
-            url: Address of the server's gRPC port, or those of several servers: they are asked in turn, and what
-                one of them can't answer another one does. ``http://host:8000`` is its HTTP port (extra ``http``).
-            model: Name of the ensemble; the default is what an export of ``yolov8n.pt`` is called.
-            timeout_s: How long a call may take, all in all, unless it says otherwise.
-            array_format: How pixels travel: ``jpeg`` is small, ``bmp`` lossless. Files travel as they are.
-            headers: Sent with every request; a restricted server wants ``{"triton-grpc-protocol-KEY": "VALUE"}``.
-            retry: What to do where a server is dead or draining.
-            token: Sent as ``Authorization: Bearer``; a callable is asked before every request.
-            tls: Make connections secure: True, or `Tls` with certificates. An ``https://`` address does so by itself.
-            compression: How requests are compressed; images are already, so it pays for ``bmp`` alone.
-            shared_memory: Pass images through the memory of this host, on which all servers must run.
-            channel_args: More arguments of the gRPC channel.
+            url: Address of the server's gRPC port, or addresses of several servers, which are asked in turn and replace
+                each other. ``http://host:8000`` is an HTTP port (extra ``http``).
+            model: Name of the ensemble; the default is the name of an exported ``yolov8n.pt``.
+            timeout_s: Time that a whole call may take, unless the call has its own.
+            array_format: Format in which arrays and PIL images are sent: ``jpeg`` is small, ``bmp`` is lossless.
+                Files are sent as they are.
+            headers: Sent with every request; a restricted server needs ``{"triton-grpc-protocol-KEY": "VALUE"}``.
+            retry: Retries where a server is dead or draining.
+            token: Sent as ``Authorization: Bearer``; a callable is called before every request.
+            tls: Secure connections: True, or `Tls` with certificates. An ``https://`` address implies it.
+            compression: Compression of requests; images are compressed already, so it pays for ``bmp`` alone.
+            shared_memory: Whether images go through shared memory of this host, on which all servers must run.
+            channel_args: Further arguments of the gRPC channel.
 
         Raises:
-            ValueError: An argument can't be right, or some don't go together.
+            ValueError: An argument is invalid, or some exclude each other.
             OSError: A file of ``tls`` can't be read.
         """
         connection = Connection.of(
@@ -115,69 +116,69 @@ class Client:
         return f"<{type(self).__name__}: {self._calls.where}>"
 
     def close(self) -> None:
-        """Close the connections, in a second or so.
+        """Close the connections, in about a second.
 
-        Calls that are under way fail at once; over HTTP, they end with their answers or at their deadlines.
+        Calls in flight fail at once; over HTTP they end with their answers or at their deadlines.
         """
         self._driver.close(self._calls.leave())
 
-    def detect(self, image: ImageInput, **options: Unpack[PredictOptions]) -> Detections:
+    def detect(self, image: ImageInput, **options: Unpack[PredictCallOptions]) -> Detections:
         """Find objects."""
         return self._predict(Detections, image, options)
 
-    def segment(self, image: ImageInput, **options: Unpack[PredictOptions]) -> Segmentations:
-        """Find objects and the pixels that belong to them."""
+    def segment(self, image: ImageInput, **options: Unpack[PredictCallOptions]) -> Segmentations:
+        """Find objects and their masks."""
         return self._predict(Segmentations, image, options)
 
-    def pose(self, image: ImageInput, **options: Unpack[PredictOptions]) -> Poses:
+    def pose(self, image: ImageInput, **options: Unpack[PredictCallOptions]) -> Poses:
         """Find objects and their keypoints."""
         return self._predict(Poses, image, options)
 
-    def obb(self, image: ImageInput, **options: Unpack[PredictOptions]) -> OrientedBoxes:
+    def obb(self, image: ImageInput, **options: Unpack[PredictCallOptions]) -> OrientedBoxes:
         """Find objects and their rotated boxes."""
         return self._predict(OrientedBoxes, image, options)
 
-    def classify(self, image: ImageInput, **options: Unpack[Options]) -> ClassProbabilities:
-        """Tell how likely the image is of each class."""
+    def classify(self, image: ImageInput, **options: Unpack[CallOptions]) -> ClassProbabilities:
+        """Classify an image."""
         return self._predict(ClassProbabilities, image, options)
 
     def detect_many(
-        self, images: Iterable[ImageInput], *, in_flight: int = DEFAULT_IN_FLIGHT, **options: Unpack[PredictOptions]
+        self, images: Iterable[ImageInput], *, in_flight: int = DEFAULT_IN_FLIGHT, **options: Unpack[PredictCallOptions]
     ) -> Generator[Outcome[Detections], None, None]:
-        """Find objects in many images: yield an `Outcome` of each, in order, with some requests in flight.
+        """Find objects in many images: yield an `Outcome` of each, in order, with several requests in flight.
 
-        Images are taken as there is room, so they may be a generator without end. An error of one image is its
-        outcome's, and the others go on. To stop early, leave the loop; ``close()`` of the iterator gives up what
-        is in flight.
+        Images are taken when a request can be sent, so they may come from an endless generator. The error of one image
+        is in its outcome; the others go on. To stop early, leave the loop; ``close()`` of the iterator abandons the
+        requests in flight.
         """
         return self._many(Detections, images, in_flight, options)
 
     def segment_many(
-        self, images: Iterable[ImageInput], *, in_flight: int = DEFAULT_IN_FLIGHT, **options: Unpack[PredictOptions]
+        self, images: Iterable[ImageInput], *, in_flight: int = DEFAULT_IN_FLIGHT, **options: Unpack[PredictCallOptions]
     ) -> Generator[Outcome[Segmentations], None, None]:
-        """Do what `segment` does for many images, as `detect_many`."""
+        """Segment many images; see `detect_many`."""
         return self._many(Segmentations, images, in_flight, options)
 
     def pose_many(
-        self, images: Iterable[ImageInput], *, in_flight: int = DEFAULT_IN_FLIGHT, **options: Unpack[PredictOptions]
+        self, images: Iterable[ImageInput], *, in_flight: int = DEFAULT_IN_FLIGHT, **options: Unpack[PredictCallOptions]
     ) -> Generator[Outcome[Poses], None, None]:
-        """Do what `pose` does for many images, as `detect_many`."""
+        """Find poses in many images; see `detect_many`."""
         return self._many(Poses, images, in_flight, options)
 
     def obb_many(
-        self, images: Iterable[ImageInput], *, in_flight: int = DEFAULT_IN_FLIGHT, **options: Unpack[PredictOptions]
+        self, images: Iterable[ImageInput], *, in_flight: int = DEFAULT_IN_FLIGHT, **options: Unpack[PredictCallOptions]
     ) -> Generator[Outcome[OrientedBoxes], None, None]:
-        """Do what `obb` does for many images, as `detect_many`."""
+        """Find rotated boxes in many images; see `detect_many`."""
         return self._many(OrientedBoxes, images, in_flight, options)
 
     def classify_many(
-        self, images: Iterable[ImageInput], *, in_flight: int = DEFAULT_IN_FLIGHT, **options: Unpack[Options]
+        self, images: Iterable[ImageInput], *, in_flight: int = DEFAULT_IN_FLIGHT, **options: Unpack[CallOptions]
     ) -> Generator[Outcome[ClassProbabilities], None, None]:
-        """Do what `classify` does for many images, as `detect_many`."""
+        """Classify many images; see `detect_many`."""
         return self._many(ClassProbabilities, images, in_flight, options)
 
     def info(self, *, timeout_s: float | None = None) -> ServedModel:
-        """Return what the server says of the model: task, labels, input size. Asked once, then remembered."""
+        """Return the model's task, labels and input size, which are asked once and then remembered."""
         return self._known(self._calls.deadline(timeout_s))
 
     @property
@@ -191,19 +192,19 @@ class Client:
         return self.info().labels
 
     def models(self, *, timeout_s: float | None = None) -> dict[str, ServedModel]:
-        """Return the models on the server that a client could ask, by name; those of others are left out."""
+        """Return the models on the server that keep this client's contract, by name."""
         return self._driver.run(self._calls.models(self._calls.deadline(timeout_s)))
 
     def is_ready(self, *, timeout_s: float | None = None) -> bool:
-        """Tell whether the server is there and takes requests for the model."""
+        """Tell whether the server is available and takes requests for the model."""
         return self._driver.run(self._calls.is_ready(self._calls.deadline(timeout_s)))
 
     def check(self, *, timeout_s: float | None = None) -> None:
-        """Hold what the server says of the model against the contract that this client speaks.
+        """Compare the model's configuration with the contract of this client.
 
         Raises:
-            ContractMismatchError: They differ; the message says in what.
-            ServerDrainingError: The model is as it should be, and takes no requests.
+            ContractMismatchError: They differ; the message says where.
+            ServerDrainingError: The configuration fits, but the model takes no requests.
         """
         self._driver.run(self._calls.check(self._calls.deadline(timeout_s)))
 
@@ -223,7 +224,7 @@ class Client:
         return ahead(ask, images, in_flight)
 
     def _known(self, deadline: Deadline) -> ServedModel:
-        """Return the model's description, asked by one thread while the others wait for it."""
+        """Return the model's description; one thread asks for it while the others wait."""
         if self._info is None:
             self._driver.check()
             if not self._asking.acquire(timeout=deadline.left_s()):

@@ -1,20 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every error this client raises.
+"""Every error that this client raises.
 
 * YoloTritonError
-  - InvalidInputError          the request can't be answered, whoever tries; the server is well
-    + InvalidImageError        its bytes are no image that the model takes
+  - InvalidInputError          the request is wrong, and any server refuses it
+    + InvalidImageError        its bytes are not an image that the model accepts
     + InvalidParameterError    one of its parameters is unknown, mistyped or out of range
   - ServerUnavailableError     nobody answers at the address
-    + ServerDrainingError      the server answers that it takes no more: it is going, or still coming
-  - ServerOverloadedError      its queue is full, or too slow for the deadline; the server is well
+    + ServerDrainingError      the server is shutting down, or the model is not loaded yet
+  - ServerOverloadedError      its queue is full, or too slow for the deadline
   - DeadlineExceededError      no answer in time; the work may still be running
   - ModelNotFoundError         the server has no model of that name
-  - AccessRefusedError         the server wants a credential that the request didn't bring
+  - AccessRefusedError         the server needs a credential that the request lacks
   - TlsError                   the connection can't be made secure: a certificate isn't trusted, or one side has no TLS
-  - ContractMismatchError      the model, or whatever answers, is none that this release of the client can talk to
+  - ContractMismatchError      the model, or the program at the address, does not keep this client's contract
   - WrongTaskError             the model was trained for another task
-  - SharedMemoryError          the server can't open this host's shared memory, or isn't allowed to
+  - SharedMemoryError          the server can't open this host's shared memory, or may not
 
 A file that can't be read raises Python's own OSError, and a missing extra ImportError.
 
@@ -38,11 +38,11 @@ class YoloTritonError(Exception):
 
 
 class InvalidInputError(YoloTritonError):
-    """The request can't be answered, whoever tries."""
+    """The request is wrong, and any server refuses it."""
 
 
 class InvalidImageError(InvalidInputError):
-    """The bytes are no image that the model takes."""
+    """The bytes are not an image that the model accepts."""
 
 
 class InvalidParameterError(InvalidInputError):
@@ -70,7 +70,7 @@ class ModelNotFoundError(YoloTritonError):
 
 
 class AccessRefusedError(YoloTritonError):
-    """The server wants a credential that the request didn't bring."""
+    """The server needs a credential that the request lacks."""
 
 
 class TlsError(YoloTritonError):
@@ -78,7 +78,7 @@ class TlsError(YoloTritonError):
 
 
 class ContractMismatchError(YoloTritonError):
-    """The model, or whatever answers at the address, is none that this release of the client can talk to."""
+    """The model, or the program at the address, does not keep the contract of this client."""
 
 
 class WrongTaskError(YoloTritonError):
@@ -86,15 +86,15 @@ class WrongTaskError(YoloTritonError):
 
 
 class SharedMemoryError(YoloTritonError):
-    """The server can't open this host's shared memory, or isn't allowed to."""
+    """The server can't open this host's shared memory, or may not."""
 
 
 class SharedMemoryLostError(SharedMemoryError):
-    """The server doesn't know a region that it was told of: it was started anew. No caller sees this."""
+    """The server no longer knows a region, because it has restarted; no caller sees this error."""
 
 
 class _Rule(NamedTuple):
-    """Status and a part of the text of one answer; the error it becomes; what the user can do."""
+    """A rule: the status and a part of the text of an answer, the error that it becomes, and advice for the user."""
 
     status: str
     text: str
@@ -122,7 +122,7 @@ _NO_MEMORY = (
 _MORE_TIME = "raise timeout_s, or see whether the server is overloaded"
 _CLOSED = "the client was closed while the request was under way"
 
-# The first rule that fits decides: of one status, the more specific texts come first. Texts are in lower case.
+# The first rule that fits decides, so specific texts come first. Texts are in lower case.
 _RULES = (
     _Rule("INVALID_ARGUMENT", f"{contract.INVALID_IMAGE}: ", InvalidImageError, ""),
     _Rule("INVALID_ARGUMENT", f"{contract.INVALID_PARAMETER}: ", InvalidParameterError, ""),
@@ -143,7 +143,7 @@ _RULES = (
     _Rule("UNAVAILABLE", "wrong_version_number", TlsError, _NO_TLS_THERE),
     _Rule("UNAVAILABLE", "record_layer_failure", TlsError, _NO_TLS_THERE),
     _Rule("UNAVAILABLE", "handshake failed", TlsError, _CHECK_CERTIFICATE),
-    # A server that just dies closes connections, too: so these may be tried again.
+    # A dying server closes connections in this way, too: so these errors may be retried.
     _Rule("UNAVAILABLE", "handshake read failed", ServerUnavailableError, _HUNG_UP),
     _Rule("UNAVAILABLE", ": socket closed", ServerUnavailableError, _HUNG_UP),
     _Rule("UNAVAILABLE", "", ServerUnavailableError, _CHECK_ADDRESS),
@@ -163,9 +163,9 @@ _RULES = (
 
 
 class translated:  # noqa: N801  (reads as the verb it is)
-    """Turn tritonclient's one exception and the contract's into ours, keeping the cause.
+    """Turn tritonclient's one exception and those of the contract into ours, keeping the cause.
 
-    A class, since a generator with contextlib's decorator takes several times as long, and each call passes three.
+    It is a class because contextlib's decorator takes several times as long, and each call passes three of them.
 
     Args:
         where: Model and address, such as ``model 'yolov8n' at localhost:8001``.
@@ -179,12 +179,12 @@ class translated:  # noqa: N801  (reads as the verb it is)
         self._timeout_s = timeout_s
 
     def __enter__(self) -> None:
-        """Begin."""
+        """Enter the context."""
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Raise what the error is for a caller."""
+        """Raise the caller's error for an error of a request."""
         if isinstance(error, InferenceServerException):
             raise _from_status(self._where, self._timeout_s, error.status() or "", error.message() or "") from error
         for theirs, ours in _CONTRACT:
@@ -201,7 +201,7 @@ _CONTRACT = (
 
 
 def wrong_task(where: str, served: Task, asked: Task) -> WrongTaskError:
-    """Return the error of a call that is for another task than the model's."""
+    """Return the error of a call for another task than the model's."""
     return WrongTaskError(
         f"{where} serves {served.value!r}, not {asked.value!r}: call {served.value}(), "
         f"or name a model that was trained for {asked.value!r}"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Say which extra brings what an import misses."""
+"""Name the extra that brings a missing package."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def extra(name: str) -> Iterator[None]:
     """
     try:
         with warnings.catch_warnings():
-            # supervision does without OpenCV, and would say so to everyone who has none.
+            # supervision works without OpenCV, and would warn everyone who lacks it.
             warnings.filterwarnings("ignore", message="OpenCV", category=UserWarning)
             yield
     except ImportError as exc:

@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which of several servers is asked next.
-
-How often a call is tried, and what all calls together may try again.
-"""
+"""The choice among several servers, and the retries of calls."""
 
 from __future__ import annotations
 
@@ -13,17 +10,18 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 AVOIDED_S = 2.0
-"""How long a server that failed is left alone; then one call finds out whether it is back."""
+"""How long a failed server is avoided; then one call finds out whether it is back."""
 EXPIRIES = 3
-"""So many deadlines that expire at a server, with no answer between them, are a failure. One alone may be the call's:
-its deadline may be short, its image large."""
+"""Number of deadlines that expire at a server without an answer in between, after which it counts as failed.
+
+A single one may be due to the call: its deadline may be short, or its image large."""
 
 
 class Endpoints:
-    """Servers that are asked in turn, those that failed of late apart. Thread-safe.
+    """The servers, asked in turn; those that failed recently are avoided. Thread-safe.
 
     Attributes:
-        urls: Their addresses; methods name a server by its number in this list.
+        urls: Addresses of the servers; methods name a server by its index here.
     """
 
     def __init__(self, urls: Sequence[str], *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -35,7 +33,7 @@ class Endpoints:
         self._changing = threading.Lock()
 
     def pick(self, tried: Collection[int] = ()) -> int:
-        """Return the server to ask: the next one, rather one that is not in ``tried``, rather one that is well."""
+        """Return the next server to ask; servers not in ``tried`` come first, then those that have not failed."""
         if len(self.urls) == 1:
             return 0
         with self._changing:
@@ -43,7 +41,7 @@ class Endpoints:
             in_turn = [(self._turn + step) % count for step in range(count)]
             chosen = min(in_turn, key=lambda number: (number in tried, self._avoided_s(number, now)))
             self._turn = (chosen + 1) % count
-            if chosen in self._avoided_until:  # this call finds out, and all others stay away meanwhile
+            if chosen in self._avoided_until:  # this call finds out, and all others avoid the server meanwhile
                 self._avoided_until[chosen] = now + AVOIDED_S
             return chosen
 
@@ -53,15 +51,15 @@ class Endpoints:
             self._avoided_until[number] = self._clock() + AVOIDED_S
 
     def expired(self, number: int) -> None:
-        """Note that a server let a deadline expire; avoid it from now on if it did nothing else of late."""
+        """Record that a server let a deadline expire; avoid it from now on after several in a row."""
         with self._changing:
             self._expiries[number] = self._expiries.get(number, 0) + 1
             if self._expiries[number] >= EXPIRIES:
                 self._avoided_until[number] = self._clock() + AVOIDED_S
 
     def answered(self, number: int) -> None:
-        """Take a server for well."""
-        if number in self._avoided_until or number in self._expiries:  # hardly ever: so no answer waits for the lock
+        """Record that a server answered."""
+        if number in self._avoided_until or number in self._expiries:  # rarely true, so few answers take the lock
             with self._changing:
                 self._avoided_until.pop(number, None)
                 self._expiries.pop(number, None)
@@ -72,18 +70,18 @@ class Endpoints:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPolicy:
-    """What a client does where a server is dead or draining. Nothing else is ever tried again.
+    """The retries of a client where a server is dead or draining; other errors are never retried.
 
-    A call goes to each address once, then pauses, then goes round again, all within its deadline. All calls of a
-    client share one budget, so that a client in trouble doesn't ask many times what it asked before.
+    A call tries each address once, pauses, and tries them again, all within its deadline. All calls of a client share
+    one budget of retries, so that a client in trouble does not multiply its load.
 
     Attributes:
-        attempts: How often a call may be tried at each address; 1 with one address tries nothing twice.
-        first_pause_s: The longest that the first pause may be; each further one may be twice as long.
-        longest_pause_s: The longest that any pause may be; each is drawn from the upper half of what it may be.
-        budget: How many retries the client has saved up at most, and begins with.
-        budget_per_answer: What each answer adds to it: 0.1 lets every tenth request be a retry, in the long run.
-        budget_per_s: What each second adds to it, for a client that asks rarely.
+        attempts: Attempts of a call at each address; 1 means no retry at the same address.
+        first_pause_s: Upper limit of the first pause; each further limit is twice as high.
+        longest_pause_s: Upper limit of all pauses; each pause is drawn from the upper half of its range.
+        budget: Retries that the client begins with, and saves up at most.
+        budget_per_answer: Retries that each answer adds: with 0.1, every tenth request may be a retry.
+        budget_per_s: Retries that each second adds, for a client that asks rarely.
 
     Raises:
         ValueError: One of them is negative, or ``attempts`` below 1.
@@ -104,13 +102,13 @@ class RetryPolicy:
                 raise ValueError(f"{name}: expected 0 or more, got {getattr(self, name)!r}")
 
     def pause_s(self, rounds: int) -> float:
-        """Return how long to pause after so many rounds."""
+        """Return the pause in seconds after a number of rounds."""
         longest = min(self.first_pause_s * 2 ** (rounds - 1), self.longest_pause_s)
         return random.uniform(longest / 2, longest)
 
 
 class RetryBudget:
-    """The retries that a client may still make. Thread-safe."""
+    """The retries that a client has left. Thread-safe."""
 
     def __init__(self, policy: RetryPolicy, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._policy = policy
@@ -120,12 +118,12 @@ class RetryBudget:
         self._changing = threading.Lock()
 
     def earn(self) -> None:
-        """Add what an answer is worth."""
+        """Add the share of a retry that an answer earns."""
         with self._changing:
             self._left = min(self._left + self._policy.budget_per_answer, self._policy.budget)
 
     def spend(self) -> bool:
-        """Take one retry; tell whether there was one."""
+        """Take one retry; tell whether one was left."""
         with self._changing:
             now = self._clock()
             earned = (now - self._as_of) * self._policy.budget_per_s

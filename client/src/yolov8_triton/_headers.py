@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bearer tokens, fixed or fetched.
-
-Let a server's trace go on where the caller's is, where the program uses OpenTelemetry.
-"""
+"""Headers of requests: bearer tokens, and the trace context of programs that use OpenTelemetry."""
 
 from __future__ import annotations
 
@@ -16,10 +13,10 @@ HEADER = "authorization"
 
 
 def bearer(token: object) -> str:
-    """Return the header's value.
+    """Return the header's value for a token.
 
     Raises:
-        ValueError: This is no token. The message doesn't have it: it goes into logs.
+        ValueError: The token is invalid. The message does not show it, since messages go into logs.
     """
     if not isinstance(token, str) or not token or not token.isascii() or not token.isprintable() or " " in token:
         raise ValueError(f"token: expected printable ASCII without blanks, got {type(token).__name__} that isn't")
@@ -30,8 +27,8 @@ _NOTHING: dict[str, str] = {}
 
 
 def headers() -> dict[str, str]:
-    """Return the current span as headers, ``traceparent`` and what else the program's propagators add."""
-    if "opentelemetry.trace" not in sys.modules:  # nobody can have started a span
+    """Return the current span as headers: ``traceparent`` and those that the program's propagators add."""
+    if "opentelemetry.trace" not in sys.modules:  # without the package nobody can have started a span
         return _NOTHING
     from opentelemetry import propagate, trace
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What may be given as an image, and the bytes that travel for it."""
+"""The kinds of images that calls accept, and the bytes that are sent for them."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
     from PIL.Image import Image as PilImage
 
 JPEG_QUALITY = 95
-"""High, since the model sees what it leaves: at Pillow's own 75 scores move by some hundredths."""
+"""JPEG quality; at Pillow's default of 75, scores change by some hundredths."""
 
 
 class ReadableFile(Protocol):
-    """An open binary file, or what behaves like one."""
+    """An open binary file, or an object with the same ``read``."""
 
     def read(self) -> bytes:
-        """Return the rest of its bytes."""
+        """Return the remaining bytes."""
 
 
 Pixels = npt.NDArray[np.uint8]
 Channels = Literal["RGB", "BGR"]
 ArrayFormat = Literal["jpeg", "bmp"]
-# A union's members are evaluated by type checkers alone: Pillow is not imported for those who send files.
+# Only type checkers evaluate this union: Pillow is not imported for those who send files.
 if TYPE_CHECKING:
     ImageInput = str | os.PathLike[str] | bytes | bytearray | memoryview | ReadableFile | PilImage | Pixels
 else:
@@ -43,7 +43,7 @@ def encoded(image: ImageInput, *, channels: Channels | None, array_format: Array
 
     Args:
         image: A path, the bytes of a file, an open file, a PIL image, or an array of pixels.
-        channels: The order of an array's channels; means nothing to others.
+        channels: Order of an array's channels; ignored for other images.
         array_format: How pixels travel: ``jpeg`` is small, ``bmp`` lossless.
 
     Raises:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ask about many images, some of them at a time, and give the answers in order.
+"""Calls for many images: several in flight, results in order.
 
-Nothing is taken from the images before there is room for it, so they may be without end. Whoever stops early closes
-the generator: no image is taken any more, and what waits is given up.
+An image is taken when a request can be sent, so the images may be endless. Closing the generator stops early: no
+further image is taken, and requests in flight are abandoned.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ A = TypeVar("A")
 I = TypeVar("I")  # noqa: E741  (an input)
 
 DEFAULT_IN_FLIGHT = 8
-"""Enough to keep a server's instances busy and its batches from being empty, and far below its queue."""
+"""Enough requests to keep a server's instances busy and its batches filled, and far below its queue limit."""
 
 
 def ahead(ask: Callable[[I], A], images: Iterable[I], in_flight: int) -> Generator[A, None, None]:
-    """Yield what ``ask`` returns for each image, in threads.
+    """Yield the results of ``ask`` for all images, called in threads.
 
     Raises:
         ValueError: ``in_flight`` is below 1.
@@ -34,7 +34,11 @@ def ahead(ask: Callable[[I], A], images: Iterable[I], in_flight: int) -> Generat
 def ahead_async(
     ask: Callable[[I], Awaitable[A]], images: Iterable[I] | AsyncIterable[I], in_flight: int
 ) -> AsyncGenerator[A, None]:
-    """Yield what ``ask`` returns for each image, in tasks. Errors as for `ahead`."""
+    """Yield the results of ``ask`` for all images, called in tasks.
+
+    Raises:
+        ValueError: ``in_flight`` is below 1.
+    """
     _check(in_flight)
     return _ahead_async(ask, images, in_flight)
 
@@ -44,13 +48,13 @@ def _ahead(ask: Callable[[I], A], images: Iterable[I], in_flight: int) -> Genera
     pool = ThreadPoolExecutor(in_flight, thread_name_prefix="yolov8-triton")
     try:
         for image in images:
-            # In the caller's context, as tasks are: a trace's current span is there.
+            # The caller's context holds the current span of a trace; tasks inherit it by themselves.
             waiting.append(pool.submit(copy_context().run, ask, image))
             if len(waiting) == in_flight:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
-    finally:  # requests that are under way end by themselves, at their deadlines
+    finally:  # requests in flight end by themselves, at their deadlines at the latest
         pool.shutdown(wait=False, cancel_futures=True)
 
 

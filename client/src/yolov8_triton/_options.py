@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a caller may ask for, and the parameters of the request that asks it."""
+"""The options of calls, and the request parameters made from them."""
 
 from __future__ import annotations
 
@@ -14,27 +14,17 @@ from yolov8_triton._images import Channels
 from yolov8_triton._results.objects import ids_of
 
 
-class Options(TypedDict, total=False):
-    """What every call takes.
+class PredictOptions(TypedDict, total=False):
+    """Request parameters of calls that find objects, with Ultralytics' names.
+
+    The deployment sets the defaults of those that are left out; an export's own are in brackets.
 
     Keys:
-        channels: The order of an array's channels; images of other kinds know theirs.
-        timeout_s: How long the call may take, in place of the client's own.
-    """
-
-    channels: Channels | None
-    timeout_s: float | None
-
-
-class PredictOptions(Options, total=False):
-    """What calls take that find objects: Ultralytics' names. What is left out is as the deployment has it.
-
-    Keys:
-        conf: Objects need a score strictly above it, 0 to 1 (0.25 unless deployed otherwise).
-        iou: Of two objects of a class that overlap more, the worse is dropped, 0 to 1 (0.7).
-        max_det: At most so many objects, the best ones (300).
-        classes: Only objects of these classes: ids or names, or one of either (all).
-        agnostic: Let objects of different classes suppress each other (False).
+        conf: Objects need a score strictly above it, 0 to 1 (0.25).
+        iou: Of two objects of a class that overlap more, the one with the lower score is dropped, 0 to 1 (0.7).
+        max_det: Largest number of objects; the best ones are kept (300).
+        classes: Ids or names of the classes to find, or a single one (all).
+        agnostic: Whether objects of different classes suppress each other (False).
     """
 
     conf: float | None
@@ -44,15 +34,33 @@ class PredictOptions(Options, total=False):
     agnostic: bool | None
 
 
+class CallOptions(TypedDict, total=False):
+    """Options of every call.
+
+    Keys:
+        channels: Order of an array's channels; ignored for images of other kinds.
+        timeout_s: Time that the call may take, in place of the client's own.
+    """
+
+    channels: Channels | None
+    timeout_s: float | None
+
+
+class PredictCallOptions(PredictOptions, CallOptions, total=False):
+    """Options of a call that finds objects: its request parameters, and those of every call."""
+
+
 def request_parameters(options: Mapping[str, Any], labels: tuple[str, ...]) -> dict[str, bool | int | float | str]:
-    """Return the request's parameters: the thresholds that were given.
+    """Return the request parameters among a call's options.
 
     Raises:
-        TypeError: A name is neither one of `Options` nor of `PredictOptions`.
-        InvalidParameterError: A value is of no type that travels, or a class is not one of ``labels``.
+        TypeError: A name is not one of `PredictCallOptions`.
+        InvalidParameterError: A value is neither a number nor a bool, or a class is not one of ``labels``.
     """
-    for name in options.keys() - {*NAMES, *Options.__annotations__}:
-        raise TypeError(f"unexpected keyword argument {name!r}; thresholds are {', '.join(NAMES)}")
+    for name in options.keys() - {*NAMES, *CallOptions.__annotations__}:
+        raise TypeError(
+            f"unexpected keyword argument {name!r}; options are {', '.join((*NAMES, *CallOptions.__annotations__))}"
+        )
     given = {name: options[name] for name in NAMES if options.get(name) is not None}
     return {
         name: _class_ids(value, labels) if name == "classes" else _scalar(name, value) for name, value in given.items()
@@ -62,7 +70,7 @@ def request_parameters(options: Mapping[str, Any], labels: tuple[str, ...]) -> d
 def _scalar(name: str, value: Any) -> bool | int | float | str:
     plain = value.item() if isinstance(value, np.generic) else value
     if not isinstance(plain, bool | int | float | str):
-        raise InvalidParameterError(f"{name!r} must be a number or a truth value, got {value!r}")
+        raise InvalidParameterError(f"{name!r} must be a number or a bool, got {value!r}")
     return plain
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Read what a server says. No I/O, so a client of any kind adds that alone."""
+"""Read the answers of a server, without I/O."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from yolov8_triton._results.outcome import Result
 
 Array = npt.NDArray[Any]
 Tensors = Mapping[str, tuple[str, tuple[int, ...], bytes]]
-"""Outputs by name: Triton's data type, shape and bytes."""
+"""Outputs by name: Triton's data type, the shape and the bytes."""
 
 
 def check(config: Mapping[str, Any]) -> None:
-    """Hold a model's configuration, as Triton answers it in JSON form, against the contract.
+    """Compare a model's configuration, in Triton's JSON form, with the contract.
 
     Raises:
         ContractError: A parameter or a tensor is missing, unknown or different.
@@ -39,12 +39,12 @@ def check(config: Mapping[str, Any]) -> None:
 
 
 def ready_models(index: Mapping[str, Any]) -> list[str]:
-    """Return the names in a repository index, as Triton answers it in JSON form, of the models that are ready."""
+    """Return the names of the ready models in a repository index, in Triton's JSON form."""
     return sorted({model["name"] for model in index.get("models", ()) if model.get("state") == "READY"})
 
 
 def served_models(configs: Iterable[Mapping[str, Any]]) -> dict[str, ServedModel]:
-    """Pick from configurations the ensembles of this contract; members and strangers are no use to a client."""
+    """Return the ensembles of this contract among configurations; composing models and other models are left out."""
     served = {}
     for config in configs:
         if config.get("platform") == "ensemble":
@@ -54,7 +54,7 @@ def served_models(configs: Iterable[Mapping[str, Any]]) -> dict[str, ServedModel
 
 
 def response(answer: Tensors, model: ServedModel) -> Result:
-    """Unwrap the model's outputs.
+    """Return the result in the outputs of a model.
 
     Raises:
         ContractError: A tensor is missing, of another type or shape, or contradicts another one.
@@ -83,7 +83,7 @@ def response(answer: Tensors, model: ServedModel) -> Result:
 
 
 class _Output(NamedTuple):
-    """What one output is held against, put together once: this is most of what reading a response would cost."""
+    """The expectation of one output, prepared once: doing so for each response would be most of the work."""
 
     spec: TensorSpec
     datatype: str
@@ -92,7 +92,7 @@ class _Output(NamedTuple):
     ends_with: tuple[int, ...]
 
     def fits(self, shape: tuple[int, ...]) -> bool:
-        """Tell whether a shape is the expected one behind a batch axis of one; of rows there may be any number."""
+        """Tell whether a shape is the expected one behind a batch axis of one, with any number of rows."""
         if not self.has_rows:
             return shape == self.ends_with
         return len(shape) == len(self.ends_with) + 2 and shape[0] == 1 and shape[2:] == self.ends_with
@@ -106,7 +106,7 @@ def _outputs(model: ServedModel) -> tuple[_Output, ...]:
 def _output(spec: TensorSpec) -> _Output:
     has_rows = spec.shape[0] == DYNAMIC
     ends_with = spec.shape[1:] if has_rows else (1, *spec.shape)
-    assert DYNAMIC not in ends_with  # the contract's outputs have objects along their first axis, if anything varies
+    assert DYNAMIC not in ends_with  # in the contract's outputs only the first axis, that of the objects, varies
     return _Output(spec, spec.dtype.value, spec.dtype.numpy, has_rows, ends_with)
 
 
@@ -138,7 +138,7 @@ def _check_rows(arrays: Mapping[str, Array], outputs: tuple[_Output, ...], class
             name = output.spec.name
             raise ContractError(f"output {name!r}: expected {n} rows (num_detections), got {len(arrays[name])}")
     class_ids = arrays[signature.CLASSES.name]
-    if n and class_ids.view(np.uint32).max() >= classes:  # negative ones are large ones there
+    if n and class_ids.view(np.uint32).max() >= classes:  # negative ids are large numbers there
         raise ContractError(
             f"output {signature.CLASSES.name!r}: expected ids from 0 to {classes - 1}, "
             f"got {class_ids.min()} to {class_ids.max()}"

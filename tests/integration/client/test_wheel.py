@@ -63,11 +63,11 @@ def people(path: Path) -> npt.NDArray[np.float32]:
 
 
 def masks(frame: npt.NDArray[np.uint8], client: Client) -> npt.NDArray[np.bool_]:
-    return client.segment(frame, channels="BGR", agnostic=True).masks
+    return client.segment(frame, channels="BGR", agnostic=True).mask
 
 
 def best(image: bytes, client: Client) -> str:
-    return client.classify(image).top1.class_name
+    return client.classify(image).top1_name
 
 
 async def fetch() -> str:
@@ -95,7 +95,7 @@ client = Client("a")
 client.detect("x.jpg", confidence=0.5)
 client.detect("x.jpg", conf="high")
 client.classify("x.jpg", conf=0.5)
-client.detect("x.jpg").masks
+client.detect("x.jpg").mask
 Client("a", tls="ca.pem")
 Client("a", token=7)
 Client("a", compression="zip")

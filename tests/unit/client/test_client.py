@@ -32,9 +32,17 @@ def test_creating_a_client_asks_nobody() -> None:
         pytest.param({"url": ["http://a:8000", "b:8001"]}, "addresses of one protocol", id="two-protocols"),
         pytest.param({"url": ["http://a:8000", "https://b"]}, "addresses of one protocol", id="half-secure"),
         pytest.param({"url": "http://a", "tls": True}, "expected an https:// address", id="tls-over-http"),
-        pytest.param({"url": "https://a", "tls": False}, "'https://a' has it", id="https-without-tls"),
-        pytest.param({"url": "http://a", "channel_args": [("a", 1)]}, "channel_args are gRPC's", id="channel-of-http"),
-        pytest.param({"url": "http://a", "shared_memory": True}, "goes with gRPC", id="shared-memory-over-http"),
+        pytest.param(
+            {"url": "https://a", "tls": False},
+            "tls=False contradicts the https:// address 'https://a'",
+            id="https-without-tls",
+        ),
+        pytest.param(
+            {"url": "http://a", "channel_args": [("a", 1)]}, "channel_args are for gRPC", id="channel-of-http"
+        ),
+        pytest.param(
+            {"url": "http://a", "shared_memory": True}, "shared_memory needs gRPC", id="shared-memory-over-http"
+        ),
         pytest.param({"compression": "zip"}, "expected 'gzip', 'deflate' or None, got 'zip'", id="compression"),
         pytest.param({"token": ""}, "token: expected printable ASCII", id="empty-token"),
         pytest.param({"timeout_s": 0}, "above 0", id="no-time"),

@@ -3,13 +3,22 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
+import re
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, ModuleType
+from typing import TypeVar
+
+import pytest
 
 import yolov8_triton
+from yolov8_triton import low_level
 
+PRIVATE = re.compile(r"_(?!_init__)")
 HEAVY = ("PIL", "cv2", "httpx", "opentelemetry", "rich", "supervision", "torch", "trackers", "typer", "ultralytics")
 
 
@@ -22,6 +31,64 @@ def test_all_names_what_is_public_and_nothing_else() -> None:
 
     assert set(yolov8_triton.__all__) == public
     assert yolov8_triton.__all__ == sorted(yolov8_triton.__all__, key=lambda name: (not name.isupper(), name))
+
+
+def annotated_names(value: type | FunctionType) -> set[str]:
+    """Return the names in the annotations of a function, or of the public methods of a class."""
+    (tree,) = ast.parse(textwrap.dedent(inspect.getsource(value))).body
+    functions = [
+        node
+        for node in (tree.body if isinstance(tree, ast.ClassDef) else [tree])
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not PRIVATE.match(node.name)
+    ]
+    arguments = [
+        argument
+        for node in functions
+        for argument in (*node.args.args, *node.args.kwonlyargs, node.args.vararg, node.args.kwarg)
+        if argument is not None
+    ]
+    annotations = [*(node.returns for node in functions), *(argument.annotation for argument in arguments)]
+    return {name.id for one in annotations if one for name in ast.walk(one) if isinstance(name, ast.Name)}
+
+
+def ours(module: ModuleType) -> dict[str, object]:
+    """Return what a module defines itself or imports from this project, by name."""
+    tree = ast.parse(inspect.getsource(module))
+    imported = [
+        alias.asname or alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("yolov8_")
+        for alias in node.names
+    ]
+    assigned = [
+        target.id
+        for node in tree.body
+        if isinstance(node, ast.Assign)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    ]
+    classes = [node.name for node in tree.body if isinstance(node, ast.ClassDef)]
+    return {name: getattr(module, name) for name in (*imported, *assigned, *classes) if hasattr(module, name)}
+
+
+@pytest.mark.parametrize("package", [yolov8_triton, low_level], ids=["client", "low-level"])
+def test_every_type_of_a_public_signature_can_be_imported(package: ModuleType) -> None:
+    hidden = set()
+    for public in package.__all__:
+        value = getattr(package, public)
+        if not (inspect.isclass(value) or inspect.isfunction(value)) or not value.__module__.startswith(
+            "yolov8_triton"
+        ):
+            continue
+        known = ours(sys.modules[value.__module__])
+        names = annotated_names(value)
+        hidden |= {
+            f"{name} of {public}"
+            for name in names & known.keys()
+            if name not in {*yolov8_triton.__all__, *package.__all__} and not isinstance(known[name], TypeVar)
+        }
+
+    assert not hidden
 
 
 def test_importing_the_client_loads_nothing_that_an_extra_or_another_distribution_brings() -> None:

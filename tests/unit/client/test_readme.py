@@ -44,7 +44,7 @@ def test_its_python_runs(serve: Serve, tmp_path: Path, monkeypatch: pytest.Monke
         if (pending := eval(code, names)) is not None:
             asyncio.run(pending)
 
-    assert len(fake.requests) == 1 + 3 * 3 + 5
+    assert len(fake.requests) == 1 + 3 * 3 + 5 + 1
     assert len(read(Path("followed.mp4"))) == 5
     assert Path("bus-found.jpg").exists()
 

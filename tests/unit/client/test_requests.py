@@ -80,7 +80,7 @@ def test_a_threshold_travels_as_a_request_parameter(
         pytest.param({"classes": ["xyz"]}, "it has 'person', 'bus', 'stop sign'", id="unknown-class-name"),
         pytest.param({"classes": [None]}, "'classes': ", id="class-of-no-kind"),
         pytest.param({"classes": 0.5}, "'classes': ", id="classes-as-float"),
-        pytest.param({"conf": [0.5]}, "'conf' must be a number or a truth value, got [0.5]", id="conf-as-list"),
+        pytest.param({"conf": [0.5]}, "'conf' must be a number or a bool, got [0.5]", id="conf-as-list"),
     ],
 )
 def test_a_value_that_can_not_travel_is_refused_before_it_does(
@@ -99,7 +99,7 @@ def test_a_value_that_can_not_travel_is_refused_before_it_does(
 def test_an_option_that_is_not_known_is_a_type_error(serve: Serve, connect: Connect) -> None:
     client = connect(serve())
 
-    with pytest.raises(TypeError, match="unexpected keyword argument 'confidence'; thresholds are conf, iou,"):
+    with pytest.raises(TypeError, match="unexpected keyword argument 'confidence'; options are conf, iou,"):
         client.detect(b"", confidence=0.5)
 
 

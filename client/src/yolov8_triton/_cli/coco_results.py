@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from yolov8_triton._cli.output import complain
 from yolov8_triton._errors import InvalidParameterError
-from yolov8_triton._results.objects import COCO_CATEGORY_IDS, Objects
+from yolov8_triton._results.objects import COCO_CATEGORY_IDS, DetectedObjects
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -57,7 +57,7 @@ class CocoResults:
         else:
             self._part.unlink(missing_ok=True)
 
-    def add(self, image: str, found: Objects) -> None:
+    def add(self, image: str, found: DetectedObjects) -> None:
         """Write what was found in one image.
 
         Raises:

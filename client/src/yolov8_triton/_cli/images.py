@@ -25,7 +25,7 @@ from yolov8_triton._drawing.draw import draw
 from yolov8_triton._errors import YoloTritonError
 from yolov8_triton._extras import extra
 from yolov8_triton._images import ImageInput
-from yolov8_triton._results.objects import Objects
+from yolov8_triton._results.objects import DetectedObjects
 from yolov8_triton._results.outcome import Outcome, Result
 
 STDIN = "-"
@@ -130,7 +130,7 @@ class Wanted:
         if self.pictures is not None:
             self.pictures.write(path, outcome.image, result)
         if self.coco is not None:
-            assert isinstance(result, Objects)  # the verb for classes has no such option
+            assert isinstance(result, DetectedObjects)  # the verb for classes has no such option
             self.coco.add(path, result)
 
 

@@ -20,7 +20,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from yolov8_triton._results.class_probabilities import ClassProbabilities
 from yolov8_triton._results.detections import Detections, OrientedBoxes, Poses, Segmentations
-from yolov8_triton._results.objects import Objects, upright
+from yolov8_triton._results.objects import DetectedObjects, upright
 from yolov8_triton._results.outcome import Result
 
 COCO_POINTS = 17
@@ -221,12 +221,12 @@ def _poses(picture: Image.Image, found: Poses, sizes: Sizes) -> Image.Image:
     return _labels(picture, boxes, sizes, colors)
 
 
-def _by_object(found: Objects) -> npt.NDArray[np.int_]:
+def _by_object(found: DetectedObjects) -> npt.NDArray[np.int_]:
     """Return the number of each object's colour: things of one class lie beside and upon each other."""
     return np.arange(len(found))[::-1] if found.tracker_id is None else found.tracker_id.astype(np.int_)
 
 
-def _by_class(found: Objects) -> npt.NDArray[np.int_]:
+def _by_class(found: DetectedObjects) -> npt.NDArray[np.int_]:
     """Return the number of each object's colour: that of its class, or its own where it is tracked."""
     return (found.class_id if found.tracker_id is None else found.tracker_id).astype(np.int_)
 

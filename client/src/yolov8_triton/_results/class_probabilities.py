@@ -20,7 +20,7 @@ DEFAULT_TOP = 5
 
 
 class ClassScore(NamedTuple):
-    """One class and how likely it is, 0 to 1."""
+    """A class and its probability, 0 to 1."""
 
     class_id: int
     class_name: str
@@ -29,7 +29,7 @@ class ClassScore(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class ClassProbabilities:
-    """How likely an image is of each class.
+    """The probability of each class for one image.
 
     Attributes:
         scores: ``(classes,)`` float32, in the order of ``labels``; they add up to 1.
@@ -54,17 +54,27 @@ class ClassProbabilities:
         return f"<{type(self).__name__}: {self.summary()}>"
 
     @property
-    def top1(self) -> ClassScore:
-        """The likeliest class."""
-        return self.top(1)[0]
+    def top1(self) -> int:
+        """Id of the most probable class."""
+        return self.top(1)[0].class_id
+
+    @property
+    def top1_name(self) -> str:
+        """Name of the most probable class."""
+        return self.top(1)[0].class_name
+
+    @property
+    def top1_confidence(self) -> float:
+        """Probability of the most probable class."""
+        return self.top(1)[0].confidence
 
     def top(self, k: int = DEFAULT_TOP) -> tuple[ClassScore, ...]:
-        """Return the ``k`` likeliest classes, best first; of equal ones the lower class id comes first."""
+        """Return the ``k`` most probable classes, best first; of equal ones the lower class id comes first."""
         best = np.argsort(-self.scores, kind="stable")[: max(k, 0)]
         return tuple(ClassScore(int(i), self.labels[i], float(self.scores[i])) for i in best)
 
     def summary(self) -> str:
-        """Return the likeliest classes in a few words: ``tabby 0.62, tiger cat 0.21, lynx 0.05``."""
+        """Return the three most probable classes as text: ``tabby 0.62, tiger cat 0.21, lynx 0.05``."""
         return ", ".join(f"{one.class_name} {one.confidence:.2f}" for one in self.top(3))
 
     def to_dict(self) -> dict[str, Any]:

@@ -1,12 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The result of object detection.
-
-The result of pose estimation.
-
-The result of instance segmentation.
-
-The result of oriented object detection.
-"""
+"""The results of object detection, pose estimation, instance segmentation and oriented object detection."""
 
 from __future__ import annotations
 
@@ -17,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from yolov8_contract.task import Task
-from yolov8_triton._results.objects import Objects, Row, floats, upright
+from yolov8_triton._results.objects import DetectedObjects, Row, floats, upright
 
 if TYPE_CHECKING:
     import supervision as sv
@@ -37,7 +30,7 @@ from yolov8_triton._errors import ContractMismatchError
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
-class Detections(Objects):
+class Detections(DetectedObjects):
     """Objects with their boxes.
 
     Attributes:
@@ -61,11 +54,11 @@ class Detections(Objects):
 
 
 VISIBLE = 0.5
-"""Keypoints with a visibility above it count as seen, as in Ultralytics' own drawing."""
+"""Keypoints with a visibility above it count as visible, as in Ultralytics' drawing."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
-class Poses(Objects):
+class Poses(DetectedObjects):
     """Objects with their boxes and keypoints.
 
     Attributes:
@@ -97,13 +90,13 @@ class Poses(Objects):
 
     @property
     def visibility(self) -> npt.NDArray[np.float32]:
-        """``(n, K)`` visibility of the keypoints, 0 to 1; 1 where the model tells none."""
+        """``(n, K)`` visibility of the keypoints, 0 to 1; 1 where the model has no visibility."""
         if self.keypoints.shape[2] == 3:
             return self.keypoints[..., 2]
         return np.ones(self.keypoints.shape[:2], np.float32)
 
     def to_supervision(self) -> sv.KeyPoints:
-        """Return the same poses as supervision's key points (extra ``draw``), with what is seen as ``visible``."""
+        """Return the same poses as supervision's key points (extra ``draw``), with ``visible`` set."""
         with extra("draw"):
             import supervision as sv
         tracks = {} if self.tracker_id is None else {"tracker_id": self.tracker_id}
@@ -128,12 +121,12 @@ class Poses(Objects):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
-class Segmentations(Objects):
+class Segmentations(DetectedObjects):
     """Objects with their boxes and masks.
 
     Attributes:
         xyxy: ``(n, 4)`` float32 corners x1, y1, x2, y2 in pixels of the image as displayed, clipped to it.
-        rle: ``(n,)`` masks as they travelled: COCO's run-length strings (``bytes``), some hundred bytes each.
+        rle: ``(n,)`` masks as COCO's run-length strings (``bytes``), some hundred bytes each.
     """
 
     task = Task.SEGMENT
@@ -143,10 +136,10 @@ class Segmentations(Objects):
     rle: npt.NDArray[np.object_]
 
     @cached_property
-    def masks(self) -> npt.NDArray[np.bool_]:
+    def mask(self) -> npt.NDArray[np.bool_]:
         """``(n, height, width)`` masks at the image's own resolution.
 
-        Decoded at first use and kept: n x height x width bytes. ``found[0].masks`` decodes one object alone.
+        Decoded at first use and kept: n x height x width bytes. ``found[0].mask`` decodes one object alone.
 
         Raises:
             ContractMismatchError: A run-length string is damaged, or not for an image of ``orig_shape``.
@@ -161,7 +154,7 @@ class Segmentations(Objects):
 
     def to_supervision(self) -> sv.Detections:
         """Return the same objects for supervision (extra ``draw``), class names in ``data["class_name"]``."""
-        return upright(self, self.xyxy, mask=self.masks)
+        return upright(self, self.xyxy, mask=self.mask)
 
     def enclosing(self) -> npt.NDArray[np.float32]:
         return self.xyxy
@@ -178,7 +171,7 @@ class Segmentations(Objects):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
-class OrientedBoxes(Objects):
+class OrientedBoxes(DetectedObjects):
     """Objects with their rotated boxes.
 
     Attributes:

@@ -1,14 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The category ids of COCO.
-
-From a class's name to its id.
-
-Arrays as plain Python values.
-
-Hand objects over to supervision.
-
-What all results that list objects have in common.
-"""
+"""The base class of results that list objects, with its conversions to plain values, COCO and supervision."""
 
 from __future__ import annotations
 
@@ -36,20 +27,20 @@ if TYPE_CHECKING:
 
 
 _UNUSED = {12, 26, 29, 30, 45, 66, 68, 69, 71, 83}
-"""Ids of categories that COCO named and never annotated."""
+"""Ids of categories that COCO names but never annotates."""
 
 COCO_CATEGORY_IDS = tuple(number for number in range(1, 91) if number not in _UNUSED)
-"""COCO's category id of each of its 80 classes, by class id: what ``to_coco(category_ids=...)`` takes."""
+"""COCO's category id of each of its 80 classes, by class id, for ``to_coco(category_ids=...)``."""
 
 
 _LISTED = 10
 
 
 def ids_of(name: str, labels: Sequence[str]) -> list[int]:
-    """Return the ids of the classes with this name: one, unless the labels repeat themselves.
+    """Return the ids of the classes with a name: one id, unless labels are repeated.
 
     Raises:
-        ValueError: There is none.
+        ValueError: No class has the name.
     """
     ids = [number for number, label in enumerate(labels) if label == name]
     if not ids:
@@ -69,7 +60,7 @@ def floats(array: npt.NDArray[np.float32]) -> list[Any]:
 
 
 def upright(
-    found: Objects,
+    found: DetectedObjects,
     xyxy: npt.NDArray[np.float32],
     mask: npt.NDArray[np.bool_] | None = None,
     data: Mapping[str, npt.NDArray[np.float32]] | None = None,
@@ -94,18 +85,18 @@ def upright(
 Index = int | slice | Sequence[int] | Sequence[bool] | npt.NDArray[np.bool_] | npt.NDArray[np.integer[Any]]
 
 FREE = -1
-"""A length that the data decides."""
+"""A length that the data determines."""
 
 
 class Row(NamedTuple):
-    """What a field holds for each object."""
+    """Data type and shape of a field for each object."""
 
     dtype: npt.DTypeLike
     shape: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
-class Objects(ABC):
+class DetectedObjects(ABC):
     """Objects found in one image, best first: parallel arrays with one row per object.
 
     An index selects objects and gives a result of the same kind: ``found[0]``, ``found[:5]``,
@@ -117,7 +108,7 @@ class Objects(ABC):
         class_id: ``(n,)`` int32 indices into ``labels``.
         labels: The model's class names.
         orig_shape: Height and width of the image as displayed, in pixels.
-        tracker_id: ``(n,)`` int32, the same for one thing in all frames of a video; None where nothing was tracked.
+        tracker_id: ``(n,)`` int32, the same for one object in all frames of a video; None without tracking.
     """
 
     task: ClassVar[Task]
@@ -177,7 +168,7 @@ class Objects(ABC):
         return self[np.isin(self.class_id, [number for name in names for number in ids_of(name, self.labels)])]
 
     def summary(self) -> str:
-        """Return what was found in a few words: ``4 person, 1 bus``."""
+        """Return the number of objects by class as text: ``4 person, 1 bus``."""
         counts = Counter(self.class_name.tolist()).most_common()
         return ", ".join(f"{count} {name}" for name, count in counts) or "nothing"
 
@@ -225,8 +216,8 @@ class Objects(ABC):
 
     @abstractmethod
     def _geometry(self) -> dict[str, list[Any]]:
-        """Return what `to_dict` says of where the objects are: a list with one value per object, by name."""
+        """Return the geometry for `to_dict`: a list with one value per object, by name."""
 
     def _coco_geometry(self) -> dict[str, list[Any]]:
-        """Return what `to_coco` says beyond the box, likewise."""
+        """Return the geometry for `to_coco` beside the box: a list with one value per object, by name."""
         return {}

@@ -12,11 +12,11 @@ from yolov8_triton._results.class_probabilities import ClassProbabilities
 from yolov8_triton._results.detections import Detections, OrientedBoxes, Poses, Segmentations
 
 Result = Detections | Segmentations | Poses | OrientedBoxes | ClassProbabilities
-"""What a call returns, by the task of its model."""
+"""The result of a call, by the task of its model."""
 
 R = TypeVar("R", bound=Result)
 ITEM_ERRORS = (YoloTritonError, OSError)
-"""What goes wrong with one image, and leaves the others be."""
+"""The errors of one image, which do not affect others."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -24,7 +24,7 @@ class Outcome(Generic[R]):
     """One image of many, and its result or error.
 
     Attributes:
-        image: What was given.
+        image: The image that was given.
 
     Example:
         >>> for outcome in client.detect_many(paths):
@@ -37,16 +37,16 @@ class Outcome(Generic[R]):
 
     @property
     def error(self) -> YoloTritonError | OSError | None:
-        """Why there is no result, if there is none."""
+        """The error of the image; None where it has a result."""
         return self._answer if isinstance(self._answer, ITEM_ERRORS) else None
 
     @property
     def result(self) -> R:
-        """What was found.
+        """The result of the image.
 
         Raises:
             YoloTritonError: The image has no result; this is `error`.
-            OSError: Likewise: its file can't be read.
+            OSError: The file of the image can't be read; this is `error`.
         """
         if isinstance(self._answer, ITEM_ERRORS):
             raise self._answer

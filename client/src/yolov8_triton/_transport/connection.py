@@ -1,12 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where servers are: gRPC's targets, or HTTP addresses.
-
-The settings of a gRPC channel.
-
-Connections that nobody can read or pretend to be the other end of.
-
-How the servers of a client are reached.
-"""
+"""The connection to servers: addresses, settings of gRPC channels, and TLS."""
 
 from __future__ import annotations
 
@@ -23,10 +16,10 @@ _HTTP = ("http://", "https://")
 
 
 def addresses(urls: str | Sequence[str]) -> tuple[str, ...]:
-    """Return one address or several, each once: ``host:port``, ``dns:///host:port`` and the like, or ``http://…``.
+    """Return the distinct addresses: gRPC targets such as ``host:port`` and ``dns:///host:port``, or ``http://…``.
 
     Raises:
-        ValueError: There is none, one of them is empty, or some are HTTP's and others gRPC's.
+        ValueError: No address is given, one is empty, or HTTP and gRPC addresses are mixed.
     """
     listed = tuple(dict.fromkeys(_address(url) for url in ([urls] if isinstance(urls, str) else urls)))
     if not listed:
@@ -53,30 +46,29 @@ def _address(url: str) -> str:
 ChannelArgument = tuple[str, str | int]
 
 _OURS: dict[str, str | int] = {
-    # tritonclient drops its own limits as soon as it is given any argument, and gRPC's 4 MB are back.
+    # gRPC limits messages to 4 MB by default.
     "grpc.max_send_message_length": 2**31 - 1,
     "grpc.max_receive_message_length": 2**31 - 1,
-    # gRPC would wait up to two minutes before it tries a server again that was away.
+    # By default gRPC waits up to two minutes before it tries an unavailable server again.
     "grpc.initial_reconnect_backoff_ms": 200,
     "grpc.max_reconnect_backoff_ms": 2_000,
-    # By its name, the least wait; what it does: how long a connection may take to come about, 20 s by default. A
-    # host that answers nothing at all must leave a call the time to ask another one.
+    # Despite its name this limits how long connecting may take (20 s by default): a host that does not answer must
+    # leave a call time for another server.
     "grpc.min_reconnect_backoff_ms": 3_000,
-    # A connection whose other end vanished without a word, as behind a firewall that forgot it, looks to calls like a
-    # slow server, for a quarter of an hour. So a server that a call hears nothing of for 10 s is asked for a sign of
-    # life, and after 20 s more the connection is given up. Triton's server ends connections that ask for more than two
-    # while it sends nothing; gRPC's limit of two, its default, keeps within that, and idle connections ask nothing.
+    # A connection that a firewall dropped silently looks like a slow server for a quarter of an hour. So a call that
+    # receives nothing for 10 s sends a keepalive ping, and the connection is closed after 20 s more. Triton's server
+    # closes connections after more than two pings without data, which is gRPC's own limit; idle connections send none.
     "grpc.keepalive_time_ms": 10_000,
     "grpc.keepalive_timeout_ms": 20_000,
-    # What gRPC 1.85 really waits for: with the argument above alone it is a minute, begun anew by each call.
+    # gRPC 1.85 uses this one: with the argument above alone it waits a minute, which each call restarts.
     "grpc.http2.ping_timeout_ms": 20_000,
-    # A name may stand for several servers, as a headless service of Kubernetes does; gRPC would use the first alone.
+    # A name may have several addresses, as a headless service of Kubernetes does; by default gRPC uses the first alone.
     "grpc.service_config": '{"loadBalancingConfig": [{"round_robin": {}}]}',
 }
 
 
 def channel_arguments(extra: Sequence[ChannelArgument]) -> list[ChannelArgument]:
-    """Return the channel's arguments: ours, and the caller's, which win."""
+    """Return the arguments of the channel; the caller's override ours."""
     return list({**_OURS, **dict(extra)}.items())
 
 
@@ -88,14 +80,12 @@ class Tls:
     """The PEM files of a secure connection.
 
     Attributes:
-        ca: Certificates of the authorities that may have signed the server's; those that the system or gRPC trusts
-            where it is left out.
-        certificate: The client's own certificate and those between it and its authority, for a server that asks who
-            is there (mutual TLS).
-        key: The private key that belongs to it, not encrypted.
+        ca: Certificates of the authorities that the client trusts; by default those of the system or of gRPC.
+        certificate: The client's certificate with its chain, for a server that demands one (mutual TLS).
+        key: The private key of the certificate, unencrypted.
 
     Raises:
-        ValueError: One of ``certificate`` and ``key`` is there without the other.
+        ValueError: ``certificate`` or ``key`` is given without the other.
 
     Example:
         >>> Client("yolo.example.org:8001", tls=Tls(ca="ca.pem", certificate="me.pem", key="me.key"))
@@ -112,7 +102,7 @@ class Tls:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Secrets:
-    """What the files hold: PEM texts for gRPC, and a context for HTTP."""
+    """The content of the files: PEM texts for gRPC, and an SSL context for HTTP."""
 
     ca: bytes | None
     certificate: bytes | None = field(repr=False)
@@ -121,11 +111,11 @@ class Secrets:
 
 
 def loaded(tls: Tls | bool | None) -> Secrets | None:
-    """Read the files; return None where no secure connection is wanted.
+    """Read the files; return None for a plain connection.
 
     Raises:
         OSError: A file can't be read.
-        ValueError: A file holds no certificate or key, or the key is another certificate's.
+        ValueError: A file has no certificate or key, or the key belongs to another certificate.
     """
     if tls is None or tls is False:
         return None
@@ -140,7 +130,7 @@ def _content(file: FilePath | None) -> bytes | None:
 
 
 def _context(files: Tls) -> ssl.SSLContext:
-    """Return the context; gRPC would say nothing of a bad file before it connects, and then not which one it is."""
+    """Return the SSL context; making it also finds bad files, which gRPC would report late and without their names."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
         if files.ca is None:
@@ -159,7 +149,7 @@ def _context(files: Tls) -> ssl.SSLContext:
 
 
 class _EncryptedKeyError(Exception):
-    """The key wants a password, which OpenSSL would ask for at the terminal."""
+    """Refuse an encrypted key; OpenSSL would otherwise ask for its password at the terminal."""
 
 
 def _no_password() -> str:
@@ -171,13 +161,13 @@ Compression = Literal["gzip", "deflate"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Connection:
-    """How the servers of a client are reached.
+    """The addresses of a client's servers, and the settings of the connections.
 
     Attributes:
-        urls: Their addresses, all of one protocol.
-        http: Whether it is HTTP.
-        secrets: What a secure connection takes; None for a plain one.
-        compression: How requests and responses are compressed.
+        urls: Addresses of the servers, all of one protocol.
+        http: Whether the protocol is HTTP.
+        secrets: Certificates of a secure connection; None for a plain one.
+        compression: Compression of requests and responses.
         channel_args: All arguments of a gRPC channel.
     """
 
@@ -197,26 +187,26 @@ class Connection:
         shared_memory: bool,
         channel_args: Sequence[ChannelArgument],
     ) -> Connection:
-        """Return the connection of a client that was made with these arguments.
+        """Return the connection of a client with these arguments.
 
         Raises:
-            ValueError: One of them can't be right, or they don't go together.
+            ValueError: An argument is invalid, or some exclude each other.
             OSError: A file of ``tls`` can't be read.
-            ImportError: HTTP is wanted, and the extra ``http`` is missing.
+            ImportError: An address is HTTP's, and the extra ``http`` is missing.
         """
         urls = addresses(url)
         http, secure = is_http(urls[0]), urls[0].startswith("https://")
         if http and channel_args:
-            raise ValueError(f"channel_args are gRPC's, and {urls[0]} is an HTTP address")
+            raise ValueError(f"channel_args are for gRPC, and {urls[0]} is an HTTP address")
         if http:
             with extra("http"):
                 import httpx  # noqa: F401  (here, so that nobody finds out at the first call)
         if http and shared_memory:
-            raise ValueError(f"shared_memory goes with gRPC, and {urls[0]} is an HTTP address")
+            raise ValueError(f"shared_memory needs gRPC, and {urls[0]} is an HTTP address")
         if http and tls and not secure:
             raise ValueError(f"tls: expected an https:// address, got {urls[0]!r}")
         if secure and tls is False:
-            raise ValueError(f"tls: {urls[0]!r} has it")
+            raise ValueError(f"tls=False contradicts the https:// address {urls[0]!r}")
         if compression not in (None, "gzip", "deflate"):
             raise ValueError(f"compression: expected 'gzip', 'deflate' or None, got {compression!r}")
         return cls(

@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A client belongs to the process that it connected in.
+"""The drivers make the requests of calls, blocking or from asyncio.
 
-Make the requests of calls, blocking.
-
-Make the requests of calls, from asyncio.
+A client belongs to the process in which it connected.
 """
 
 from __future__ import annotations
@@ -24,7 +22,7 @@ from yolov8_triton._transport.steps import Call, Credential, Pause, Rpc, T
 
 
 def check_process(connected_in: int, where: str) -> None:
-    """Raise in any other process: a fork copies no connection, and gRPC's threads are not there.
+    """Raise in a forked child: it has neither the connections nor gRPC's threads.
 
     Raises:
         RuntimeError: This process is a forked child of the one that has the connections.
@@ -37,13 +35,13 @@ def check_process(connected_in: int, where: str) -> None:
 
 
 class Servers(Protocol):
-    """What requests go through."""
+    """The servers that requests are made of."""
 
     def ask(self, rpc: Rpc) -> Any:
         """Make one request.
 
         Raises:
-            InferenceServerException: It has no answer.
+            InferenceServerException: The server did not answer, or answered with an error.
         """
 
     def close(self) -> Any:
@@ -51,10 +49,10 @@ class Servers(Protocol):
 
 
 class Driver:
-    """Makes requests, over connections that are made when the first one is. Thread-safe.
+    """Makes requests; the first one connects. Thread-safe.
 
     Args:
-        connection: How the servers are reached.
+        connection: The addresses of the servers and the settings of the connections.
         where: Model and addresses, for messages.
     """
 
@@ -67,7 +65,7 @@ class Driver:
         self._closed = threading.Event()
 
     def check(self) -> None:
-        """Raise unless requests can be made: in the process that has the connections, before they are closed."""
+        """Raise where no requests can be made: in a forked child, or after the client was closed."""
         if self._servers is not None:
             check_process(self._process, self._where)
         if self._closed.is_set():
@@ -90,13 +88,13 @@ class Driver:
             return result
 
     def close(self, leaving: Call[None]) -> None:
-        """Run one last call, if there was any, and close the connections, once."""
+        """Run a last call if there were others, and close the connections; later calls do nothing."""
         if self._servers is not None and self._process == os.getpid() and not self._closed.is_set():
             self.run(leaving)
         with self._connecting:
             self._closed.set()
             servers, self._servers = self._servers, None
-        if servers is not None and self._process == os.getpid():  # a forked child has none to close
+        if servers is not None and self._process == os.getpid():  # a forked child has no connections to close
             servers.close()
 
     def _take(self, step: Rpc | Pause | Credential) -> Any:
@@ -106,7 +104,7 @@ class Driver:
             except InferenceServerException:
                 raise
             except Exception:
-                self.check()  # what a connection says that was closed meanwhile depends on its protocol
+                self.check()  # the error of a connection that was closed meanwhile depends on its protocol
                 raise
         if isinstance(step, Pause):
             self._closed.wait(step.seconds)
@@ -133,24 +131,24 @@ class Driver:
 
 
 class AsyncServers(Protocol):
-    """What requests go through."""
+    """The servers that requests are made of."""
 
     def ask(self, rpc: Rpc) -> Awaitable[Any]:
         """Make one request.
 
         Raises:
-            InferenceServerException: It has no answer.
+            InferenceServerException: The server did not answer, or answered with an error.
         """
 
     def close(self) -> list[Awaitable[None]]:
-        """Close the connections; return what there is to await."""
+        """Close the connections; return what has to be awaited."""
 
 
 class AsyncDriver:
-    """Makes requests, over connections that are made when the first one is, and belong to its event loop.
+    """Makes requests; the first one connects, and binds the client to its event loop.
 
     Args:
-        connection: How the servers are reached.
+        connection: The addresses of the servers and the settings of the connections.
         where: Model and addresses, for messages.
     """
 
@@ -162,7 +160,7 @@ class AsyncDriver:
         self._closed = asyncio.Event()
 
     def check(self) -> None:
-        """Raise unless requests can be made: in the process that has the connections, before they are closed."""
+        """Raise where no requests can be made: in a forked child, or after the client was closed."""
         if self._servers is not None:
             check_process(self._process, self._where)
         if self._closed.is_set():
@@ -185,12 +183,12 @@ class AsyncDriver:
             return result
 
     async def close(self, leaving: Call[None]) -> None:
-        """Run one last call, if there was any, and close the connections, once."""
+        """Run a last call if there were others, and close the connections; later calls do nothing."""
         if self._servers is not None and self._process == os.getpid() and not self._closed.is_set():
             await self.run(leaving)
         self._closed.set()
         servers, self._servers = self._servers, None
-        if servers is not None and self._process == os.getpid():  # a forked child has none to close
+        if servers is not None and self._process == os.getpid():  # a forked child has no connections to close
             for ending in servers.close():
                 await ending
 
@@ -200,12 +198,12 @@ class AsyncDriver:
                 return await (self._servers or self._connected()).ask(step)
             except InferenceServerException:
                 raise
-            except asyncio.CancelledError:  # by whoever waits for the call, or by gRPC, whose channel was closed
+            except asyncio.CancelledError:  # cancelled by the caller, or by gRPC, whose channel was closed
                 if not _is_cancelled():
                     self.check()
                 raise
             except Exception:
-                self.check()  # what a connection says that was closed meanwhile depends on its protocol
+                self.check()  # the error of a connection that was closed meanwhile depends on its protocol
                 raise
         if isinstance(step, Pause):
             with suppress(asyncio.TimeoutError):  # the builtin one from Python 3.11 on
@@ -235,6 +233,6 @@ class AsyncDriver:
 
 
 def _is_cancelled() -> bool:
-    """Tell whether somebody cancelled this task; Python 3.10 doesn't know."""
+    """Tell whether this task was cancelled; Python 3.10 can't tell."""
     task = asyncio.current_task()
     return bool(task is not None and hasattr(task, "cancelling") and task.cancelling())

@@ -1,15 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Triton's gRPC protocol, in the messages that tritonclient generates from its definition. No I/O.
+"""Triton's gRPC protocol, and servers that are reached by it, from threads or from asyncio.
 
-Channels are used without tritonclient's own clients: those copy an image once more on its way, and their ``__del__``
-closes the channel a second time, which may hang a program that runs on gevent at its exit.
-
-Servers that are asked over gRPC, from threads or from asyncio: a channel each.
+Messages and stubs are those that tritonclient generates. Its clients are not used: they copy an image once more, and
+their ``__del__`` closes the channel a second time, on which a program that runs on gevent may hang at its exit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from operator import attrgetter
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -23,38 +21,31 @@ from tritonclient.utils import InferenceServerException
 from yolov8_contract import signature
 from yolov8_triton._protocol import Tensors
 from yolov8_triton._transport.connection import Connection
-from yolov8_triton._transport.shared_memory import Part
+from yolov8_triton._transport.requests import (
+    GetConfig,
+    GetIndex,
+    GetReady,
+    Infer,
+    Parameters,
+    RegisterMemory,
+    SharedImage,
+    UnregisterMemory,
+)
 from yolov8_triton._transport.steps import Rpc
 
-Parameters = Mapping[str, bool | int | float | str]
 
-
-class Method(NamedTuple):
-    """One method of a server.
-
-    Attributes:
-        rpc: What Triton's service calls it.
-        request: Makes the message from `Rpc.arguments`.
-        answer: Reads the response's message.
-    """
-
-    rpc: str
-    request: Callable[[Mapping[str, Any]], Any]
-    answer: Callable[[Any], Any]
-
-
-def infer_request(model: str, image: bytes | Part, parameters: Parameters, timeout_us: int | None = None) -> Any:
-    """Return the request for one encoded image.
+def infer_request(model: str, image: bytes | SharedImage, parameters: Parameters, timeout_us: int | None = None) -> Any:
+    """Return Triton's request message for one encoded image.
 
     Args:
         model: Name of the ensemble.
-        image: The bytes themselves, or where the server finds them.
-        parameters: The thresholds.
-        timeout_us: How long it may wait in the server's queues; None for as long as it takes.
+        image: The bytes of the image, or their place in shared memory.
+        parameters: The request parameters.
+        timeout_us: Time that it may wait in the server's queues; None for the deployment's limit.
     """
     message = pb.ModelInferRequest(model_name=model)
     spec = signature.IMAGE
-    if isinstance(image, Part):
+    if isinstance(image, SharedImage):
         tensor = message.inputs.add(name=spec.name, datatype=spec.dtype.value, shape=[1, image.size])
         tensor.parameters["shared_memory_region"].string_param = image.region
         tensor.parameters["shared_memory_byte_size"].int64_param = image.size
@@ -69,19 +60,19 @@ def infer_request(model: str, image: bytes | Part, parameters: Parameters, timeo
     return message
 
 
-# The first that fits: a truth value is an int, too.
+# The first type that fits: a bool is an int, too.
 _PARAMETER_FIELDS = ((bool, "bool_param"), (int, "int64_param"), (float, "double_param"), (str, "string_param"))
 
 
 def tensors(message: Any) -> Tensors:
-    """Return the outputs in a response.
+    """Return the outputs in a response message.
 
     Raises:
-        InferenceServerException: There are not as many contents as outputs.
+        InferenceServerException: The numbers of outputs and of their contents differ.
     """
     outputs, contents = message.outputs, message.raw_output_contents
     if len(outputs) != len(contents):
-        text = f"no answer of Triton's: expected the bytes of {len(outputs)} outputs, got {len(contents)}"
+        text = f"not an answer of Triton: expected the bytes of {len(outputs)} outputs, got {len(contents)}"
         raise InferenceServerException(text, status="StatusCode.UNIMPLEMENTED")
     return {
         output.name: (output.datatype, tuple(output.shape), content)
@@ -96,75 +87,81 @@ def document(message: Any) -> dict[str, Any]:
 
 
 def failure(error: grpc.RpcError) -> InferenceServerException:
-    """Return the exception of an answer that is an error."""
+    """Return tritonclient's exception for an error of gRPC."""
     return InferenceServerException(error.details(), status=str(error.code()))
 
 
-METHODS = {
-    "infer": Method(
-        "ModelInfer",
-        lambda given: infer_request(given["model_name"], given["image"], given["parameters"], given["timeout"]),
-        tensors,
-    ),
-    "get_model_config": Method("ModelConfig", lambda given: pb.ModelConfigRequest(name=given["model_name"]), document),
-    "get_model_repository_index": Method("RepositoryIndex", lambda _: pb.RepositoryIndexRequest(), document),
-    "is_model_ready": Method(
-        "ModelReady", lambda given: pb.ModelReadyRequest(name=given["model_name"]), attrgetter("ready")
-    ),
-    "register_system_shared_memory": Method(
-        "SystemSharedMemoryRegister",
-        lambda given: pb.SystemSharedMemoryRegisterRequest(
-            name=given["name"], key=given["key"], byte_size=given["byte_size"]
-        ),
-        document,
-    ),
-    "unregister_system_shared_memory": Method(
-        "SystemSharedMemoryUnregister",
-        lambda given: pb.SystemSharedMemoryUnregisterRequest(name=given["name"]),
-        document,
-    ),
-}
-"""By tritonclient's names, which calls use."""
+class Method(NamedTuple):
+    """A method of Triton's service, the message for it, and the reader of its answer."""
+
+    rpc: str
+    message: Any
+    read: Callable[[Any], Any]
+
+
+def method_of(rpc: Rpc) -> Method:
+    """Return the method that a request calls."""
+    match rpc.request:
+        case Infer(model, image, parameters):
+            return Method("ModelInfer", infer_request(model, image, parameters, rpc.queue_timeout_us), tensors)
+        case GetConfig(model):
+            return Method("ModelConfig", pb.ModelConfigRequest(name=model), document)
+        case GetIndex():
+            return Method("RepositoryIndex", pb.RepositoryIndexRequest(), document)
+        case GetReady(model):
+            return Method("ModelReady", pb.ModelReadyRequest(name=model), attrgetter("ready"))
+        case RegisterMemory(region, key, byte_size):
+            message = pb.SystemSharedMemoryRegisterRequest(name=region, key=key, byte_size=byte_size)
+            return Method("SystemSharedMemoryRegister", message, _nothing)
+        case UnregisterMemory(region):
+            message = pb.SystemSharedMemoryUnregisterRequest(name=region)
+            return Method("SystemSharedMemoryUnregister", message, _nothing)
+
+
+def _nothing(_: Any) -> None:
+    """Return nothing: the answer has no content."""
 
 
 _COMPRESSIONS = {None: None, "gzip": grpc.Compression.Gzip, "deflate": grpc.Compression.Deflate}
 
 
 class GrpcServers:
-    """Thread-safe."""
+    """Servers that are asked from threads."""
 
     def __init__(self, connection: Connection) -> None:
         self._channels = _Channels(grpc, connection)
 
     def ask(self, rpc: Rpc) -> Any:
         """Make one request."""
+        method = method_of(rpc)
         try:
-            message = self._channels.call(rpc)
+            message = self._channels.call(rpc, method)
         except grpc.RpcError as exc:
             raise failure(exc) from exc
-        return METHODS[rpc.method].answer(message)
+        return method.read(message)
 
     def close(self) -> None:
-        """Close the connections; requests under way fail."""
+        """Close the connections; requests in flight fail."""
         self._channels.close()
 
 
 class AsyncGrpcServers:
-    """For the event loop that it is made in."""
+    """Servers that are asked from the event loop in which this object is made."""
 
     def __init__(self, connection: Connection) -> None:
         self._channels = _Channels(grpc.aio, connection)
 
     async def ask(self, rpc: Rpc) -> Any:
         """Make one request."""
+        method = method_of(rpc)
         try:
-            message = await self._channels.call(rpc)
+            message = await self._channels.call(rpc, method)
         except grpc.RpcError as exc:
             raise failure(exc) from exc
-        return METHODS[rpc.method].answer(message)
+        return method.read(message)
 
     def close(self) -> list[Awaitable[None]]:
-        """Close the connections, on which requests under way fail; return what there is to await."""
+        """Close the connections, on which requests in flight fail; return what has to be awaited."""
         return self._channels.close()
 
 
@@ -172,7 +169,7 @@ class _Channels:
     """A channel to each server.
 
     Args:
-        flavour: ``grpc`` or ``grpc.aio``, which have the same functions; calls of the second one's are to be awaited.
+        flavour: ``grpc`` or ``grpc.aio``, which have the same functions; calls of the latter have to be awaited.
         connection: How the servers are reached.
     """
 
@@ -181,13 +178,12 @@ class _Channels:
         self._channels = [_channel(flavour, url, connection) for url in connection.urls]
         self._stubs = [service_pb2_grpc.GRPCInferenceServiceStub(channel) for channel in self._channels]
 
-    def call(self, rpc: Rpc) -> Any:
-        method, given = METHODS[rpc.method], rpc.arguments
+    def call(self, rpc: Rpc, method: Method) -> Any:
         return getattr(self._stubs[rpc.endpoint], method.rpc)(
-            method.request(given),
-            timeout=given["client_timeout"],
-            metadata=tuple(given["headers"].items()),
-            compression=self._compression if rpc.method == "infer" else None,
+            method.message,
+            timeout=rpc.timeout_s,
+            metadata=tuple(rpc.headers.items()),
+            compression=self._compression if isinstance(rpc.request, Infer) else None,
         )
 
     def close(self) -> list[Any]:

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Triton's HTTP protocol, as KServe's version 2 with binary tensors: what gRPC's methods are there. No I/O.
+"""Triton's HTTP protocol (KServe's version 2 with binary tensors), and servers that are reached by it.
 
-A request for inference is a JSON header, whose length a header field gives, and the tensors' bytes behind it; so is
-its response. https://github.com/triton-inference-server/server/blob/main/docs/protocol/extension_binary_data.md
-
-Servers that are asked over HTTP: httpx pools their connections, for threads and for asyncio alike.
+A request for inference, like its response, is a JSON header followed by the bytes of the tensors; a header field gives
+the length of the JSON. httpx pools the connections, for threads and for asyncio.
+https://github.com/triton-inference-server/server/blob/main/docs/protocol/extension_binary_data.md
 """
 
 from __future__ import annotations
@@ -25,11 +24,12 @@ from yolov8_contract import signature
 from yolov8_triton._extras import extra
 from yolov8_triton._protocol import Tensors
 from yolov8_triton._transport.connection import Compression, Connection
+from yolov8_triton._transport.requests import AnyRequest, GetConfig, GetIndex, GetReady, Infer
 from yolov8_triton._transport.steps import Rpc
 
 LENGTH = "inference-header-content-length"
 _RESTRICTED_GRPC = "triton-grpc-protocol-"
-"""What stands in front of a restricted server's key over gRPC, and doesn't over HTTP."""
+"""Prefix that the key of a restricted server has over gRPC, and does not have over HTTP."""
 
 _STATUSES = {
     400: "INVALID_ARGUMENT", 401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED", 404: "NOT_FOUND", 405: "UNIMPLEMENTED",
@@ -37,11 +37,11 @@ _STATUSES = {
     502: "UNAVAILABLE", 503: "UNAVAILABLE", 504: "DEADLINE_EXCEEDED",
 }  # fmt: skip
 _QUOTED = 200
-"""So much of an answer that isn't Triton's goes into the message."""
+"""Bytes of a foreign answer that an error message quotes."""
 
 
-class Request(NamedTuple):
-    """One HTTP request; ``path`` is relative to the server's address."""
+class Message(NamedTuple):
+    """An HTTP request; ``path`` is relative to the server's address."""
 
     method: str
     path: str
@@ -49,51 +49,57 @@ class Request(NamedTuple):
     content: bytes
 
 
-def request(method: str, arguments: Mapping[str, Any], compression: Compression | None) -> Request:
-    """Return the request that is a gRPC method's like."""
-    headers = {name.removeprefix(_RESTRICTED_GRPC): value for name, value in arguments["headers"].items()}
-    if method == "get_model_repository_index":
-        return Request("POST", "v2/repository/index", headers, b"")
-    model = f"v2/models/{quote(arguments['model_name'], safe='')}"
-    if method == "get_model_config":
-        return Request("GET", f"{model}/config", headers, b"")
-    if method == "is_model_ready":
-        return Request("GET", f"{model}/ready", headers, b"")
-    parameters = {**arguments["parameters"], "timeout": arguments["timeout"]}
-    return _infer(f"{model}/infer", headers, arguments["image"], parameters, compression)
+def message_of(rpc: Rpc, compression: Compression | None) -> Message:
+    """Return the HTTP request for a request; shared memory goes with gRPC alone."""
+    headers = {name.removeprefix(_RESTRICTED_GRPC): value for name, value in rpc.headers.items()}
+    match rpc.request:
+        case Infer(model, bytes(image), parameters):
+            return _infer(
+                _path(model, "infer"), headers, image, {**parameters, "timeout": rpc.queue_timeout_us}, compression
+            )
+        case GetConfig(model):
+            return Message("GET", _path(model, "config"), headers, b"")
+        case GetReady(model):
+            return Message("GET", _path(model, "ready"), headers, b"")
+        case GetIndex():
+            return Message("POST", "v2/repository/index", headers, b"")
+        case _:
+            raise AssertionError(f"{rpc.request} goes over gRPC alone")
 
 
-def answer(method: str, status: int, headers: Mapping[str, str], content: bytes) -> Any:
-    """Return what the gRPC method would.
+def answer(request: AnyRequest, status: int, headers: Mapping[str, str], content: bytes) -> Any:
+    """Return the answer to a request.
 
     Args:
-        method: Which was asked.
-        status: HTTP's.
-        headers: The response's; their names in lower case, or a mapping that doesn't care.
-        content: Its body, not compressed any more.
+        request: The request.
+        status: HTTP status of the response.
+        headers: Header fields of the response, found by names in lower case.
+        content: Body of the response, decompressed.
 
     Raises:
-        InferenceServerException: It is an error; its status is gRPC's for the like.
+        InferenceServerException: It is an error; its status is the gRPC status that corresponds.
     """
-    if method == "is_model_ready" and status == 400:
-        return False
+    if isinstance(request, GetReady) and status in (200, 400):
+        return status == 200
     if status != 200:
         raise _refusal(status, content)
-    if method == "is_model_ready":
-        return True
-    if method == "infer":
+    if isinstance(request, Infer):
         return _tensors(headers, content)
-    return _document(method, content)
+    return _document("models" if isinstance(request, GetIndex) else "config", content)
+
+
+def _path(model: str, action: str) -> str:
+    return f"v2/models/{quote(model, safe='')}/{action}"
 
 
 def failure(status: str, text: str) -> InferenceServerException:
-    """Return an error with the name of a gRPC status."""
+    """Return tritonclient's exception with the name of a gRPC status."""
     return InferenceServerException(text, status=f"StatusCode.{status}")
 
 
 def _infer(
     path: str, headers: dict[str, str], image: bytes, parameters: Mapping[str, Any], compression: Compression | None
-) -> Request:
+) -> Message:
     tensor = {
         "name": signature.IMAGE.name,
         "shape": [1, len(image)],
@@ -107,11 +113,11 @@ def _infer(
     if compression is not None:
         headers |= {"content-encoding": compression, "accept-encoding": compression}
         content = gzip.compress(content, _LEVEL) if compression == "gzip" else zlib.compress(content, _LEVEL)
-    return Request("POST", path, headers, content)
+    return Message("POST", path, headers, content)
 
 
 _LEVEL = 6
-"""zlib's own choice; gzip's in Python is 9, which takes several times as long for next to nothing."""
+"""zlib's default; Python's default for gzip, 9, takes several times as long and saves almost nothing."""
 
 
 def _tensors(headers: Mapping[str, str], content: bytes) -> Tensors:
@@ -123,17 +129,16 @@ def _tensors(headers: Mapping[str, str], content: bytes) -> Tensors:
             outputs[output["name"]] = output["datatype"], tuple(output["shape"]), content[begin:end]
             begin = end
     except (KeyError, TypeError, ValueError) as exc:
-        raise failure("UNIMPLEMENTED", f"no answer of Triton's: {exc!r}") from exc
+        raise failure("UNIMPLEMENTED", f"not an answer of Triton: {exc!r}") from exc
     return outputs
 
 
-def _document(method: str, content: bytes) -> dict[str, Any]:
+def _document(name: str, content: bytes) -> dict[str, Any]:
     """Return a JSON answer in the form that gRPC's has."""
-    name = "models" if method == "get_model_repository_index" else "config"
     try:
         return {name: json.loads(content)}
     except ValueError as exc:
-        raise failure("UNIMPLEMENTED", f"no answer of Triton's: {_excerpt(content)}") from exc
+        raise failure("UNIMPLEMENTED", f"not an answer of Triton: {_excerpt(content)}") from exc
 
 
 def _refusal(status: int, content: bytes) -> InferenceServerException:
@@ -153,12 +158,12 @@ with extra("http"):
     import httpx
 
 _CONNECT_S = 3.0
-"""How long a connection may take: a host that answers nothing must leave a call the time to ask another one."""
+"""Limit for connecting: a host that does not answer must leave the call time for another server."""
 _LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=64)
 
 
 class HttpServers:
-    """Thread-safe."""
+    """Servers that are asked from threads."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -166,7 +171,7 @@ class HttpServers:
 
     def ask(self, rpc: Rpc) -> Any:
         """Make one request."""
-        begin, left_s = time.monotonic(), rpc.arguments["client_timeout"]
+        begin = time.monotonic()
         with (
             _translated(),
             self._client.stream(**_arguments(rpc, self._connection)) as response,
@@ -174,17 +179,17 @@ class HttpServers:
             pieces = []
             for piece in response.iter_bytes():
                 pieces.append(piece)
-                if time.monotonic() - begin > left_s:  # httpx has no time limit for all of them together
+                if time.monotonic() - begin > rpc.timeout_s:  # httpx has no limit for a whole response
                     raise failure("DEADLINE_EXCEEDED", "")
-        return answer(rpc.method, response.status_code, response.headers, b"".join(pieces))
+        return answer(rpc.request, response.status_code, response.headers, b"".join(pieces))
 
     def close(self) -> None:
-        """Close the connections; requests under way end with their answers or at their deadlines."""
+        """Close the connections; requests in flight end with their answers or at their deadlines."""
         self._client.close()
 
 
 class AsyncHttpServers:
-    """For one event loop."""
+    """Servers that are asked from one event loop."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -195,31 +200,30 @@ class AsyncHttpServers:
         request = self._client.request(**_arguments(rpc, self._connection))
         with _translated():
             try:
-                response = await asyncio.wait_for(request, rpc.arguments["client_timeout"])
+                response = await asyncio.wait_for(request, rpc.timeout_s)
             except asyncio.TimeoutError as exc:  # the builtin one from Python 3.11 on
                 raise failure("DEADLINE_EXCEEDED", "") from exc
-        return answer(rpc.method, response.status_code, response.headers, response.content)
+        return answer(rpc.request, response.status_code, response.headers, response.content)
 
     def close(self) -> list[Awaitable[None]]:
-        """Close the connections; return what there is to await."""
+        """Close the connections; return what has to be awaited."""
         return [self._client.aclose()]
 
 
 def _settings(connection: Connection) -> dict[str, Any]:
-    # The environment's proxies are not asked: neither does gRPC's client ask them for addresses of this kind.
+    # Proxies of the environment are ignored, as gRPC ignores them for such addresses.
     verify = True if connection.secrets is None else connection.secrets.context
     return {"verify": verify, "limits": _LIMITS, "trust_env": False, "headers": {"accept-encoding": "identity"}}
 
 
 def _arguments(rpc: Rpc, connection: Connection) -> dict[str, Any]:
-    message = request(rpc.method, rpc.arguments, connection.compression)
-    left_s = rpc.arguments["client_timeout"]
+    message = message_of(rpc, connection.compression)
     return {
         "method": message.method,
         "url": f"{connection.urls[rpc.endpoint]}/{message.path}",
         "headers": message.headers,
         "content": message.content,
-        "timeout": httpx.Timeout(left_s, connect=min(left_s, _CONNECT_S)),
+        "timeout": httpx.Timeout(rpc.timeout_s, connect=min(rpc.timeout_s, _CONNECT_S)),
     }
 
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Import gRPC so that its core keeps quiet.
+"""Import gRPC with its core's log off.
 
-The core writes to stderr by itself when a server goes away, which neither a program nor its users asked for: what
-happened is said by an error. It reads its level once, as it is loaded; so the variable is there no longer than
-that. A level that the user has set holds, and an import of gRPC before this one, too.
+The core writes to standard error when a server goes away; the client's errors report that already. The core reads its
+log level once, when it is loaded, so the environment variable is set for that moment only. A level set by the user, or
+an earlier import of gRPC, takes precedence.
 """
 
 from __future__ import annotations

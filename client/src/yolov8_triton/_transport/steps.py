@@ -1,23 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The time that one call has, however many requests it makes.
-
-What a call asks of its driver.
-"""
+"""The steps of a call: what it asks of its driver, and the time that it has for all of them."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Generator, Mapping
+from collections.abc import Awaitable, Callable, Generator
 from typing import Any, NamedTuple, TypeVar
 
 from yolov8_triton._errors import translated
+from yolov8_triton._transport.requests import AnyRequest, Request
 
 _SHORTEST_S = 0.001
-"""gRPC takes a timeout of zero for one that has passed before the call; so little gives the same error."""
+"""Instead of zero, which gRPC refuses in another way than a deadline that passes."""
 
 
 class Deadline:
-    """A point in time that a call ends at."""
+    """The point in time at which a call ends."""
 
     def __init__(self, timeout_s: float) -> None:
         if not timeout_s > 0:
@@ -26,19 +24,33 @@ class Deadline:
         self._at = time.monotonic() + timeout_s
 
     def left_s(self) -> float:
-        """Return how many seconds are left, hardly any where none are."""
+        """Return the seconds left, at least a millisecond."""
         return max(self._at - time.monotonic(), _SHORTEST_S)
 
 
+A = TypeVar("A")
 T = TypeVar("T")
 
 
 class Rpc(NamedTuple):
-    """One request: the server's number, a method as tritonclient names it, and what `_grpc` and `_http` make it of."""
+    """A request to one server of a client.
+
+    Attributes:
+        endpoint: Index of the server.
+        request: The request.
+        timeout_s: Time that it may take.
+        headers: Metadata (gRPC) or header fields (HTTP).
+    """
 
     endpoint: int
-    method: str
-    arguments: dict[str, Any]
+    request: AnyRequest
+    timeout_s: float
+    headers: dict[str, str]
+
+    @property
+    def queue_timeout_us(self) -> int:
+        """Time that an inference may wait in the server's queues, in microseconds."""
+        return round(self.timeout_s * QUEUED_SHARE * 1e6)
 
 
 class Pause(NamedTuple):
@@ -48,33 +60,33 @@ class Pause(NamedTuple):
 
 
 class Credential(NamedTuple):
-    """A token that is wanted in so many seconds: the answer of ``token``, which may have to be awaited."""
+    """A call of ``token``, whose result may have to be awaited, for at most ``left_s`` seconds."""
 
     token: Callable[[], str | Awaitable[str]]
     left_s: float
 
 
 Call = Generator[Rpc | Pause | Credential, Any, T]
-
+"""A call of the client: it yields requests, is sent their answers, and returns its result."""
 
 QUEUED_SHARE = 0.75
-"""Of the time that is left, how much a request may wait in the server's queues: what is answered late is work for
-nothing, and in overload would be all that the server does."""
+"""Share of a request's remaining time that it may wait in the server's queues.
+
+An answer that comes after the deadline is wasted work; in overload the server would do nothing else.
+"""
 
 
 class Attempt(NamedTuple):
-    """One attempt at one server."""
+    """One attempt of a call at one server."""
 
     number: int
     where: str
     deadline: Deadline
     headers: dict[str, str]
 
-    def answer(self, method: str, arguments: Mapping[str, Any]) -> Call[Any]:
-        """Make a request of it."""
-        left_s = self.deadline.left_s()
-        extra: dict[str, Any] = {"client_timeout": left_s, "headers": self.headers}
-        if method == "infer":
-            extra["timeout"] = round(left_s * QUEUED_SHARE * 1e6)
+    def answer(self, request: Request[A]) -> Call[A]:
+        """Make a request of the server and return its answer."""
+        assert isinstance(request, AnyRequest)  # the base class has no other subclasses
         with translated(self.where, self.deadline.timeout_s):
-            return (yield Rpc(self.number, method, {**arguments, **extra}))
+            answer: A = yield Rpc(self.number, request, self.deadline.left_s(), self.headers)
+        return answer

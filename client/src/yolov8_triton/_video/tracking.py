@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Generic, Protocol, cast
 import numpy as np
 
 from yolov8_triton._extras import extra
-from yolov8_triton._results.objects import Objects, upright
+from yolov8_triton._results.objects import DetectedObjects, upright
 from yolov8_triton._results.outcome import R
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class Tracking(Generic[R]):
         Raises:
             TypeError: The result lists no objects.
         """
-        if not isinstance(result, Objects):
+        if not isinstance(result, DetectedObjects):
             raise TypeError(f"only objects can be tracked, got {type(result).__name__}")
         boxes = upright(result, result.enclosing())
         boxes.data = {_ROW: np.arange(len(result))}

@@ -20,7 +20,7 @@ from yolov8_triton._drawing.draw import draw
 from yolov8_triton._errors import YoloTritonError
 from yolov8_triton._images import Pixels
 from yolov8_triton._in_flight import DEFAULT_IN_FLIGHT, ahead
-from yolov8_triton._options import PredictOptions
+from yolov8_triton._options import PredictCallOptions
 from yolov8_triton._results.outcome import ITEM_ERRORS, Outcome, R
 from yolov8_triton._video.live import Newest
 from yolov8_triton._video.source import DEFAULT_STALL_S, FrameSource, Timed, VideoInfo, open_source
@@ -66,7 +66,7 @@ class Frame(Generic[R]):
         return np.ascontiguousarray(np.asarray(draw(self.pixels, self.result, channels="BGR"))[..., ::-1])
 
 
-Source = str | os.PathLike[str] | int | FrameSource
+VideoSource = str | os.PathLike[str] | int | FrameSource
 Numbered = tuple[int, Timed]
 
 LIVE_IN_FLIGHT = 2
@@ -118,13 +118,13 @@ class Frames(Generic[R]):
 
 def video(
     ask: Callable[..., R],
-    source: Source,
+    source: VideoSource,
     *,
     tracker: Literal["bytetrack"] | Tracker | None = None,
     frames: Literal["all", "newest"] | None = None,
     in_flight: int | None = None,
     stall_s: float = DEFAULT_STALL_S,
-    **options: Unpack[PredictOptions],
+    **options: Unpack[PredictCallOptions],
 ) -> Frames[R]:
     """Ask about the frames of a video, in order, with some requests in flight (extra ``video``).
 

@@ -16,7 +16,6 @@ from yolov8_loadtest.benchmark.contenders import SUFFIXES, Setting, available_co
 from yolov8_loadtest.benchmark.measurement import Plan, measure
 from yolov8_loadtest.benchmark.results import Results, latency_table, stage_table, threshold_table, throughput_table
 from yolov8_loadtest.command_line import Numbers, numbers_option
-from yolov8_loadtest.connection import Connection
 from yolov8_loadtest.report.machine import machine
 from yolov8_loadtest.report.progress import say
 from yolov8_loadtest.report.report import plain
@@ -25,6 +24,7 @@ from yolov8_loadtest.scenario.scenario import Traffic
 from yolov8_loadtest.servers import Endpoint, ServedRepository, ServerArguments, server_for, source_for, started
 from yolov8_loadtest.workload.images import image_files, image_folder
 from yolov8_loadtest.workload.requests import chosen_model, served_models
+from yolov8_triton.low_level import Connection
 
 IN_FLIGHT = Numbers((1, 2, 4, 8))
 EXIT_MISSED = 1

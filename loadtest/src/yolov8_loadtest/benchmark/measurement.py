@@ -15,11 +15,11 @@ from types import TracebackType
 from typing import Any
 
 from yolov8_loadtest.benchmark.contender import Round
-from yolov8_loadtest.connection import Connection
 from yolov8_loadtest.errors import LoadTestError
 from yolov8_loadtest.monitor.processes import cpu_seconds, server_usage
 from yolov8_loadtest.monitor.server import ModelCounters, Snapshot, between, snapshot
 from yolov8_loadtest.results.recorder import LatencyHistogram
+from yolov8_triton.low_level import Connection
 
 STOP_TIMEOUT_S = 20.0
 # Ultralytics must neither install packages nor use the network while it is measured.

@@ -12,13 +12,11 @@ import sys
 from typing import Any
 
 import numpy as np
-from tritonclient.grpc import service_pb2 as pb
 from tritonclient.utils import shared_memory
 
-from yolov8_contract import signature
 from yolov8_contract.served_model import ServedModel
 from yolov8_loadtest.benchmark.contender import Ask, serve
-from yolov8_loadtest.connection import Connection, infer_request, result_of
+from yolov8_triton.low_level import Connection, SharedImage, infer_request, read_result
 
 TIMEOUT_S = 60.0
 LARGEST_IMAGE = 16 * 2**20
@@ -54,21 +52,12 @@ class Caller:
 
         def ask(image: bytes) -> int:
             shared_memory.set_shared_memory_region(region, [np.frombuffer(image, np.uint8)])
-            return self._count(_request_in(name, self._model, len(image)))
+            return self._count(infer_request(self._model, SharedImage(name, len(image)), {}))
 
         return ask
 
     def _count(self, request: Any) -> int:
-        return len(result_of(self._connection.infer(request, TIMEOUT_S), self._served, self._model))
-
-
-def _request_in(region: str, model: str, size: int) -> Any:
-    request = pb.ModelInferRequest(model_name=model)
-    spec = signature.IMAGE
-    tensor = request.inputs.add(name=spec.name, datatype=spec.dtype.value, shape=[1, size])
-    tensor.parameters["shared_memory_region"].string_param = region
-    tensor.parameters["shared_memory_byte_size"].int64_param = size
-    return request
+        return len(read_result(self._connection.infer(request, TIMEOUT_S), self._served, self._model))
 
 
 def main() -> int:

@@ -17,7 +17,6 @@ from yolov8_contract.task import Task
 from yolov8_loadtest.command_line import Numbers, numbers_option
 from yolov8_loadtest.compare.measurement import NAME, Plan, measure, write_tiny_model
 from yolov8_loadtest.compare.perf_analyzer import Row, find_perf_analyzer, middle
-from yolov8_loadtest.connection import Connection
 from yolov8_loadtest.report.machine import machine
 from yolov8_loadtest.report.progress import say
 from yolov8_loadtest.report.report import plain
@@ -26,6 +25,7 @@ from yolov8_loadtest.scenario.scenario import Traffic
 from yolov8_loadtest.servers import ServerArguments, local_server, server_for
 from yolov8_loadtest.workload.images import image_files
 from yolov8_loadtest.workload.requests import chosen_model, served_models
+from yolov8_triton.low_level import Connection
 
 _HEADER = (
     "model", "processes", "in flight", "Locust per s", "perf_analyzer per s", "ratio",

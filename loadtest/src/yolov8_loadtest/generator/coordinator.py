@@ -17,7 +17,6 @@ from locust.env import Environment
 from locust.runners import MasterRunner
 
 from yolov8_loadtest import messages
-from yolov8_loadtest.connection import Connection
 from yolov8_loadtest.errors import LoadTestError, PreparationError
 from yolov8_loadtest.generator.generator import LATE_ANSWERS_S
 from yolov8_loadtest.gevent_call import cooperative
@@ -28,6 +27,7 @@ from yolov8_loadtest.report.progress import progress_line, say
 from yolov8_loadtest.results.recorder import Recorder
 from yolov8_loadtest.results.run import Run
 from yolov8_loadtest.workload.requests import prepare
+from yolov8_triton.low_level import Connection
 
 READY_TIMEOUT_S = 120.0
 LEAD_S = 0.5
@@ -155,7 +155,7 @@ class Coordinator:
         self._options = options = self.read_options()
         # Requests in flight at the end are waited for: cutting them off would hide the slowest ones.
         self._environment.stop_timeout = options.scenario.deadline_s + LATE_ANSWERS_S
-        with Connection(options.url, call=cooperative) as connection:
+        with Connection(options.url, wait=cooperative) as connection:
             payloads = prepare(options.scenario, connection, model=options.model, images=options.images)
         runner: Any = self._runner
         self._sources = list(runner.clients) if isinstance(runner, MasterRunner) else [runner.client_id]

@@ -13,7 +13,6 @@ from locust.env import Environment
 from locust.exception import StopUser
 
 from yolov8_loadtest import messages
-from yolov8_loadtest.connection import Connection
 from yolov8_loadtest.errors import LoadTestError, NotSentError
 from yolov8_loadtest.gevent_call import cooperative
 from yolov8_loadtest.messages import RunClock
@@ -23,6 +22,7 @@ from yolov8_loadtest.scenario.scenario import Scenario
 from yolov8_loadtest.workload.answers import Mix, PreparedRequest, prepared_requests
 from yolov8_loadtest.workload.requests import Payload, served_models
 from yolov8_triton import ServerUnavailableError, YoloTritonError
+from yolov8_triton.low_level import Connection
 
 DELTA_INTERVAL_S = 1.0
 LATE_ANSWERS_S = 1.0
@@ -55,7 +55,7 @@ class Generator:
     def connection(self) -> Connection:
         """Return the channel for one more user: the one of the process, or a new one, as the scenario says."""
         if self.scenario.load.channels == "user":
-            self._connections.append(Connection(self._url, call=cooperative, shared=False))
+            self._connections.append(Connection(self._url, wait=cooperative, shared=False))
         return self._connections[-1]
 
     def mix(self) -> Mix:
@@ -156,7 +156,7 @@ class Generator:
             self._url = msg.data["url"]
             self.scenario: Scenario = messages.scenario_of(msg.data["scenario"])
             payloads = [Payload(**wire) for wire in msg.data["payloads"]]
-            self._connections.append(Connection(self._url, call=cooperative))
+            self._connections.append(Connection(self._url, wait=cooperative))
             served = served_models(self._connections[-1])
             self._targets, self._weights = prepared_requests(payloads, served, self.scenario.tolerance)
         except (LoadTestError, YoloTritonError) as exc:

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 
 import gevent
 
-from yolov8_loadtest.connection import Connection
 from yolov8_loadtest.errors import PreparationError
 from yolov8_loadtest.gevent_call import cooperative
 from yolov8_loadtest.messages import RunClock
@@ -19,6 +18,7 @@ from yolov8_loadtest.monitor.processes import ResourceSample, Usage, generator_u
 from yolov8_loadtest.monitor.server import Metrics, ServerSample, Snapshot, fetch_metrics, growth, snapshot
 from yolov8_loadtest.options import Options
 from yolov8_triton import ServerUnavailableError, YoloTritonError
+from yolov8_triton.low_level import Connection
 
 MOST_SAMPLES = 300
 
@@ -77,10 +77,10 @@ class RunWatch:
 
     def __init__(self, options: Options, *, models: Sequence[str]) -> None:
         self._options = options
-        self._server = Connection(options.url, call=cooperative)
+        self._server = Connection(options.url, wait=cooperative)
         try:
             self._version = self._server.version(TIMEOUT_S)
-            self._members = {model: self._server.members(model, TIMEOUT_S) for model in models}
+            self._members = {model: self._server.composing_models(model, TIMEOUT_S) for model in models}
             self._samples = [ServerSample(at_s=0.0, models=self._statistics())]
         except YoloTritonError as exc:
             self._server.close()

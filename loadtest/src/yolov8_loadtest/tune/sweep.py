@@ -10,12 +10,12 @@ from pathlib import Path
 
 from yolov8_loadtest.benchmark.contenders import OVER_GRPC
 from yolov8_loadtest.benchmark.measurement import Cell, Contender, Plan, cell, measure
-from yolov8_loadtest.connection import Connection
 from yolov8_loadtest.monitor.processes import server_usage
 from yolov8_loadtest.report.progress import say
 from yolov8_loadtest.servers import export, local_server
 from yolov8_loadtest.tune.settings import Outcome, Setting, median
 from yolov8_loadtest.workload.requests import served_models
+from yolov8_triton.low_level import Connection
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

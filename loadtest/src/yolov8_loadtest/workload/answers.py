@@ -12,11 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from yolov8_contract.served_model import ServedModel
-from yolov8_loadtest.connection import infer_request, response_of, result_of
 from yolov8_loadtest.errors import WrongAnswerError
 from yolov8_loadtest.scenario.scenario import Tolerance
 from yolov8_loadtest.workload.requests import Payload
 from yolov8_triton import ClassProbabilities, OrientedBoxes, Poses, Result, Segmentations, YoloTritonError
+from yolov8_triton.low_level import infer_request, parse_response, read_result
 
 DEFAULT_CONF = 0.25
 """The default threshold of a deployment."""
@@ -101,7 +101,7 @@ def _masks(expected: Segmentations, actual: Segmentations, tolerance: Tolerance)
     for one, other in zip(expected, actual, strict=True):
         if one.rle[0] == other.rle[0]:
             continue
-        first, second = one.masks[0], other.masks[0]
+        first, second = one.mask[0], other.mask[0]
         overlap = (first & second).sum() / max((first | second).sum(), 1)
         if overlap < tolerance.iou:
             return f"a mask overlaps the expected one by {overlap:.3f}"
@@ -124,7 +124,7 @@ class PreparedRequest:
         self._tolerance = tolerance
         self._conf = float(payload.parameters.get("conf", DEFAULT_CONF)) if payload.answer is not None else 0.0
         self._expect = payload.expect
-        self._expected: Any = None if payload.answer is None else response_of(payload.answer)
+        self._expected: Any = None if payload.answer is None else parse_response(payload.answer)
 
     def judge(self, response: Any, error: Exception | None) -> Exception | None:
         """Return the failure of a request; None if it was successful.
@@ -139,8 +139,8 @@ class PreparedRequest:
             return error
         try:
             wrong = difference(
-                result_of(self._expected, self._served, self._model),
-                result_of(response, self._served, self._model),
+                read_result(self._expected, self._served, self._model),
+                read_result(response, self._served, self._model),
                 self._tolerance,
                 conf=self._conf,
             )

@@ -10,11 +10,11 @@ from typing import Any
 
 from yolov8_contract.served_model import ServedModel
 from yolov8_contract.task import Task
-from yolov8_loadtest.connection import Connection, infer_request, response_of, result_of
 from yolov8_loadtest.errors import PreparationError
 from yolov8_loadtest.scenario.scenario import Parameter, Scenario, Traffic
 from yolov8_loadtest.workload.images import contents
 from yolov8_triton import YoloTritonError
+from yolov8_triton.low_level import Connection, infer_request, parse_response, read_result
 
 INDEX_TIMEOUT_S = 10.0
 FIRST_ANSWER_TIMEOUT_S = 60.0
@@ -126,7 +126,7 @@ def _payloads(traffic: Traffic, model: str, images: Path, connection: Connection
 def _answer(traffic: Traffic, model: str, image: bytes, connection: Connection, served: ServedModel) -> bytes:
     try:
         response = connection.infer(infer_request(model, image, traffic.parameters), FIRST_ANSWER_TIMEOUT_S)
-        result_of(response, served, model)
+        read_result(response, served, model)
     except YoloTritonError as exc:
         raise PreparationError(f"traffic {traffic.name!r}: a first request failed: {exc}") from exc
     return bytes(response.SerializeToString())
@@ -136,7 +136,7 @@ def _check_that_something_is_found(payloads: Sequence[Payload], served: Mapping[
     """Refuse images in which the model finds nothing: empty answers are always equal."""
     for name in sorted({payload.model for payload in payloads if served[payload.model].task is not Task.CLASSIFY}):
         answers = [payload.answer for payload in payloads if payload.model == name and payload.answer is not None]
-        found = (len(result_of(response_of(answer), served[name], name)) for answer in answers)
+        found = (len(read_result(parse_response(answer), served[name], name)) for answer in answers)
         if answers and not any(found):
             raise PreparationError(
                 f"model {name!r} finds nothing in any of {len(answers)} images, so that a wrong answer could not be "

@@ -100,7 +100,7 @@ def test_a_mask_tints_its_pixels_and_no_others() -> None:
     picture = np.asarray(draw(GREY, found, channels="RGB"))
     changed = (picture != GREY).any(axis=-1)
 
-    np.testing.assert_array_equal(found.masks[0], mask)
+    np.testing.assert_array_equal(found.mask[0], mask)
     assert changed[200:300, 250:350].all()
     assert not changed[305:, :].any()
     assert len(np.unique(picture[220:280, 270:330].reshape(-1, 3), axis=0)) == 1  # translucent over one grey

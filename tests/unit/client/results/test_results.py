@@ -167,8 +167,8 @@ def test_a_result_is_shown_by_what_was_found() -> None:
 def test_masks_are_decoded_at_the_image_s_resolution() -> None:
     found = segmentations(2)
 
-    assert found.masks.shape == (2, answers.HEIGHT, answers.WIDTH)
-    for number, mask in enumerate(found.masks):
+    assert found.mask.shape == (2, answers.HEIGHT, answers.WIDTH)
+    for number, mask in enumerate(found.mask):
         expected = np.zeros((answers.HEIGHT, answers.WIDTH), bool)
         expected[: answers.HEIGHT // 2, number] = True
         np.testing.assert_array_equal(mask, expected)
@@ -178,7 +178,7 @@ def test_masks_of_another_image_are_refused() -> None:
     found = dataclasses.replace(segmentations(), orig_shape=(10, 10))
 
     with pytest.raises(ContractMismatchError, match="10 x 10 = 100 pixels, got 6000"):
-        _ = found.masks
+        _ = found.mask
 
 
 def test_corners_of_a_rotated_box_go_around_it_in_ultralytics_order() -> None:
@@ -199,8 +199,9 @@ def test_the_likeliest_classes_come_best_first() -> None:
     result = probabilities()
 
     assert [one.class_name for one in result.top(2)] == ["bus", "person"]
-    assert result.top1.class_id == 1
-    assert result.top1.confidence == pytest.approx(0.7)
+    assert result.top1 == 1
+    assert result.top1_name == result.labels[1]
+    assert result.top1_confidence == pytest.approx(0.7)
     assert len(result.top()) == len(result) == 3
 
 
@@ -249,7 +250,7 @@ def test_coco_results_have_masks_that_coco_s_own_code_decodes() -> None:
 
     decoded = [coco_mask.decode(one["segmentation"]) for one in found.to_coco(1)]
 
-    np.testing.assert_array_equal(np.stack(decoded).astype(bool), found.masks)
+    np.testing.assert_array_equal(np.stack(decoded).astype(bool), found.mask)
 
 
 def test_coco_results_have_keypoints_in_one_row() -> None:
@@ -280,7 +281,7 @@ def test_supervision_gets_boxes_and_names() -> None:
 def test_supervision_gets_masks() -> None:
     found = segmentations(2)
 
-    np.testing.assert_array_equal(found.to_supervision().mask, found.masks)
+    np.testing.assert_array_equal(found.to_supervision().mask, found.mask)
 
 
 def test_supervision_gets_poses_with_what_is_seen() -> None:
