@@ -18,7 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PENDING = (
-    "client/src/yolov8_triton/",
+    "client/src/yolov8_triton/_cli/",
+    "client/src/yolov8_triton/_drawing/",
+    "client/src/yolov8_triton/_video/",
     "export/src/yolov8_export/graph/",
     "export/src/yolov8_export/pipeline.py",
     "export/src/yolov8_export/precision/",
