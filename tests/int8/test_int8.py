@@ -12,6 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 import onnx
+import onnx_ir as ir
 import pytest
 
 from tests import heads
@@ -19,7 +20,7 @@ from tests.data import shapes
 from yolov8_contract.served_model import ServedModel
 from yolov8_contract.task import Task
 from yolov8_export.checks.repository import check
-from yolov8_export.graph.runtime import onnx_runner
+from yolov8_export.runtime import onnx_runner
 from yolov8_server import TritonServer
 from yolov8_triton import Client
 
@@ -88,7 +89,7 @@ def test_the_best_class_is_found_behind_what_is_quantised(repository: Path, fold
     image = shapes.scene(80_000, "detect", size=(160, 160)).image
     images = image[np.newaxis, ..., ::-1].transpose(0, 3, 1, 2).astype(np.float32) / 255
     (raw,), (best,) = (
-        onnx_runner(repository / f"{name}_network" / "1" / "model.onnx", called=name)(images)
+        onnx_runner(ir.load(repository / f"{name}_network" / "1" / "model.onnx"), called=name)(images)
         for name in ("onnxruntime", "best")
     )
     served = ServedModel(task=Task.DETECT, labels=shapes.LABELS, imgsz=(160, 160))

@@ -29,7 +29,7 @@ ALLOWED = {
     "server/src/yolov8_server/backends": {"numpy", "onnxruntime", "openvino", "triton_python_backend_utils"},
     "export/src/yolov8_export": {
         "yolov8_contract", "yolov8_export", "numpy", "tritonclient", "google",
-        "torch", "ultralytics", "onnx", "onnxruntime", "onnxslim", "nncf", "openvino", "typer", "rich",
+        "torch", "ultralytics", "onnx", "onnx_ir", "onnxruntime", "onnxslim", "nncf", "openvino", "typer", "rich",
     },
     "loadtest/src/yolov8_loadtest": {
         "yolov8_contract", "yolov8_triton", "yolov8_loadtest", "yolov8_server", "numpy", "tritonclient", "grpc",
@@ -49,13 +49,12 @@ ALLOWED = {
 
 ROOMS = {
     "export/src/yolov8_export": [
-        {"errors", "progress", "ultralytics_metadata"},
-        {"model_code"},
-        {"overrides"},
-        {"graph"},
+        {"errors", "progress", "ultralytics_metadata", "choices"},
+        {"model_code", "overrides", "runtime"},
         {"source"},
-        {"config"},
+        {"graph"},
         {"precision"},
+        {"config"},
         {"repository"},
         {"checks"},
         {"pipeline", "estimates"},

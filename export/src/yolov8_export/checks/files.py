@@ -11,14 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import onnx
+import onnx_ir as ir
 from google.protobuf.message import DecodeError
 
 from yolov8_contract.served_model import CONTRACT_VERSION
 from yolov8_contract.tensors import Signature
-from yolov8_export.graph.network import problems, read_graph, sha256_of
+from yolov8_export.graph.network import problems
 from yolov8_export.model_code import CONTRACT, DALI, PYTHON, SETTINGS_FILE
 from yolov8_export.repository.layout import MANIFEST
 from yolov8_export.repository.write import MODEL_FILE
+from yolov8_export.source.onnx_graph import read_graph
+from yolov8_export.source.original import sha256_of
 
 EXPORT_AGAIN = "export the model again"
 
@@ -85,8 +88,8 @@ def _network_findings(folder: Path, tensors: Signature) -> Iterator[Finding]:
         yield Finding(path, "is missing", EXPORT_AGAIN)
         return
     try:
-        graph = read_graph(onnx.load(path, load_external_data=False))
-    except (DecodeError, OSError, ValueError) as exc:
+        graph = read_graph(ir.from_proto(onnx.load(path, load_external_data=False)))
+    except (DecodeError, OSError, ValueError, ir.serde.SerdeError) as exc:
         yield Finding(path, f"is not an ONNX file, or damaged: {exc}", EXPORT_AGAIN)
         return
     for problem in problems(graph, tensors):

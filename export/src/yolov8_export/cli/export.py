@@ -14,8 +14,9 @@ from rich.console import Console
 
 from yolov8_contract.image_header import ImageLimits
 from yolov8_contract.parameters import RequestParameters
+from yolov8_export.choices import CalibrationData, Profile
 from yolov8_export.cli.options import DEFAULT_REPOSITORY, AsJson, Command, Given, Group, Repository, for_each, takes
-from yolov8_export.config.deployment import PROFILES, CalibrationData, Deployment, Profile
+from yolov8_export.config.deployment import PROFILES, Deployment
 from yolov8_export.overrides import DEFAULT_OPSET, OPSETS, ModelOverrides, check_opset, join_imgsz
 from yolov8_export.source.weights import find_weights
 

@@ -4,24 +4,24 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, fields, replace
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from yolov8_contract.errors import ConfigError
 from yolov8_contract.image_header import ImageLimits
 from yolov8_contract.parameters import DEFAULT_MAX_DET_LIMIT, ParameterPolicy, RequestParameters
 from yolov8_contract.served_model import CPU_IMAGE_FORMATS, GPU_IMAGE_FORMATS, ServedModel
 from yolov8_contract.task import Task
+from yolov8_export.choices import (
+    Accelerator,
+    Device,
+    Engine,
+    NetworkInput,
+    NetworkOutput,
+    Precision,
+    Preprocess,
+    Profile,
+)
 from yolov8_export.errors import OptionError
-
-Preprocess = Literal["opencv", "dali"]
-Engine = Literal["onnxruntime", "tensorrt", "openvino"]
-Device = Literal["cpu", "gpu"]
-Accelerator = Literal["cuda", "tensorrt"]
-NetworkInput = Literal["fp32", "uint8"]
-NetworkOutput = Literal["raw", "best-class"]
-Precision = Literal["fp32", "fp16", "int8"]
-Profile = Literal["cpu", "gpu"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,25 +181,6 @@ class Tuning:
             if not chosen.get(name):
                 chosen.pop(name, None)
         return ", ".join(f"{name} {_joined(value) if name == 'gpus' else value}" for name, value in chosen.items())
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CalibrationData:
-    """The images with which a lower precision is calibrated and judged.
-
-    Attributes:
-        calibration: Folder of about 100 images like those to be served, to calibrate int8 with.
-        evaluation: Folder of other images, on which the reduced network is compared with FP32.
-        truth: COCO annotation file of the evaluation images; with it, mAP50-95 decides.
-        max_map_loss: Largest loss of mAP50-95, where annotations are given.
-        min_matched: Smallest share of objects that both networks must find, where no annotations are given.
-    """
-
-    calibration: Path | None = None
-    evaluation: Path | None = None
-    truth: Path | None = None
-    max_map_loss: float = 0.01
-    min_matched: float = 0.9
 
 
 def as_served(model: ServedModel, deployment: Deployment) -> ServedModel:

@@ -16,7 +16,8 @@ from yolov8_contract.image_header import ImageLimits
 from yolov8_contract.parameters import ParameterPolicy
 from yolov8_contract.served_model import ServedModel
 from yolov8_contract.signature import Head
-from yolov8_export.config.deployment import Accelerator, Deployment, Engine, Tuning
+from yolov8_export.choices import Accelerator, Engine
+from yolov8_export.config.deployment import Deployment, Tuning
 from yolov8_export.config.files import as_json, config_path, read_config
 from yolov8_export.config.members import IR_FILE, plan_file, served_configs
 from yolov8_export.config.sizing import is_on_gpu

@@ -15,7 +15,8 @@ from yolov8_contract.image_header import ImageLimits
 from yolov8_contract.served_model import ServedModel
 from yolov8_contract.signature import Head
 from yolov8_contract.task import Task
-from yolov8_export.config.deployment import Profile, as_served, deployment_from
+from yolov8_export.choices import Profile
+from yolov8_export.config.deployment import as_served, deployment_from
 from yolov8_export.config.files import CONFIG, as_json, read_config, render
 from yolov8_export.config.members import served_configs
 from yolov8_export.model_code import DALI, SETTINGS_FILE, dali_settings

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""The ONNX network: what it must be, how it is rewritten, run and verified."""
+"""Check the ONNX network, rewrite it, and verify the result."""

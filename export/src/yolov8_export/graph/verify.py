@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Run a network and what it was made from on the same images, and hold the distance against a limit."""
+"""Run a network and its original on the same images, and limit the differences of their outputs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from yolov8_contract.served_model import ServedModel
 from yolov8_contract.task import Task
 from yolov8_export.errors import VerificationError
-from yolov8_export.graph.runtime import Array, Run
+from yolov8_export.runtime import Array, Run
 
 LIMITS = {
     "scores": 1e-4,
@@ -22,8 +22,8 @@ LIMITS = {
     "mask_coefficients": 1e-2,
     "mask_prototypes": 1e-2,
 }
-"""Largest difference allowed. Float32 sums in another order make 1e-6 in scores and 0.002 px at anchors without an
-object; a wrong weight or a wrong anchor makes far more."""
+"""The largest differences allowed. Float32 sums in another order change scores by 1e-6, and boxes of anchors without an
+object by 0.002 px; a wrong weight or a wrong anchor changes them far more."""
 
 BATCHES = (1, 2)
 _SEED = 8
@@ -33,12 +33,12 @@ _TOLERANCE = 1e-3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verification:
-    """How far a network is from what it was made from.
+    """The differences between a network and its original.
 
     Attributes:
-        reference: What it was compared with.
-        images: On how many.
-        differences: The largest absolute ones by name, see `LIMITS`.
+        reference: What the network was compared with.
+        images: The number of images.
+        differences: The largest absolute differences by the names in `LIMITS`.
     """
 
     reference: str
@@ -47,10 +47,10 @@ class Verification:
 
 
 def verify(network: Run, reference: Run, model: ServedModel, *, against: str) -> Verification:
-    """Compare two networks on seeded images, in batches of 1 and 2.
+    """Compare a network with its original on seeded images, in batches of 1 and 2.
 
     Raises:
-        VerificationError: They differ by more than `LIMITS`, or in shape.
+        VerificationError: The outputs differ by more than `LIMITS`, or in shape.
     """
     differences: dict[str, float] = {}
     for batch in BATCHES:
@@ -71,7 +71,7 @@ def verify(network: Run, reference: Run, model: ServedModel, *, against: str) ->
 
 
 def seeded_images(imgsz: tuple[int, int], count: int) -> Array:
-    """Return ``(count, 3, h, w)`` images in [0, 1]: blocks of random colours under some noise."""
+    """Return ``(count, 3, h, w)`` images in [0, 1]: blocks of random colours with noise."""
     rng = np.random.default_rng(_SEED + count)
     height, width = imgsz
     blocks = rng.random((count, 3, -(-height // _BLOCK_PX), -(-width // _BLOCK_PX)), dtype=np.float32)
@@ -82,7 +82,7 @@ def seeded_images(imgsz: tuple[int, int], count: int) -> Array:
 
 
 def _named(outputs: Sequence[Array], model: ServedModel) -> Iterator[tuple[str, Array]]:
-    """Cut a network's outputs into what they mean."""
+    """Split a network's outputs by meaning."""
     if model.task is Task.CLASSIFY:
         yield "scores", outputs[0]
         return
@@ -102,7 +102,7 @@ def _named(outputs: Sequence[Array], model: ServedModel) -> Iterator[tuple[str, 
 
 
 def _check_values(outputs: dict[str, Array], model: ServedModel) -> None:
-    """Refuse a network whose outputs mean something else: its shapes alone would not tell."""
+    """Refuse a network whose outputs have the right shapes and another meaning."""
     low, high = float(outputs["scores"].min()), float(outputs["scores"].max())
     if not -_TOLERANCE <= low <= high <= 1 + _TOLERANCE:
         raise VerificationError(

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""FP16 and INT8, and how much they may lose."""
+"""Reduce a network to FP16 or INT8, and judge the loss."""

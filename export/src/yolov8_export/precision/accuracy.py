@@ -21,8 +21,8 @@ from yolov8_contract.postprocess import postprocess
 from yolov8_contract.served_model import ServedModel
 from yolov8_contract.task import Task
 from yolov8_export.errors import AccuracyError, OptionError
-from yolov8_export.graph.runtime import Array, Run
 from yolov8_export.precision.images import Picture
+from yolov8_export.runtime import Array, Run
 
 Floats = npt.NDArray[np.float64]
 THRESHOLDS = np.linspace(0.5, 0.95, 10)

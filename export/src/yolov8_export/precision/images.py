@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Make a network's input of image files with the very code that serves: the preprocess member's own."""
+"""Prepare image files for a network with the code of the preprocess member."""
 
 from __future__ import annotations
 
@@ -12,14 +12,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import numpy as np
-
 from yolov8_contract.errors import InvalidImageError
 from yolov8_contract.served_model import ServedModel
 from yolov8_contract.task import Task
 from yolov8_export.errors import OptionError
-from yolov8_export.graph.runtime import Array
 from yolov8_export.model_code import member_files
+from yolov8_export.runtime import Array
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
 
@@ -29,26 +27,21 @@ class Picture:
     """One image as the network gets it.
 
     Attributes:
-        path: Its file.
-        images: ``(1, 3, height, width)``, red, green, blue from 0 to 1.
-        orig_shape: Height and width of the image as displayed, in pixels.
+        path: The image file.
+        images: The network's input ``(1, 3, height, width)``: red, green and blue in [0, 1].
+        orig_shape: The height and width of the displayed image in pixels.
     """
 
     path: Path
     images: Array
     orig_shape: tuple[int, int]
 
-    @property
-    def pixels(self) -> Any:
-        """The same for a network that takes pixels: ``(1, height, width, 3)`` uint8."""
-        return np.ascontiguousarray(np.rint(self.images * 255).astype(np.uint8).transpose(0, 2, 3, 1))
-
 
 def image_files(folder: Path, option: str) -> list[Path]:
-    """Return the image files in a folder, and below it, in order.
+    """Return the image files in a folder and its subfolders, sorted.
 
     Raises:
-        OptionError: There is none.
+        OptionError: There is no image file.
     """
     found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES) if folder.is_dir() else []
     if not found:
@@ -57,10 +50,10 @@ def image_files(folder: Path, option: str) -> list[Path]:
 
 
 def pictures(paths: Sequence[Path], model: ServedModel) -> Iterator[Picture]:
-    """Decode and fit images one after the other.
+    """Decode images and fit them to the network's input, one at a time.
 
     Raises:
-        OptionError: OpenCV is missing, or a file is no image.
+        OptionError: OpenCV is missing, or a file is not an image.
     """
     pixels, cropped = _code("pixels"), _code("cropped")
     fit: Callable[..., Any] = cropped.center_cropped if model.task is Task.CLASSIFY else pixels.letterboxed
@@ -74,12 +67,12 @@ def pictures(paths: Sequence[Path], model: ServedModel) -> Iterator[Picture]:
 
 @cache
 def _code(name: str) -> ModuleType:
-    """Load a file of the preprocess member; it finds its neighbours by their plain names."""
+    """Load a module of the preprocess member, which imports its neighbours by their plain names."""
     (path,) = [file for file in member_files("preprocess") if file.stem == name]
     sys.path.insert(0, str(path.parent))
     try:
         spec = importlib.util.spec_from_file_location(f"_served_{name}", path)
-        assert spec is not None  # a file that ends in .py
+        assert spec is not None  # the file ends in .py
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)

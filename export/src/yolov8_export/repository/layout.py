@@ -7,6 +7,7 @@ configuration.
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import re
 from collections.abc import Mapping
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from yolov8_export.errors import OptionError
-from yolov8_export.graph.network import Network, sha256_of
+from yolov8_export.graph.network import Network
 from yolov8_export.graph.verify import LIMITS, Verification
 from yolov8_export.precision.accuracy import Accuracy
 
@@ -66,12 +67,17 @@ MANIFEST = "manifest.json"
 
 
 def build_manifest(
-    network: Network, verification: Verification, files: Mapping[str, str], accuracy: Accuracy | None = None
+    network: Network,
+    file: bytes,
+    verification: Verification,
+    files: Mapping[str, str],
+    accuracy: Accuracy | None = None,
 ) -> dict[str, Any]:
     """Return the content of a manifest.
 
     Args:
         network: The served network.
+        file: The content of its ONNX file.
         verification: The comparison of the network with its source.
         files: The hashes of all files of this version that must not change, by path in the repository.
         accuracy: The loss of a lower precision, if there is one.
@@ -90,8 +96,8 @@ def build_manifest(
         },
         "network": {
             "format": "onnx",
-            "sha256": sha256_of(network.path),
-            "bytes": network.path.stat().st_size,
+            "sha256": hashlib.sha256(file).hexdigest(),
+            "bytes": len(file),
             "precision": network.precision,
             "opset": network.opset,
             "ir_version": network.ir_version,

@@ -25,11 +25,13 @@ from yolov8_export.config.files import CONFIG, custom_config_path, read_config, 
 from yolov8_export.config.members import ONNX_FILE
 from yolov8_export.config.parts import CONTRACT_VERSION
 from yolov8_export.errors import RepositoryError
-from yolov8_export.graph.network import Network, sha256_of
+from yolov8_export.graph.network import Network
 from yolov8_export.graph.verify import Verification
 from yolov8_export.model_code import SETTINGS_FILE, WARMUP_PICTURE, has_code, write_code
 from yolov8_export.precision.accuracy import Accuracy
 from yolov8_export.repository.layout import MANIFEST, Target, build_manifest
+from yolov8_export.runtime import serialize
+from yolov8_export.source.original import sha256_of
 
 MODEL_FILE = ONNX_FILE
 KEEP = ".keep"
@@ -239,8 +241,9 @@ def _stage_network(model: PreparedModel, stage: Path) -> None:
         for path in sorted((stage / name).rglob("*"))
         if path.suffix == ".py" or path.name in (SETTINGS_FILE, WARMUP_PICTURE)
     } | {str((folder / path.name).relative_to(stage)): sha256_of(path) for path in network.engine_files}
-    manifest = build_manifest(network, model.verification, hashes, model.accuracy)
-    shutil.move(network.path, folder / MODEL_FILE)
+    file = serialize(network.onnx)
+    (folder / MODEL_FILE).write_bytes(file)
+    manifest = build_manifest(network, file, model.verification, hashes, model.accuracy)
     for path in network.engine_files:
         shutil.move(path, folder / path.name)
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

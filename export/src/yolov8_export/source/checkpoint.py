@@ -1,15 +1,14 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Load a `.pt` checkpoint as data: classes that Ultralytics' models consist of, nothing else.
+"""Load a `.pt` checkpoint safely, and trace it into an ONNX network.
 
 A pickle can run any code when it is loaded. torch's ``weights_only`` loading with Ultralytics' list of known classes
-can't, and there is no way around it here.
-
-Trace a checkpoint into ONNX with the batch axis alone dynamic.
+can't, and no option here turns it off.
 """
 
 from __future__ import annotations
 
 import copy
+import io
 import pickle
 import re
 import warnings
@@ -21,6 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx
+import onnx_ir as ir
 import torch
 from ultralytics.nn.autobackend import check_class_names
 from ultralytics.nn.tasks import torch_safe_load
@@ -28,9 +28,10 @@ from ultralytics.nn.tasks import torch_safe_load
 from yolov8_contract.served_model import ServedModel
 from yolov8_contract.task import Task
 from yolov8_export.errors import OptionError, UnsupportedError, WeightsError
-from yolov8_export.graph.network import MAX_IR_VERSION, Source, sha256_of
-from yolov8_export.overrides import DEFAULT_OPSET, ModelOverrides, Size, check_stride
+from yolov8_export.overrides import ModelOverrides, Size, check_stride
+from yolov8_export.progress import Progress
 from yolov8_export.source.families import task_of_head
+from yolov8_export.source.original import Original, Source, sha256_of
 from yolov8_export.ultralytics_metadata import stable_metadata
 
 DEFAULT_IMGSZ = 640
@@ -38,16 +39,16 @@ DEFAULT_IMGSZ = 640
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
-    """A loaded model and what it says of itself.
+    """A loaded checkpoint and its description.
 
     Attributes:
-        module: The model in evaluation mode, FP32, on the CPU.
-        task: What it was trained for.
-        labels: Class names by id.
-        kpt_shape: For pose, keypoints per object and values per keypoint.
-        stride: Height and width of an input must be multiples of it.
-        imgsz: Height and width that it was trained at.
-        source: Where it comes from.
+        module: The network in evaluation mode, FP32, on the CPU.
+        task: The task of its head.
+        labels: The class names by id.
+        kpt_shape: The number of keypoints of an object and of values of a keypoint, for pose.
+        stride: Height and width of an input must be multiples of this number of pixels.
+        imgsz: The height and width of the training images.
+        source: The weights.
     """
 
     module: torch.nn.Module
@@ -59,10 +60,10 @@ class Checkpoint:
     source: Source
 
     def served_model(self, overrides: ModelOverrides) -> ServedModel:
-        """Return what is served, once what the user says fits it.
+        """Return the model to serve, with the user's labels and input size.
 
         Raises:
-            OptionError: It doesn't.
+            OptionError: An override contradicts the checkpoint.
         """
         for option, said, wanted in (
             ("--task", self.task, overrides.task),
@@ -78,9 +79,9 @@ class Checkpoint:
         )
 
     def run(self, images: npt.NDArray[np.float32]) -> list[npt.NDArray[np.float32]]:
-        """Return the outputs of the model as it was loaded for ``(n, 3, h, w)`` images in [0, 1]."""
+        """Return the outputs of the network as it was loaded for ``(n, 3, h, w)`` images in [0, 1]."""
         with torch.no_grad():
-            outputs = self.module(torch.from_numpy(images))[0]  # behind them are the training losses' inputs
+            outputs = self.module(torch.from_numpy(images))[0]  # the rest are inputs of the training losses
         return [output.numpy() for output in (outputs if isinstance(outputs, tuple) else (outputs,))]
 
     def __str__(self) -> str:
@@ -92,12 +93,38 @@ class Checkpoint:
         )
 
 
+def read_checkpoint(path: Path, overrides: ModelOverrides, opset: int, progress: Progress) -> Original:
+    """Load a checkpoint and trace it into an ONNX network.
+
+    Raises:
+        WeightsError: The checkpoint can't be loaded safely.
+        UnsupportedError: Its network is not served.
+        OptionError: An override contradicts the checkpoint.
+    """
+    with progress.step(f"Loading {path}"):
+        checkpoint = load_checkpoint(path)
+    progress.note(f"  {checkpoint}")
+    model = checkpoint.served_model(overrides)
+    with progress.step("Tracing it into ONNX"):
+        network, shapes = trace(checkpoint.module, model.imgsz, opset=opset)
+    return Original(
+        onnx=network,
+        model=model,
+        stride=checkpoint.stride,
+        source=checkpoint.source,
+        output_shapes=shapes,
+        metadata=_metadata(checkpoint, model),
+        run=checkpoint.run,
+        reference="checkpoint",
+    )
+
+
 def load_checkpoint(path: Path) -> Checkpoint:
     """Load a checkpoint safely.
 
     Raises:
-        WeightsError: It is damaged, no checkpoint of Ultralytics, or holds other things than a model.
-        UnsupportedError: Its head is none of YOLOv8's.
+        WeightsError: The file is damaged, not from Ultralytics, or contains more than a model.
+        UnsupportedError: The network has another head than YOLOv8's, or needs other images.
     """
     content = _load(path)
     module: Any = content.get("ema") or content.get("model")
@@ -140,8 +167,8 @@ def _load(path: Path) -> dict[str, Any]:
         raise WeightsError(f"{path}: no PyTorch checkpoint, or cut short; download or copy it again")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # they are about files that are refused right here
-            content, _ = torch_safe_load(path, safe_only=True)  # type: ignore[no-untyped-call]  # it has no types
+            warnings.simplefilter("ignore")  # the warnings are about files that are refused here
+            content, _ = torch_safe_load(path, safe_only=True)  # type: ignore[no-untyped-call]  # Ultralytics has no types
     except (TypeError, RuntimeError, EOFError, pickle.UnpicklingError, ImportError, AttributeError) as exc:
         raise WeightsError(_reason(path, exc)) from exc
     return dict(content)
@@ -177,7 +204,7 @@ def _check_channels(path: Path, module: torch.nn.Module) -> None:
 
 
 def _check_normalisation(path: Path, module: Any) -> None:
-    """A classifier's checkpoint may carry its own preprocessing; ours is Ultralytics' default."""
+    """Refuse a classifier with another preprocessing than Ultralytics' default, which is the one that is served."""
     for step in getattr(getattr(module, "transforms", None), "transforms", ()):
         mean, std = getattr(step, "mean", None), getattr(step, "std", None)
         if mean is not None and (torch.as_tensor(mean).any() or (torch.as_tensor(std) != 1).any()):
@@ -193,39 +220,38 @@ def _trained_at(train_args: dict[str, Any]) -> Size:
     return int(height), int(width)
 
 
-BATCH = "batch"
+def trace(module: torch.nn.Module, imgsz: Size, *, opset: int) -> tuple[ir.Model, tuple[tuple[int, ...], ...]]:
+    """Return a module as an ONNX network with a dynamic batch axis, and the shapes of its outputs without that axis.
 
-
-def trace(checkpoint: Checkpoint, model: ServedModel, path: Path, *, opset: int = DEFAULT_OPSET) -> None:
-    """Write a checkpoint's network to ``path``, with Ultralytics' metadata.
-
-    Inputs and outputs are named as Ultralytics names them: ``images``, ``output0``, for masks also ``output1``.
+    Inputs and outputs have Ultralytics' names: ``images``, ``output0``, and ``output1`` for mask prototypes.
     """
-    module = _for_export(checkpoint.module)
-    images = torch.zeros(1, 3, *model.imgsz)
+    module = _for_export(module)
+    images = torch.zeros(1, 3, *imgsz)
     with torch.no_grad():
-        module(images)  # anchors are made on the first call: they become constants of the graph
+        module(images)  # the first call makes the anchors, which become constants of the graph
         outputs = module(images)
     outputs = outputs if isinstance(outputs, tuple) else (outputs,)
     names = [f"output{index}" for index in range(len(outputs))]
+    file = io.BytesIO()
     with torch.no_grad(), warnings.catch_warnings():
-        # The tracer is deprecated in favour of one that makes the anchors dynamic; its warnings help no user.
+        # The tracer is deprecated in favour of one that makes the anchors dynamic; its warnings don't help a user.
         warnings.simplefilter("ignore")
         torch.onnx.export(
             module,
             (images,),
-            path,
+            file,  # type: ignore[arg-type]  # the tracer writes into memory, too
             opset_version=opset,
             input_names=["images"],
             output_names=names,
-            dynamic_axes={name: {0: BATCH} for name in ("images", *names)},
+            dynamic_axes={name: {0: "batch"} for name in ("images", *names)},
             dynamo=False,
         )
-    _finish(path, [tuple(output.shape[1:]) for output in outputs], _metadata(checkpoint, model))
+    network = ir.from_proto(onnx.load_from_string(file.getvalue()))
+    return network, tuple(tuple(output.shape[1:]) for output in outputs)
 
 
 def _for_export(loaded: Any) -> Any:
-    """Return a copy that puts out predictions alone, with BatchNorm folded into the convolutions."""
+    """Return a copy that outputs only predictions, with BatchNorm folded into the convolutions."""
     module = copy.deepcopy(loaded).fuse(verbose=False)
     for part in module.modules():
         if hasattr(part, "export"):
@@ -233,20 +259,8 @@ def _for_export(loaded: Any) -> Any:
         if hasattr(part, "format"):
             part.format = "onnx"
         if hasattr(part, "forward_split"):
-            part.forward = part.forward_split  # the same sum; chunk() traces into shape arithmetic
+            part.forward = part.forward_split  # the same sum; chunk() would be traced into shape arithmetic
     return module
-
-
-def _finish(path: Path, shapes: list[tuple[int, ...]], metadata: dict[str, str]) -> None:
-    """Write what the tracer leaves open: numbers for the outputs' axes (Triton compares them), and metadata."""
-    graph = onnx.load(path)
-    for output, shape in zip(graph.graph.output, shapes, strict=True):
-        dims = output.type.tensor_type.shape.dim
-        for dim, length in zip(dims[1:], shape, strict=True):
-            dim.dim_value = length
-    graph.ir_version = min(graph.ir_version, MAX_IR_VERSION)
-    onnx.helper.set_model_props(graph, metadata)
-    onnx.save(graph, path)
 
 
 def _metadata(checkpoint: Checkpoint, model: ServedModel) -> dict[str, str]:

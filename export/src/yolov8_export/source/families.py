@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Which of Ultralytics' heads are served.
+"""Tell which of Ultralytics' networks can be served, by their heads.
 
-The five heads of YOLOv8 are. Other families use the very same ones (YOLOv3u, YOLOv5u, YOLOv6, YOLOv9, YOLO11,
-YOLO12): those are exported with a note, since nothing here is tested for parity with them. All other heads put out
-something else and are refused by name.
+The five heads of YOLOv8 are served. YOLOv3u, YOLOv5u, YOLOv6, YOLOv9, YOLO11 and YOLO12 have the same heads: they are
+exported with a note, since only YOLOv8 is tested for parity. All other heads have other outputs and are refused.
 """
 
 from __future__ import annotations
@@ -37,10 +36,10 @@ _WHOSE = {
 
 
 def task_of_head(head: str, *, end_to_end: bool) -> Task:
-    """Return the task of a head, by the name of its class.
+    """Return the task of a head by its class name.
 
     Raises:
-        UnsupportedError: The head is none of YOLOv8's.
+        UnsupportedError: The head is not one of YOLOv8's.
     """
     served = ", ".join(TASK_OF_HEAD)
     if head not in TASK_OF_HEAD:
@@ -48,14 +47,14 @@ def task_of_head(head: str, *, end_to_end: bool) -> Task:
         raise UnsupportedError(f"head {head!r}{whose} is not served; YOLOv8's are: {served}")
     if end_to_end:
         raise UnsupportedError(
-            f"head {head!r} is of the end-to-end kind (YOLO26, YOLOv10), which puts out chosen boxes "
+            f"head {head!r} is of the end-to-end kind (YOLO26, YOLOv10), which outputs chosen boxes "
             f"and not anchors; served are the heads of YOLOv8: {served}"
         )
     return TASK_OF_HEAD[head]
 
 
 def note_on_family(architecture: str | None, head: str) -> str | None:
-    """Return what to tell the user of a model that is not of the YOLOv8 family, None if it is."""
+    """Return a note for the user about a model of another family than YOLOv8, else None."""
     family = re.match(r"yolo-?v?(\d+)", architecture or "", re.IGNORECASE)
     if family is None or family[1] == "8":
         return None

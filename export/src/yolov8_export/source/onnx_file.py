@@ -1,61 +1,78 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Take a ready `.onnx` file: read what it says of itself, and make its batch axis the only one that varies.
-
-Neither torch nor ultralytics is imported.
-
-Make the batch axis of an ONNX network the one axis that varies.
-
-Whether that was honest is not judged here: the result is run against the file as it was given.
-"""
+"""Read a given `.onnx` file and its description, without torch and Ultralytics."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 from google.protobuf.message import DecodeError
-from onnx import numpy_helper
 
 from yolov8_contract.errors import ConfigError
 from yolov8_contract.served_model import ServedModel
 from yolov8_contract.task import Task
 from yolov8_export.errors import OptionError, UnsupportedError, WeightsError
-from yolov8_export.graph.network import MAX_IR_VERSION, Graph, GraphTensor, Source, read_graph, sha256_of
 from yolov8_export.overrides import ModelOverrides, Size, check_stride
+from yolov8_export.progress import Progress
+from yolov8_export.runtime import in_batches_of, onnx_runner
 from yolov8_export.source.families import task_of_head
+from yolov8_export.source.onnx_graph import Graph, GraphTensor, read_graph
+from yolov8_export.source.original import Original, Source, sha256_of
 from yolov8_export.ultralytics_metadata import read_metadata, stable_metadata
 
 DEFAULT_STRIDE = 32
 _EXPORT_AGAIN = "export it again: yolo export format=onnx dynamic=True opset=18, without nms and half"
 
 
-def load_onnx(path: Path) -> onnx.ModelProto:
-    """Parse an ONNX file, with weights that lie in files beside it.
+def read_onnx(path: Path, overrides: ModelOverrides, progress: Progress) -> Original:
+    """Read a given `.onnx` file.
 
     Raises:
-        WeightsError: It is damaged, or is none.
+        WeightsError: The file is damaged, or not an ONNX file.
+        OptionError: A fact is neither in its metadata nor in ``overrides``, or they contradict each other.
+        UnsupportedError: The network can't be served.
+    """
+    with progress.step(f"Reading {path}"):
+        network = load_onnx(path)
+        graph = read_graph(network)
+        model, stride, source = _described(path, graph, overrides)
+        batch = graph.inputs[0].dims[0]
+        run = in_batches_of(batch if isinstance(batch, int) else 1, onnx_runner(network, called=str(path)))
+        outputs = run(np.zeros((1, 3, *model.imgsz), np.float32))
+    return Original(
+        onnx=network,
+        model=model,
+        stride=stride,
+        source=source,
+        output_shapes=tuple(output.shape[1:] for output in outputs),
+        metadata={key: str(value) for key, value in stable_metadata(model, stride).items()},
+        run=run,
+        reference="given file",
+    )
+
+
+def load_onnx(path: Path) -> ir.Model:
+    """Load an ONNX file, with weights that are in files beside it.
+
+    Raises:
+        WeightsError: The file is damaged, or not an ONNX file.
     """
     try:
-        file = onnx.load(path)
-    except (DecodeError, ValueError, OSError) as exc:
+        network = ir.from_proto(onnx.load(path))
+    except (DecodeError, ValueError, OSError, ir.serde.SerdeError) as exc:
         raise WeightsError(f"{path}: no ONNX file, or damaged: {' '.join(str(exc).split())[:200]}") from exc
-    if not file.graph.output:
-        raise WeightsError(f"{path}: no ONNX file, or damaged: it holds no network")
-    return file
+    if not network.graph.outputs:
+        raise WeightsError(f"{path}: no ONNX file, or damaged: it contains no network")
+    return network
 
 
-def describe(path: Path, file: onnx.ModelProto, overrides: ModelOverrides) -> tuple[ServedModel, int, Source]:
-    """Return what an ONNX file was trained for, the stride of its input, and where it comes from.
-
-    Raises:
-        OptionError: Something is neither in its metadata nor in ``overrides``, or they contradict each other.
-        UnsupportedError: It is none that can be served.
-    """
-    graph = read_graph(file)
+def _described(path: Path, graph: Graph, overrides: ModelOverrides) -> tuple[ServedModel, int, Source]:
+    """Return the model that a network was trained for, the stride of its input, and where it comes from."""
     metadata = read_metadata(graph.metadata)
     _refuse_chosen(path, graph, metadata)
     task = _task(path, metadata, overrides)
@@ -81,7 +98,7 @@ def describe(path: Path, file: onnx.ModelProto, overrides: ModelOverrides) -> tu
 
 
 def _refuse_chosen(path: Path, graph: Graph, metadata: Mapping[str, Any]) -> None:
-    """Refuse networks that put out chosen boxes and not all anchors."""
+    """Refuse networks that output the boxes that NMS has chosen, and not all anchors."""
     arguments = metadata.get("args")
     nms = isinstance(arguments, dict) and bool(arguments.get("nms"))
     if isinstance(head := metadata.get("head"), str):
@@ -90,8 +107,8 @@ def _refuse_chosen(path: Path, graph: Graph, metadata: Mapping[str, Any]) -> Non
     rows = len(first) == 3 and all(isinstance(dim, int) for dim in first[1:]) and first[1:] >= (6, 6)
     if nms or metadata.get("end2end") or (rows and first[2] < first[1]):  # type: ignore[operator]  # ints, see above
         raise UnsupportedError(
-            f"{path}: puts out {graph.outputs[0]}, boxes that NMS inside the network has chosen; thresholds are "
-            f"parameters of each request here, so it must put out all anchors: {_EXPORT_AGAIN}"
+            f"{path}: outputs {graph.outputs[0]}, boxes that NMS inside the network has chosen; thresholds are "
+            f"parameters of each request here, so it must output all anchors: {_EXPORT_AGAIN}"
         )
 
 
@@ -157,93 +174,10 @@ def _imgsz(
 
 
 def _architecture(description: str) -> str | None:
-    """Ultralytics writes ``Ultralytics YOLOv8n-seg model trained on coco.yaml``."""
+    """Return the name in Ultralytics' description: ``Ultralytics YOLOv8n-seg model trained on coco.yaml``."""
     found = re.match(r"Ultralytics (\S+) model", description)
     return found[1] if found else None
 
 
 def _stride(metadata: Mapping[str, Any], task: Task) -> int:
     return int(metadata.get("stride", 1 if task is Task.CLASSIFY else DEFAULT_STRIDE))
-
-
-def batch_size(file: onnx.ModelProto) -> int:
-    """Return how many images a file takes at once; 1 where that varies."""
-    dim = read_graph(file).inputs[0].dims[0]
-    return dim if isinstance(dim, int) else 1
-
-
-def make_servable(
-    file: onnx.ModelProto, model: ServedModel, stride: int, output_shapes: Sequence[Sequence[int]], path: Path
-) -> None:
-    """Write a file to ``path`` with its batch axis, and no other, dynamic, and with Ultralytics' metadata.
-
-    Args:
-        file: Is changed.
-        model: What it was trained for.
-        stride: Of its input.
-        output_shapes: Shapes that a run of it has shown, without the batch axis, in the order of the outputs' names.
-        path: Where it goes.
-    """
-    names = sorted(output.name for output in file.graph.output)
-    free_batch_axis(file, model.imgsz)
-    set_output_shapes(file, dict(zip(names, output_shapes, strict=True)))
-    file.ir_version = min(file.ir_version, MAX_IR_VERSION)  # what it holds beyond shows when it runs
-    _add_metadata(file, model, stride)
-    onnx.save(file, path)
-
-
-def _add_metadata(file: onnx.ModelProto, model: ServedModel, stride: int) -> None:
-    """Add what Ultralytics would look for and the file does not say."""
-    said = {entry.key for entry in file.metadata_props}
-    for key, value in stable_metadata(model, stride).items():
-        if key not in said:
-            file.metadata_props.add(key=key, value=str(value))
-
-
-BATCH = "batch"
-_COPY = 0
-"""In the shape that a Reshape is given: this axis as it comes in."""
-
-
-def free_batch_axis(file: onnx.ModelProto, imgsz: Size) -> None:
-    """Give the input's height and width as numbers, and let its batch axis vary.
-
-    Where the batch was fixed, it also stands in the shapes that Reshape nodes are given, as the first number.
-    """
-    images = next(value for value in file.graph.input if not _is_weight(file.graph, value.name))
-    dims = images.type.tensor_type.shape.dim
-    fixed = dims[0].dim_value
-    if fixed:
-        _free_reshapes(file.graph, fixed)
-    dims[0].dim_param = BATCH
-    for dim, length in zip(dims[1:], (3, *imgsz), strict=True):
-        dim.dim_value = length
-    del file.graph.value_info[:]  # what was known of shapes in between holds no longer
-
-
-def set_output_shapes(file: onnx.ModelProto, shapes: Mapping[str, Sequence[int]]) -> None:
-    """Write the outputs' shapes behind the batch axis, as a run has shown them: Triton compares them."""
-    for output in file.graph.output:
-        dims = output.type.tensor_type.shape.dim
-        del dims[:]
-        dims.add(dim_param=BATCH)
-        for length in shapes[output.name]:
-            dims.add(dim_value=length)
-
-
-def _free_reshapes(graph: onnx.GraphProto, batch: int) -> None:
-    constants = {tensor.name: tensor for tensor in graph.initializer}
-    constants |= {node.output[0]: node.attribute[0].t for node in graph.node if node.op_type == "Constant"}
-    for index, node in enumerate(graph.node):
-        if node.op_type != "Reshape" or node.input[1] not in constants:
-            continue
-        shape = np.array(numpy_helper.to_array(constants[node.input[1]]))
-        if shape.size > 1 and shape[0] == batch:
-            shape[0] = _COPY
-            name = f"free_batch_{index}"  # of its own: others may share the constant
-            graph.initializer.append(numpy_helper.from_array(shape, name))
-            node.input[1] = name
-
-
-def _is_weight(graph: onnx.GraphProto, name: str) -> bool:
-    return any(tensor.name == name for tensor in graph.initializer)

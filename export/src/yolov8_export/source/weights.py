@@ -1,10 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Find the weights that a user names: a file, or one of Ultralytics' names.
-
-Get weights by Ultralytics' own download.
-
-Import Ultralytics without what it does on the side: installing packages, writing to the console.
-"""
+"""Find the weights that a user names: a file, or a name that Ultralytics can download."""
 
 from __future__ import annotations
 
@@ -19,20 +14,21 @@ from yolov8_export.errors import WeightsError, WeightsNotFoundError
 SUFFIXES = (".pt", ".onnx")
 
 Download = Callable[[str, Path], Path | None]
-"""Fetches Ultralytics' weights of a name into a folder; None where there are none of that name."""
+"""Downloads Ultralytics' weights of a name into a folder; returns None if there are no such weights."""
 
 
 def find_weights(name: str, *, folder: Path | None, download: Download | None) -> Path:
-    """Return the file that ``name`` stands for.
+    """Return the weights file of a name.
 
     Args:
         name: A path, or a name such as ``yolov8n.pt``.
-        folder: Where else to look for it, and where a download goes; None for nowhere, and the working directory.
-        download: How to get what is in neither place; None to stay offline.
+        folder: A second folder to look in, which a download is also written to. With None, only the path is looked
+            for, and a download goes into the working directory.
+        download: Downloads weights that are in neither place; None to stay offline.
 
     Raises:
-        WeightsNotFoundError: It is nowhere to be had.
-        WeightsError: It is neither a `.pt` nor an `.onnx` file.
+        WeightsNotFoundError: The weights were not found.
+        WeightsError: The name is neither of a `.pt` nor of an `.onnx` file.
     """
     path = Path(name)
     if path.suffix not in SUFFIXES:
@@ -60,7 +56,7 @@ logger = logging.getLogger(__name__)
 
 
 def download_weights(name: str, folder: Path) -> Path | None:
-    """Fetch Ultralytics' weights of a name into ``folder``; None where that fails."""
+    """Download Ultralytics' weights of a name into ``folder``; return None if that fails."""
     prepare_ultralytics()
     from ultralytics.utils.downloads import GITHUB_ASSETS_NAMES, attempt_download_asset
 
@@ -75,7 +71,7 @@ def download_weights(name: str, folder: Path) -> Path | None:
 
 
 def prepare_ultralytics() -> None:
-    """Make ``import ultralytics`` harmless; call it before that import.
+    """Keep Ultralytics from installing packages and writing to the console; call this before importing it.
 
     Raises:
         WeightsError: torch or ultralytics is not installed.
@@ -91,5 +87,5 @@ def prepare_ultralytics() -> None:
 
     for handler in list(LOGGER.handlers):
         LOGGER.removeHandler(handler)
-    LOGGER.propagate = True  # whoever wants to read it configures logging
+    LOGGER.propagate = True  # a caller that wants the messages configures logging
     LOGGER.setLevel(logging.WARNING)

@@ -46,7 +46,7 @@ def test_export_says_what_it_wrote_and_how_to_serve_it(capsys: pytest.CaptureFix
     assert "yolov8-server served\n" in out
     assert "--shm-size=" in out
     assert "tritonserver --model-repository=/models --disable-auto-complete-config" in out
-    assert "Comparing it with the file as given: " in err
+    assert "Comparing the network with the given file: " in err
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import onnx
+import onnx_ir as ir
 import pytest
 from onnx import TensorProto, helper
 
@@ -19,12 +20,13 @@ from tests.unit.export.tiny_networks import IMGSZ, KPT_SHAPE, LABELS, shapes, wr
 from yolov8_contract.served_model import ServedModel
 from yolov8_contract.task import Task
 from yolov8_export.checks.repository import check
-from yolov8_export.config.deployment import CalibrationData, Deployment, deployment_from
+from yolov8_export.choices import CalibrationData
+from yolov8_export.config.deployment import Deployment, deployment_from
 from yolov8_export.errors import OptionError, RepositoryError, UnsupportedError
 from yolov8_export.estimates import estimate
 from yolov8_export.graph.rewrite import accept_uint8_images, reduce_to_best_class
-from yolov8_export.graph.runtime import onnx_runner
 from yolov8_export.precision.quantize import to_fp16
+from yolov8_export.runtime import onnx_runner
 
 Floats = npt.NDArray[np.float32]
 
@@ -56,48 +58,47 @@ def images(count: int) -> Floats:
 @every_task
 @pytest.mark.parametrize("opset", [13, 18, 21])
 def test_a_network_puts_out_what_numpy_makes_of_its_scores(task: Task, opset: int, tmp_path: Path) -> None:
-    raw, best = (write_onnx(tmp_path / f"{name}.onnx", task, opset=opset) for name in ("raw", "best"))
+    raw = ir.load(write_onnx(tmp_path / "raw.onnx", task, opset=opset))
 
-    reduce_to_best_class(best, len(LABELS))
+    best = reduce_to_best_class(raw, len(LABELS))
 
     got = onnx_runner(best, called="best")(images(2))
     assert got[0].shape == (2, shapes(task)[0][0] - len(LABELS) + 2, shapes(task)[0][1])
     assert_same(got, by_numpy(task, list(onnx_runner(raw, called="raw")(images(2)))))
 
 
-def passes_on(path: Path, classes: int, extra: int, anchors: int) -> Path:
-    """Write a network that outputs its input."""
+def passes_on(classes: int, extra: int, anchors: int) -> ir.Model:
+    """Return a network that outputs its input."""
     dims = ["batch", 4 + classes + extra, anchors]
     ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, dims) for name in ("images", "output0")]
     graph = helper.make_graph([helper.make_node("Identity", ["images"], ["output0"])], "g", ends[:1], ends[1:])
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8), path)
-    return path
+    return ir.from_proto(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8))
 
 
 @pytest.mark.parametrize("extra", [0, 32])
 @pytest.mark.parametrize("classes", [3, 80, 3000])
-def test_of_equal_scores_the_first_counts(classes: int, extra: int, tmp_path: Path) -> None:
-    path = passes_on(tmp_path / "network.onnx", classes, extra, 500)
+def test_of_equal_scores_the_first_counts(classes: int, extra: int) -> None:
+    network = passes_on(classes, extra, 500)
     served = ServedModel(task=Task.DETECT, labels=tuple(map(str, range(classes))), imgsz=IMGSZ)
     head = np.round(np.random.default_rng(0).random((2, 4 + classes + extra, 500), np.float32), 1)
     head[0, :, :9], head[1, 4 + classes - 1, 9] = 0.5, 1.0
 
-    reduce_to_best_class(path, classes)
+    best = reduce_to_best_class(network, classes)
 
     expected = np.stack([heads.best_class(served, [image])[0] for image in head])
-    assert_same(onnx_runner(path, called="best")(head), [expected])
+    assert_same(onnx_runner(best, called="best")(head), [expected])
     assert expected[0, 5, :9].max() == 0
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf], ids=str)
 @pytest.mark.parametrize("row", [4, 40, 83])
-def test_an_anchor_with_a_score_that_is_no_number_has_no_best_class(value: float, row: int, tmp_path: Path) -> None:
-    path = passes_on(tmp_path / "network.onnx", 80, 0, 10)
+def test_an_anchor_with_a_score_that_is_no_number_has_no_best_class(value: float, row: int) -> None:
+    network = passes_on(80, 0, 10)
     head = np.random.default_rng(0).random((1, 84, 10), np.float32)
     head[0, row, 3] = value
-    reduce_to_best_class(path, 80)
+    best = reduce_to_best_class(network, 80)
 
-    (got,) = onnx_runner(path, called="best")(head)
+    (got,) = onnx_runner(best, called="best")(head)
 
     assert np.flatnonzero(~np.isfinite(got[0, 4])).tolist() == [3]
 
@@ -112,13 +113,11 @@ def _name_nodes(path: Path) -> None:
 
 @every_task
 def test_it_goes_with_pixels_and_half_precision(task: Task, tmp_path: Path) -> None:
-    raw, best = (write_onnx(tmp_path / f"{name}.onnx", task) for name in ("raw", "best"))
-    for path in (raw, best):
-        _name_nodes(path)
-        to_fp16(path)
-        accept_uint8_images(path)
+    path = write_onnx(tmp_path / "raw.onnx", task)
+    _name_nodes(path)
+    raw = accept_uint8_images(to_fp16(ir.load(path)))
 
-    reduce_to_best_class(best, len(LABELS))
+    best = reduce_to_best_class(raw, len(LABELS))
 
     pixels = np.random.default_rng(0).integers(0, 256, (2, *IMGSZ, 3), np.uint8)
     expected = by_numpy(task, list(onnx_runner(raw, called="raw")(pixels)))

@@ -11,8 +11,8 @@ import pytest
 from yolov8_contract.served_model import ServedModel
 from yolov8_contract.task import Task
 from yolov8_export.errors import VerificationError
-from yolov8_export.graph.runtime import Array, Run
 from yolov8_export.graph.verify import seeded_images, verify
+from yolov8_export.runtime import Array, Run
 
 CLASSES, ANCHORS, POINTS = 3, 5, 2
 EXTRA = {Task.SEGMENT: 4, Task.POSE: POINTS * 3, Task.OBB: 1}

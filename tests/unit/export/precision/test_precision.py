@@ -9,6 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 import onnx
+import onnx_ir as ir
 import pytest
 
 from tests import corpus
@@ -16,15 +17,16 @@ from tests.unit.export.conftest import Export
 from tests.unit.export.tiny_networks import IMGSZ, LABELS, write_onnx
 from yolov8_contract.served_model import ServedModel
 from yolov8_contract.task import Task
-from yolov8_export.config.deployment import CalibrationData, Deployment
+from yolov8_export.choices import CalibrationData
+from yolov8_export.config.deployment import Deployment
 from yolov8_export.errors import AccuracyError, OptionError
 from yolov8_export.graph.rewrite import accept_uint8_images
-from yolov8_export.graph.runtime import onnx_runner
 from yolov8_export.precision import accuracy
 from yolov8_export.precision.accuracy import Accuracy
 from yolov8_export.precision.images import Picture, image_files, pictures
 from yolov8_export.precision.quantize import fp32_nodes, to_fp16
-from yolov8_export.precision.reduce import check_evidence
+from yolov8_export.precision.reduce import check_calibration_data
+from yolov8_export.runtime import onnx_runner
 
 MODEL = ServedModel(task=Task.DETECT, labels=LABELS, imgsz=IMGSZ)
 BOX = [[16.0, 16.0, 12.0, 10.0], [48.0, 16.0, 20.0, 8.0]]
@@ -115,7 +117,7 @@ def test_what_is_missing_is_said_before_the_long_steps(
     deployment: dict[str, Any], calibration_data: dict[str, Any], reason: str
 ) -> None:
     with pytest.raises(OptionError, match=reason):
-        check_evidence(Deployment(**deployment), CalibrationData(**calibration_data))
+        check_calibration_data(deployment["precision"], "onnxruntime", CalibrationData(**calibration_data))
 
 
 @pytest.mark.parametrize("task", [Task.DETECT, Task.CLASSIFY], ids=lambda task: task.value)
@@ -126,10 +128,10 @@ def test_an_image_becomes_what_the_preprocess_member_makes_of_it(folder: Path, t
 
     assert [seen.orig_shape for seen in made] == [(40 + seed, 50) for seed in range(6)]
     assert all(seen.images.shape == (1, 3, 32, 32) and seen.images.dtype == np.float32 for seen in made)
-    assert np.array_equal(made[0].pixels.transpose(0, 3, 1, 2) / np.float32(255), made[0].images)
+    assert np.array_equal(np.rint(made[0].images * 255) / np.float32(255), made[0].images)
 
 
-def network_with_tail() -> onnx.ModelProto:
+def network_with_tail() -> ir.Model:
     """Two convolutions, a softmax, the one-channel convolution with fixed weights, an addition."""
     helper, numpy_helper = onnx.helper, onnx.numpy_helper
     weights = [
@@ -147,7 +149,7 @@ def network_with_tail() -> onnx.ModelProto:
         helper.make_node("Add", ["e", "anchor"], ["output0"], "boxes"),
     ]
     ends = [helper.make_tensor_value_info(name, 1, ["batch", None, 8, 8]) for name in ("images", "output0")]
-    return helper.make_model(helper.make_graph(nodes, "g", ends[:1], ends[1:], weights))
+    return ir.from_proto(helper.make_model(helper.make_graph(nodes, "g", ends[:1], ends[1:], weights)))
 
 
 def test_what_lies_behind_the_last_trained_weights_stays_float() -> None:
@@ -155,8 +157,8 @@ def test_what_lies_behind_the_last_trained_weights_stays_float() -> None:
 
 
 def test_pixels_give_to_the_bit_what_planes_give(tmp_path: Path) -> None:
-    planes, pixels = (write_onnx(tmp_path / f"{name}.onnx") for name in ("planes", "pixels"))
-    accept_uint8_images(pixels)
+    planes = ir.load(write_onnx(tmp_path / "planes.onnx"))
+    pixels = accept_uint8_images(planes)
     image = np.random.default_rng(0).integers(0, 256, (2, *IMGSZ, 3), dtype=np.uint8)
 
     expected = onnx_runner(planes, called="planes")(image.transpose(0, 3, 1, 2) / np.float32(255))
@@ -166,13 +168,11 @@ def test_pixels_give_to_the_bit_what_planes_give(tmp_path: Path) -> None:
 
 
 def test_a_network_of_half_precision_is_valid_and_may_take_pixels(tmp_path: Path) -> None:
-    path = write_onnx(tmp_path / "network.onnx")
+    half = to_fp16(ir.load(write_onnx(tmp_path / "network.onnx")))
+    onnx.checker.check_model(ir.to_proto(half))
+    pixels = accept_uint8_images(half)
 
-    to_fp16(path)
-    onnx.checker.check_model(onnx.load(path))
-    accept_uint8_images(path)
-
-    assert onnx_runner(path, called="half")(np.zeros((1, *IMGSZ, 3), np.uint8))[0].dtype == np.float32
+    assert onnx_runner(pixels, called="half")(np.zeros((1, *IMGSZ, 3), np.uint8))[0].dtype == np.float32
 
 
 def test_a_network_that_takes_pixels_is_exported_and_says_so(export_tiny: Export) -> None:

@@ -26,17 +26,18 @@ from yolov8_contract.parameters import RequestParameters
 from yolov8_contract.task import Task
 from yolov8_export.checks import files
 from yolov8_export.checks.repository import check
-from yolov8_export.config.deployment import Deployment, Engine, Tuning, deployment_from
+from yolov8_export.choices import Engine
+from yolov8_export.config.deployment import Deployment, Tuning, deployment_from
 from yolov8_export.config.files import CONFIG, read_config, render
 from yolov8_export.config.recover import read_spec
 from yolov8_export.config.serving import compose_env
 from yolov8_export.errors import OptionError, RepositoryError
 from yolov8_export.estimates import estimate
-from yolov8_export.graph.network import sha256_of
 from yolov8_export.overrides import ModelOverrides
 from yolov8_export.pipeline import export
 from yolov8_export.repository.custom_configs import add_config
 from yolov8_export.repository.layout import Target
+from yolov8_export.source.original import sha256_of
 
 GPU_REFERENCE = Path(__file__).parents[4] / "model_repository_gpu"
 NETWORK = Path("tiny_network")

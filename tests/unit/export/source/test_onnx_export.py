@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import pytest
 
 from tests.unit.export.conftest import Export
@@ -20,14 +21,14 @@ from yolov8_contract.task import Task
 from yolov8_export.checks.repository import check
 from yolov8_export.config.files import CONFIG, as_json, read_config
 from yolov8_export.errors import ExportError, OptionError, UnsupportedError, VerificationError, WeightsError
-from yolov8_export.graph.network import read_graph
 from yolov8_export.overrides import ModelOverrides
+from yolov8_export.source.onnx_graph import read_graph
 
 TASKS = [pytest.param(task, id=task.value) for task in Task]
 
 
 def exported_graph(repository: Path, name: str = "tiny") -> Any:
-    return read_graph(onnx.load(repository / f"{name}_network" / "1" / "model.onnx"))
+    return read_graph(ir.load(repository / f"{name}_network" / "1" / "model.onnx"))
 
 
 @pytest.mark.parametrize("task", TASKS)

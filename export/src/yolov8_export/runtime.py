@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Run networks on the CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnx_ir as ir
+import onnxruntime
+from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
+
+from yolov8_export.errors import OptionError, RunError
+
+Array = npt.NDArray[np.float32]
+Run = Callable[[Array], Sequence[Array]]
+"""Takes ``(n, 3, height, width)`` images in [0, 1] and returns the outputs in the order of their names."""
+
+_ORT_ERRORS = tuple(kind for kind in vars(ort_state).values() if isinstance(kind, type) and issubclass(kind, Exception))
+"""ONNX Runtime's errors have no common base class."""
+
+_ERRORS_ONLY = 3
+
+
+def onnx_runner(network: ir.Model, *, called: str) -> Run:
+    """Return a function that runs an ONNX network in ONNX Runtime.
+
+    Args:
+        network: The network.
+        called: The name of the network in errors.
+
+    Raises:
+        RunError: ONNX Runtime can't load the network. The function raises it if a run fails.
+    """
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = _ERRORS_ONLY  # ONNX Runtime's warnings are about its own optimisations
+    try:
+        session = onnxruntime.InferenceSession(serialize(network), options, providers=["CPUExecutionProvider"])
+    except _ORT_ERRORS as exc:
+        raise RunError(f"{called}: ONNX Runtime can't load it: {_first_line(exc)}") from exc
+    names = sorted(output.name for output in session.get_outputs())
+
+    def run(images: Array) -> Sequence[Array]:
+        try:
+            outputs: Sequence[Array] = session.run(names, {"images": images})
+        except _ORT_ERRORS as exc:
+            raise RunError(f"{called}: ONNX Runtime can't run it on {len(images)} images: {_first_line(exc)}") from exc
+        return outputs
+
+    return run
+
+
+def serialize(network: ir.Model) -> bytes:
+    """Return the content of an ONNX file."""
+    return bytes(to_proto(network).SerializeToString(deterministic=True))
+
+
+def to_proto(network: ir.Model) -> onnx.ModelProto:
+    """Return the protobuf message of a network.
+
+    onnx-ir also writes the types of initialisers, and the FP16 converter would insert casts for them.
+    """
+    proto: onnx.ModelProto = ir.to_proto(network)
+    graph = proto.graph
+    for index in reversed(range(len(graph.value_info))):
+        if graph.value_info[index].name in network.graph.initializers:
+            del graph.value_info[index]
+    return proto
+
+
+def openvino_runner(network: Any) -> Run:
+    """Return a function that runs an ``openvino.Model`` on one image at a time, as Triton's backend does.
+
+    Raises:
+        OptionError: OpenVINO is not installed.
+    """
+    openvino = import_openvino()
+    network.inputs[0].node.layout = openvino.Layout("N...")
+    openvino.set_batch(network, 1)
+    compiled = openvino.Core().compile_model(network, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    request = compiled.create_infer_request()
+    names = sorted(output.get_any_name() for output in network.outputs)
+
+    def run(images: Array) -> Sequence[Array]:
+        rows = []
+        for image in images:
+            request.infer({"images": image[np.newaxis]})
+            rows.append([np.array(request.get_tensor(name).data) for name in names])
+        return [np.concatenate(outputs) for outputs in zip(*rows, strict=True)]
+
+    return run
+
+
+def openvino_model(network: ir.Model) -> Any:
+    """Return an ONNX network as an ``openvino.Model``.
+
+    Raises:
+        OptionError: OpenVINO is not installed.
+    """
+    return import_openvino().Core().read_model(serialize(network))
+
+
+def import_openvino() -> Any:
+    """Import OpenVINO, which is an optional dependency.
+
+    Raises:
+        OptionError: OpenVINO is not installed.
+    """
+    try:
+        import openvino
+    except ImportError as exc:
+        raise OptionError("--network openvino in another precision needs openvino: pip install openvino") from exc
+    return openvino
+
+
+def in_batches_of(size: int, run: Run) -> Run:
+    """Return a function that runs one image at a time with a network whose batch size is fixed at ``size``."""
+
+    def one_by_one(images: Array) -> Sequence[Array]:
+        runs = [run(np.repeat(image[np.newaxis], size, axis=0)) for image in images]
+        return [np.stack([outputs[index][0] for outputs in runs]) for index in range(len(runs[0]))]
+
+    return one_by_one
+
+
+def _first_line(exc: Exception) -> str:
+    return str(exc).strip().splitlines()[0][:200]
