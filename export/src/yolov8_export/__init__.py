@@ -19,7 +19,8 @@ from yolov8_contract.image_header import ImageLimits
 from yolov8_contract.parameters import RequestParameters
 from yolov8_contract.served_model import ServedModel
 from yolov8_contract.task import Task
-from yolov8_export.config.deployment import CalibrationData, Deployment, Tuning, deployment_from
+from yolov8_export.choices import CalibrationData
+from yolov8_export.config.deployment import Deployment, Tuning, deployment_from
 from yolov8_export.errors import (
     AccuracyError,
     ExportError,
@@ -38,13 +39,14 @@ if TYPE_CHECKING:
     from yolov8_export.checks.repository import CheckReport, check
     from yolov8_export.config.serving import compose_env
     from yolov8_export.estimates import Cost, Estimate, Member, estimate
-    from yolov8_export.graph.network import Network, Source
+    from yolov8_export.graph.network import Network
     from yolov8_export.graph.verify import Verification
     from yolov8_export.pipeline import Report, export
     from yolov8_export.precision.accuracy import Accuracy
     from yolov8_export.progress import Progress
     from yolov8_export.repository.custom_configs import AddedConfig, add_config
     from yolov8_export.repository.layout import Target
+    from yolov8_export.source.original import Source
 
 __all__ = [
     "Accuracy",
@@ -90,13 +92,14 @@ _SLOW = {
     "checks.repository": ("CheckReport", "check"),
     "config.serving": ("compose_env",),
     "estimates": ("Cost", "Estimate", "Member", "estimate"),
-    "graph.network": ("Network", "Source"),
+    "graph.network": ("Network",),
     "graph.verify": ("Verification",),
     "pipeline": ("Report", "export"),
     "precision.accuracy": ("Accuracy",),
     "progress": ("Progress",),
     "repository.custom_configs": ("AddedConfig", "add_config"),
     "repository.layout": ("Target",),
+    "source.original": ("Source",),
 }
 """The modules that are imported when one of their names is first used."""
 
