@@ -6,7 +6,7 @@ from yolov8_triton._transport import quiet_grpc  # noqa: F401  (before anything 
 # isort: split
 from yolov8_contract.served_model import ServedModel
 from yolov8_contract.task import Task
-from yolov8_triton._async_client import AsyncClient
+from yolov8_triton._async_client import AsyncClient, AsyncImages
 from yolov8_triton._calls import DEFAULT_MODEL, DEFAULT_TIMEOUT_S, DEFAULT_URL
 from yolov8_triton._client import Client
 from yolov8_triton._drawing.draw import draw
@@ -50,6 +50,7 @@ __all__ = [
     "AccessRefusedError",
     "ArrayFormat",
     "AsyncClient",
+    "AsyncImages",
     "AsyncToken",
     "CallOptions",
     "ChannelArgument",

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping, Sequence
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from yolov8_contract.served_model import ServedModel
@@ -30,6 +29,10 @@ from yolov8_triton._transport.steps import Deadline
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
+
+
+AsyncImages = Iterable[ImageInput] | AsyncIterable[ImageInput]
+"""Images for the calls of an `AsyncClient` for many images."""
 
 
 class AsyncClient:
@@ -78,9 +81,7 @@ class AsyncClient:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.close()
 
     def __repr__(self) -> str:
@@ -111,51 +112,31 @@ class AsyncClient:
         return await self._predict(ClassProbabilities, image, options)
 
     def detect_many(
-        self,
-        images: Iterable[ImageInput] | AsyncIterable[ImageInput],
-        *,
-        in_flight: int = DEFAULT_IN_FLIGHT,
-        **options: Unpack[PredictCallOptions],
+        self, images: AsyncImages, *, in_flight: int = DEFAULT_IN_FLIGHT, **options: Unpack[PredictCallOptions]
     ) -> AsyncGenerator[Outcome[Detections], None]:
         """Find objects in many images, as `Client.detect_many` does; an asynchronous iterator may supply them."""
         return self._many(Detections, images, in_flight, options)
 
     def segment_many(
-        self,
-        images: Iterable[ImageInput] | AsyncIterable[ImageInput],
-        *,
-        in_flight: int = DEFAULT_IN_FLIGHT,
-        **options: Unpack[PredictCallOptions],
+        self, images: AsyncImages, *, in_flight: int = DEFAULT_IN_FLIGHT, **options: Unpack[PredictCallOptions]
     ) -> AsyncGenerator[Outcome[Segmentations], None]:
         """Segment many images; see `detect_many`."""
         return self._many(Segmentations, images, in_flight, options)
 
     def pose_many(
-        self,
-        images: Iterable[ImageInput] | AsyncIterable[ImageInput],
-        *,
-        in_flight: int = DEFAULT_IN_FLIGHT,
-        **options: Unpack[PredictCallOptions],
+        self, images: AsyncImages, *, in_flight: int = DEFAULT_IN_FLIGHT, **options: Unpack[PredictCallOptions]
     ) -> AsyncGenerator[Outcome[Poses], None]:
         """Find poses in many images; see `detect_many`."""
         return self._many(Poses, images, in_flight, options)
 
     def obb_many(
-        self,
-        images: Iterable[ImageInput] | AsyncIterable[ImageInput],
-        *,
-        in_flight: int = DEFAULT_IN_FLIGHT,
-        **options: Unpack[PredictCallOptions],
+        self, images: AsyncImages, *, in_flight: int = DEFAULT_IN_FLIGHT, **options: Unpack[PredictCallOptions]
     ) -> AsyncGenerator[Outcome[OrientedBoxes], None]:
         """Find rotated boxes in many images; see `detect_many`."""
         return self._many(OrientedBoxes, images, in_flight, options)
 
     def classify_many(
-        self,
-        images: Iterable[ImageInput] | AsyncIterable[ImageInput],
-        *,
-        in_flight: int = DEFAULT_IN_FLIGHT,
-        **options: Unpack[CallOptions],
+        self, images: AsyncImages, *, in_flight: int = DEFAULT_IN_FLIGHT, **options: Unpack[CallOptions]
     ) -> AsyncGenerator[Outcome[ClassProbabilities], None]:
         """Classify many images; see `detect_many`."""
         return self._many(ClassProbabilities, images, in_flight, options)
@@ -184,7 +165,7 @@ class AsyncClient:
         return await self._driver.run(self._calls.predict(kind, image, options, model, deadline))
 
     def _many(
-        self, kind: type[R], images: Iterable[ImageInput] | AsyncIterable[ImageInput], in_flight: int, options: Any
+        self, kind: type[R], images: AsyncImages, in_flight: int, options: Any
     ) -> AsyncGenerator[Outcome[R], None]:
         async def ask(image: ImageInput) -> Outcome[R]:
             try:

@@ -12,7 +12,7 @@ import os
 import threading
 from collections.abc import Awaitable
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 from tritonclient.utils import InferenceServerException
 
@@ -48,7 +48,47 @@ class Servers(Protocol):
         """Close the connections."""
 
 
-class Driver:
+class AsyncServers(Protocol):
+    """The servers that requests are made of."""
+
+    def ask(self, rpc: Rpc) -> Awaitable[Any]:
+        """Make one request.
+
+        Raises:
+            InferenceServerException: The server did not answer, or answered with an error.
+        """
+
+    def close(self) -> list[Awaitable[None]]:
+        """Close the connections; return what has to be awaited."""
+
+
+S = TypeVar("S")
+
+
+class _Driver(Generic[S]):
+    """The state of both drivers: the servers, once they are connected, and the process that connected."""
+
+    _closed: threading.Event | asyncio.Event
+
+    def __init__(self, connection: Connection, where: str) -> None:
+        self._connection = connection
+        self._where = where
+        self._servers: S | None = None
+        self._process = 0
+
+    def check(self) -> None:
+        """Raise where no requests can be made: in a forked child, or after the client was closed."""
+        if self._servers is not None:
+            check_process(self._process, self._where)
+        if self._closed.is_set():
+            raise RuntimeError(f"this client is closed: {self._where}")
+
+    def _is_open_here(self) -> bool:
+        """Tell whether this process has connections to close; a forked child has none."""
+        return self._servers is not None and self._process == os.getpid()
+
+
+class Driver(_Driver[Servers]):
     """Makes requests; the first one connects. Thread-safe.
 
     Args:
@@ -57,19 +97,9 @@ class Driver:
     """
 
     def __init__(self, connection: Connection, where: str) -> None:
-        self._connection = connection
-        self._where = where
-        self._servers: Servers | None = None
-        self._process = 0
+        super().__init__(connection, where)
         self._connecting = threading.Lock()
-        self._closed = threading.Event()
-
-    def check(self) -> None:
-        """Raise where no requests can be made: in a forked child, or after the client was closed."""
-        if self._servers is not None:
-            check_process(self._process, self._where)
-        if self._closed.is_set():
-            raise RuntimeError(f"this client is closed: {self._where}")
+        self._closed: threading.Event = threading.Event()
 
     def run(self, call: Call[T]) -> T:
         """Make the requests of a call; return its result."""
@@ -89,7 +119,7 @@ class Driver:
 
     def close(self, leaving: Call[None]) -> None:
         """Run a last call if there were others, and close the connections; later calls do nothing."""
-        if self._servers is not None and self._process == os.getpid() and not self._closed.is_set():
+        if self._is_open_here() and not self._closed.is_set():
             self.run(leaving)
         with self._connecting:
             self._closed.set()
@@ -130,21 +160,7 @@ class Driver:
         return GrpcServers(self._connection)
 
 
-class AsyncServers(Protocol):
-    """The servers that requests are made of."""
-
-    def ask(self, rpc: Rpc) -> Awaitable[Any]:
-        """Make one request.
-
-        Raises:
-            InferenceServerException: The server did not answer, or answered with an error.
-        """
-
-    def close(self) -> list[Awaitable[None]]:
-        """Close the connections; return what has to be awaited."""
-
-
-class AsyncDriver:
+class AsyncDriver(_Driver[AsyncServers]):
     """Makes requests; the first one connects, and binds the client to its event loop.
 
     Args:
@@ -153,18 +169,8 @@ class AsyncDriver:
     """
 
     def __init__(self, connection: Connection, where: str) -> None:
-        self._connection = connection
-        self._where = where
-        self._servers: AsyncServers | None = None
-        self._process = 0
-        self._closed = asyncio.Event()
-
-    def check(self) -> None:
-        """Raise where no requests can be made: in a forked child, or after the client was closed."""
-        if self._servers is not None:
-            check_process(self._process, self._where)
-        if self._closed.is_set():
-            raise RuntimeError(f"this client is closed: {self._where}")
+        super().__init__(connection, where)
+        self._closed: asyncio.Event = asyncio.Event()
 
     async def run(self, call: Call[T]) -> T:
         """Make the requests of a call; return its result."""
@@ -184,7 +190,7 @@ class AsyncDriver:
 
     async def close(self, leaving: Call[None]) -> None:
         """Run a last call if there were others, and close the connections; later calls do nothing."""
-        if self._servers is not None and self._process == os.getpid() and not self._closed.is_set():
+        if self._is_open_here() and not self._closed.is_set():
             await self.run(leaving)
         self._closed.set()
         servers, self._servers = self._servers, None

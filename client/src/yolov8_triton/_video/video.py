@@ -11,7 +11,6 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from inspect import GEN_CREATED, getgeneratorstate
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Literal
 
 import numpy as np
@@ -104,9 +103,7 @@ class Frames(Generic[R]):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
