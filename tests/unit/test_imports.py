@@ -29,7 +29,8 @@ ALLOWED = {
     "server/src/yolov8_server/backends": {"numpy", "onnxruntime", "openvino", "triton_python_backend_utils"},
     "export/src/yolov8_export": {
         "yolov8_contract", "yolov8_export", "numpy", "tritonclient", "google",
-        "torch", "ultralytics", "onnx", "onnx_ir", "onnxruntime", "onnxslim", "nncf", "openvino", "typer", "rich",
+        "torch", "ultralytics", "onnx", "onnx_ir", "onnxruntime", "onnxslim", "nncf", "openvino", "faster_coco_eval",
+        "typer", "rich",
     },
     "loadtest/src/yolov8_loadtest": {
         "yolov8_contract", "yolov8_triton", "yolov8_loadtest", "yolov8_server", "numpy", "tritonclient", "grpc",

@@ -24,7 +24,7 @@ class CalibrationData:
     Attributes:
         calibration: Folder of about 100 images like those to be served, to calibrate int8 with.
         evaluation: Folder of other images, on which the reduced network is compared with FP32.
-        truth: COCO annotation file of the evaluation images; with it, mAP50-95 decides.
+        truth: COCO annotation file of the evaluation images; with it, the mAP50-95 of the task's own results decides.
         max_map_loss: Largest loss of mAP50-95, where annotations are given.
         min_matched: Smallest share of objects that both networks must find, where no annotations are given.
     """

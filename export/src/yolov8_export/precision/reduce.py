@@ -10,9 +10,10 @@ from yolov8_export.choices import CalibrationData, Engine, Precision
 from yolov8_export.errors import OptionError
 from yolov8_export.graph.network import Network
 from yolov8_export.precision import accuracy as accuracies
-from yolov8_export.precision.accuracy import Accuracy, Truth
+from yolov8_export.precision.accuracy import Accuracy
 from yolov8_export.precision.images import Picture, image_files, pictures
 from yolov8_export.precision.quantize import check_quantizer, quantize, quantize_for_openvino, to_fp16
+from yolov8_export.precision.truth import Truth
 from yolov8_export.progress import Progress
 from yolov8_export.runtime import Run, import_openvino, onnx_runner, openvino_model, openvino_runner
 
@@ -69,6 +70,9 @@ def reduce(
     if precision == "fp32":
         return network, None
     calibration, evaluation = _chosen(data)
+    truth = Truth(data.truth) if data.truth else None
+    if truth is not None:
+        truth.check(network.model)
     with progress.step(f"Reducing to {precision.upper()}"):
         if precision == "fp16":
             reduced, run = _as_fp16(network, engine)
@@ -80,7 +84,7 @@ def reduce(
             onnx_runner(network.onnx, called="the FP32 network"),
             network.model,
             list(pictures(evaluation, network.model)),
-            Truth(data.truth) if data.truth else None,
+            truth,
             # ONNX Runtime computes what the graph says; TensorRT would need the GPU that will serve.
             engine="openvino" if engine == "openvino" else "onnxruntime",
         )

@@ -1,97 +1,102 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Mean average precision is what COCO's own evaluation says."""
+"""Mean average precision of boxes, masks, keypoints and rotated boxes, from COCO annotations."""
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from faster_coco_eval import COCO, COCOeval_faster
+from faster_coco_eval import mask as rle
 
+from yolov8_contract.served_model import ServedModel
+from yolov8_contract.task import Task
 from yolov8_export.errors import OptionError
-from yolov8_export.precision.accuracy import Found, Truth
+from yolov8_export.precision.objects import Kind, Objects
+from yolov8_export.precision.truth import Truth
 
-CATEGORIES = [{"id": 3, "name": "cat"}, {"id": 7, "name": "ox"}, {"id": 20, "name": "owl"}]
-
-
-def scene(seed: int, *, crowds: bool) -> tuple[dict[str, Any], dict[str, Found]]:
-    """Draw annotations of eight images, and what a middling network finds in them."""
-    rng = np.random.default_rng(seed)
-    images = [{"id": 100 + i, "file_name": f"{i}.jpg", "width": 400, "height": 300} for i in range(8)]
-    annotations: list[dict[str, Any]] = []
-    found = {}
-    for image in images:
-        boxes, scores, classes = [], [], []
-        for _ in range(int(rng.integers(0, 9))):
-            x, y, w, h = rng.uniform([0, 0, 10, 10], [300, 200, 100, 100])
-            number = int(rng.integers(3))
-            crowd = int(crowds and rng.random() < 0.2)
-            annotations.append({
-                "id": len(annotations) + 1, "image_id": image["id"], "category_id": CATEGORIES[number]["id"],
-                "bbox": [x, y, w, h], "area": w * h, "iscrowd": crowd,
-            })  # fmt: skip
-            for _ in range(int(rng.integers(0, 3))):
-                left, top, right, bottom = np.array([x, y, x + w, y + h]) + rng.normal(0, 8, 4)
-                boxes.append([left, top, max(right, left + 5), max(bottom, top + 5)])
-                scores.append(rng.random())
-                classes.append(number if rng.random() < 0.8 else int(rng.integers(3)))
-        found[str(image["file_name"])] = Found(
-            np.array(boxes, np.float32).reshape(-1, 4), np.array(scores, np.float32), np.array(classes, np.int32)
-        )
-    return {"images": images, "annotations": annotations, "categories": CATEGORIES}, found
+SHAPE = (60, 80)
+CATEGORIES = [{"id": 3, "name": "cat"}, {"id": 7, "name": "ox"}]
+BOXES = [[10.0, 10.0, 40.0, 20.0], [30.0, 30.0, 70.0, 50.0]]
+KINDS: list[Kind] = ["bbox", "segm", "keypoints", "rotated"]
 
 
-def coco(truth: dict[str, Any], found: dict[str, Found]) -> float:
-    ids = {image["file_name"]: image["id"] for image in truth["images"]}
-    rows = [
-        {
-            "image_id": ids[name],
-            "category_id": CATEGORIES[int(number)]["id"],
-            "score": float(score),
-            "bbox": [float(x1), float(y1), float(x2) - float(x1), float(y2) - float(y1)],
-        }
-        for name, objects in found.items()
-        for (x1, y1, x2, y2), score, number in zip(objects.boxes, objects.scores, objects.classes, strict=True)
-    ]
-    with contextlib.redirect_stdout(io.StringIO()):
-        dataset = COCO(truth)
-        evaluation = COCOeval_faster(dataset, dataset.loadRes(rows), iouType="bbox")
-        evaluation.evaluate()
-        evaluation.accumulate()
-        evaluation.summarize()
-    return float(evaluation.stats[0])
+def corners(box: list[float]) -> list[float]:
+    left, top, right, bottom = box
+    return [left, top, right, top, right, bottom, left, bottom]
 
 
-@pytest.mark.parametrize("crowds", [False, True], ids=["objects", "and-crowds"])
-@pytest.mark.parametrize("seed", range(6))
-def test_it_is_what_coco_says(tmp_path: Path, seed: int, crowds: bool) -> None:
-    truth, found = scene(seed, crowds=crowds)
-    (tmp_path / "truth.json").write_text(json.dumps(truth))
+def annotation(box: list[float], category: int = 3, **changes: Any) -> dict[str, Any]:
+    left, top, right, bottom = box
+    return {
+        "image_id": 5,
+        "category_id": category,
+        "bbox": [left, top, right - left, bottom - top],
+        "segmentation": [corners(box)],
+        "keypoints": [left, top, 2, right, bottom, 2],
+        **changes,
+    }
 
-    score = Truth(tmp_path / "truth.json").mean_average_precision(found)
 
-    assert score == pytest.approx(coco(truth, found), abs=1e-6)
-    assert 0.02 < score < 0.98
+def truth(folder: Path, *annotations: dict[str, Any]) -> Truth:
+    path = folder / "truth.json"
+    images = [{"id": 5, "file_name": "a.jpg"}]
+    path.write_text(json.dumps({"images": images, "categories": CATEGORIES, "annotations": annotations}))
+    return Truth(path)
 
 
-def test_finding_everything_exactly_scores_one(tmp_path: Path) -> None:
-    truth, _ = scene(1, crowds=False)
-    (tmp_path / "truth.json").write_text(json.dumps(truth))
-    exact = {}
-    for image in truth["images"]:
-        own = [a for a in truth["annotations"] if a["image_id"] == image["id"]]
-        boxes = [[x, y, x + w, y + h] for x, y, w, h in (a["bbox"] for a in own)]
-        numbers = [[c["id"] for c in CATEGORIES].index(a["category_id"]) for a in own]
-        exact[image["file_name"]] = Found(
-            np.array(boxes).reshape(-1, 4), np.ones(len(own), np.float32), np.array(numbers, np.int32)
-        )
+def found(kind: Kind, *boxes: list[float], scores: tuple[float, ...] = (0.9, 0.8), category: int = 0) -> Objects:
+    array = np.array(boxes, np.float32).reshape(-1, 4)
+    middle, size = (array[:, :2] + array[:, 2:]) / 2, array[:, 2:] - array[:, :2]
+    rotated = np.concatenate([middle, size, np.zeros((len(array), 1), np.float32)], axis=1)
+    return Objects(
+        boxes=rotated if kind == "rotated" else array,
+        scores=np.array(scores[: len(boxes)], np.float32),
+        classes=np.full(len(boxes), category, np.int32),
+        masks=[rle.merge(rle.frPyObjects([corners(box)], *SHAPE)) for box in boxes],
+        keypoints=array.reshape(-1, 2, 2),
+        shape=SHAPE,
+    )
 
-    assert Truth(tmp_path / "truth.json").mean_average_precision(exact) == pytest.approx(1.0)
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_finding_everything_exactly_scores_one(kind: Kind, tmp_path: Path) -> None:
+    annotated = truth(tmp_path, *map(annotation, BOXES))
+
+    assert annotated.mean_average_precision({"a.jpg": found(kind, *BOXES)}, kind) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("boxes", "score"),
+    [
+        pytest.param(BOXES[:1], 51 / 101, id="one-of-two"),
+        pytest.param([[0.0, 40.0, 8.0, 60.0], BOXES[0]], 51 / 101 / 2, id="behind-a-wrong-one"),
+        pytest.param([], 0.0, id="nothing"),
+    ],
+)
+def test_precision_is_averaged_over_101_recalls(
+    kind: Kind, boxes: list[list[float]], score: float, tmp_path: Path
+) -> None:
+    annotated = truth(tmp_path, *map(annotation, BOXES))
+
+    assert annotated.mean_average_precision({"a.jpg": found(kind, *boxes)}, kind) == pytest.approx(score)
+
+
+def test_a_class_without_objects_in_the_images_does_not_count(tmp_path: Path) -> None:
+    annotated = truth(tmp_path, annotation(BOXES[0], 7))
+
+    assert annotated.mean_average_precision({"a.jpg": found("bbox", BOXES[0], category=1)}, "bbox") == pytest.approx(1)
+
+
+def test_an_object_in_a_crowd_is_ignored(tmp_path: Path) -> None:
+    annotated = truth(tmp_path, annotation(BOXES[0]), annotation(BOXES[1], iscrowd=1))
+
+    result = found("bbox", BOXES[1], BOXES[0])
+
+    assert annotated.mean_average_precision({"a.jpg": result}, "bbox") == pytest.approx(1)
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"images": []}'], ids=["empty", "list", "incomplete"])
@@ -100,3 +105,20 @@ def test_what_is_no_annotation_file_is_refused(tmp_path: Path, text: str) -> Non
 
     with pytest.raises(OptionError, match="is no COCO annotation file"):
         Truth(tmp_path / "truth.json")
+
+
+@pytest.mark.parametrize(
+    ("task", "changes", "reason"),
+    [
+        pytest.param(Task.SEGMENT, {"segmentation": []}, "annotation 0 has no 'segmentation'", id="masks"),
+        pytest.param(Task.OBB, {"segmentation": []}, "annotation 0 has no 'segmentation'", id="rotated-boxes"),
+        pytest.param(Task.POSE, {"keypoints": [1, 1, 2]}, "expected 'keypoints' of 6 values, .* got 3", id="keypoints"),
+    ],
+)
+def test_annotations_that_lack_what_the_task_is_judged_by_are_refused(
+    task: Task, changes: dict[str, Any], reason: str, tmp_path: Path
+) -> None:
+    model = ServedModel(task=task, labels=("cat",), imgsz=(64, 64), kpt_shape=(2, 3) if task is Task.POSE else None)
+
+    with pytest.raises(OptionError, match=reason):
+        truth(tmp_path, annotation(BOXES[0], **changes)).check(model)
