@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The commands and the Python of every page run as they stand there, but for blocks that say what they need.
+
+The README's commands run first: they leave an exported repository and a server, which the other pages use.
+"""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import yolov8_triton
+from tests.integration.docs.checkout import Checkout
+from tests.pages import PAGES, SHELL, Block, blocks
+
+README = "README.md"
+RUN = [page for page in PAGES if page != README]
+
+
+def runnable(page: str) -> list[Block]:
+    return [block for block in blocks(page) if block.needs is None and block.language in {*SHELL, "python"}]
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
+    """The project after the README's commands."""
+    checkout = Checkout(tmp_path_factory.mktemp("docs"))
+    try:
+        run_shell(README, checkout)
+        assert checkout.addresses, "the README starts no server"
+        yield checkout
+    finally:
+        checkout.close()
+
+
+def run_shell(page: str, checkout: Checkout) -> None:
+    for block in runnable(page):
+        if block.language in SHELL:
+            checkout.run(block.shell())
+
+
+def run_python(page: str, checkout: Checkout) -> dict[str, Any]:
+    """Run the Python of a page, block after block, in one namespace; return it."""
+    names: dict[str, Any] = {name: getattr(yolov8_triton, name) for name in yolov8_triton.__all__}
+    names |= {"asyncio": asyncio, "paths": [Path("bus.jpg")] * 3}
+    for block in runnable(page):
+        if block.language == "python":
+            text = "\n" * block.line + checkout.here(block.text)
+            code = compile(text, page, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+            if (pending := eval(code, names)) is not None:
+                asyncio.run(pending)
+    return names
+
+
+@pytest.fixture
+def inside(checkout: Checkout, monkeypatch: pytest.MonkeyPatch) -> Checkout:
+    monkeypatch.chdir(checkout.root)
+    monkeypatch.setenv("PATH", checkout.environment()["PATH"])
+    return checkout
+
+
+def test_the_readme(inside: Checkout) -> None:
+    found = run_python(README, inside)["found"]
+
+    assert isinstance(found, yolov8_triton.Detections)
+    assert list((inside.root / "annotated").iterdir()) != []
+    assert (inside.root / "build" / "loadtest" / "smoke.html").exists()
+
+
+@pytest.mark.parametrize("page", RUN)
+def test_a_page(page: str, inside: Checkout) -> None:
+    run_shell(page, inside)
+    run_python(page, inside)
+
+    assert os.environ["PATH"] == inside.environment()["PATH"]
