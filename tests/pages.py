@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-PATTERNS = ("*.md", "*/README.md", "docs/*.md", "tests/*/README.md")
+PATTERNS = ("*.md", "[!.]*/README.md", "docs/*.md", "tests/[!.]*/README.md")
 PAGES = sorted({path.relative_to(ROOT).as_posix() for pattern in PATTERNS for path in ROOT.glob(pattern)})
 SHELL = frozenset({"sh", "console"})
 OTHER = frozenset({"text", "toml", "json"})

@@ -4,24 +4,52 @@
 from __future__ import annotations
 
 import importlib.util
-import os
+import json
 import re
 import subprocess
 import sys
 from functools import cache
 from itertools import pairwise
-from pathlib import Path
 
 import tomllib
 
 from tests.pages import ROOT
 
 TOOLS = frozenset(
-    "apt-get cat curl docker export git locust model-analyzer printf source stat tritonserver".split(),
+    [
+        "apt-get",
+        "cat",
+        "curl",
+        "docker",
+        "export",
+        "git",
+        "locust",
+        "model-analyzer",
+        "printf",
+        "source",
+        "stat",
+        "tritonserver",
+    ],
 )
 """Programs of others; what this project gives them is checked where it is cheap."""
 
-ENVIRONMENT = {**os.environ, "COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"}
+APPLICATIONS = {
+    "yolov8-triton": "yolov8_triton._cli.app",
+    "yolov8-export": "yolov8_export.cli.app",
+    "yolov8-server": "yolov8_server._cli",
+    "yolov8-loadtest": "yolov8_loadtest.__main__",
+}
+"""The module of each program's Typer application; a process of its own imports it, because Locust patches the process."""
+
+LIST_OPTIONS = """
+import importlib, json, sys
+import typer
+root = typer.main.get_command(importlib.import_module(sys.argv[1]).app)
+commands = {"": root, **getattr(root, "commands", {})}
+print(json.dumps({name: [option for one in command.params for option in (*one.opts, *one.secondary_opts)]
+                  for name, command in commands.items()}))
+"""
+
 MAKE_VERBS = {
     "export": ("yolov8-export", "export"),
     "serve": ("yolov8-server",),
@@ -31,7 +59,7 @@ MAKE_VERBS = {
 }
 """The program that receives a verb's ARGS."""
 
-MODULES = {f"yolov8_{name}": f"yolov8-{name}" for name in ("triton", "export", "server", "loadtest")}
+MODULES = {program.replace("-", "_"): program for program in APPLICATIONS}
 
 
 def faults(words: list[str]) -> list[str]:
@@ -56,46 +84,33 @@ def faults(words: list[str]) -> list[str]:
 
 def typer_faults(program: str, arguments: list[str]) -> list[str]:
     """Return the subcommands and options that a program of this project does not have."""
-    if program not in MODULES.values():
+    if program not in APPLICATIONS:
         return [f"unknown program {program!r}"]
-    found, path = [], (program,)
-    listed = shown(path)
-    for word in arguments:
+    tree = options(program)
+    verb, known = "", {*tree[""], "--help"}
+    found = []
+    for before, word in pairwise([program, *arguments]):
         if word == "--":
             break
         if word.startswith("-") and word != "-":
             option = word.partition("=")[0]
-            if not re.search(rf"(?<![\w-]){re.escape(option)}(?![\w-])", listed):
-                found.append(f"{' '.join(path)} has no option {option}")
-        elif len(path) == 1 and (verbs := subcommands(listed)):
-            if word in verbs:
-                path = (program, word)
-                listed += shown(path)
-            elif not previous_is_option(arguments, word) and not found:
-                found.append(f"{program} has no command {word!r}")
+            if option not in known:
+                found.append(f"{program} {verb}".rstrip() + f" has no option {option}")
+        elif len(tree) > 1 and not verb:
+            if word in tree:
+                verb = word
+                known |= {*tree[word]}
+            elif not before.startswith("-"):  # a word behind an option is the option's value
+                return [*found, f"{program} has no command {word!r}"]
     return found
 
 
-def previous_is_option(arguments: list[str], word: str) -> bool:
-    """Return whether a word stands behind an option, so that it may be the option's value."""
-    at = arguments.index(word)
-    return at > 0 and arguments[at - 1].startswith("-")
-
-
 @cache
-def shown(path: tuple[str, ...]) -> str:
-    """Return the help of a command."""
-    program = Path(sys.executable).parent / path[0]
-    done = subprocess.run(
-        [program, *path[1:], "--help"], capture_output=True, text=True, check=True, timeout=60, env=ENVIRONMENT
-    )
-    return done.stdout
-
-
-def subcommands(listed: str) -> list[str]:
-    """Return the names of the commands that a help text lists."""
-    _, _, tail = listed.partition("Commands")
-    return re.findall(r"^[│ ] {1,2}([a-z][a-z0-9-]+)  ", tail, re.MULTILINE)
+def options(program: str) -> dict[str, list[str]]:
+    """Return the options of each subcommand of a program; those of the program itself are under an empty name."""
+    command = [sys.executable, "-c", LIST_OPTIONS, APPLICATIONS[program]]
+    listed: dict[str, list[str]] = json.loads(subprocess.check_output(command, text=True, timeout=120))
+    return listed
 
 
 def make_faults(arguments: list[str]) -> list[str]:
