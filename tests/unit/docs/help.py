@@ -15,21 +15,19 @@ import tomllib
 
 from tests.pages import ROOT
 
-TOOLS = frozenset(
-    [
-        "apt-get",
-        "cat",
-        "curl",
-        "docker",
-        "export",
-        "git",
-        "locust",
-        "model-analyzer",
-        "printf",
-        "source",
-        "stat",
-        "tritonserver",
-    ],
+TOOLS = (
+    "apt-get",
+    "cat",
+    "curl",
+    "docker",
+    "export",
+    "git",
+    "locust",
+    "model-analyzer",
+    "printf",
+    "source",
+    "stat",
+    "tritonserver",
 )
 """Programs of others; what this project gives them is checked where it is cheap."""
 
@@ -39,7 +37,7 @@ APPLICATIONS = {
     "yolov8-server": "yolov8_server._cli",
     "yolov8-loadtest": "yolov8_loadtest.__main__",
 }
-"""The module of each program's Typer application; a process of its own imports it, because Locust patches the process."""
+"""The module of each program's Typer application. A separate process imports it, because Locust patches its process."""
 
 LIST_OPTIONS = """
 import importlib, json, sys
