@@ -14,7 +14,7 @@ def main() -> None:
         with extra("cli"):
             from yolov8_triton._cli.app import app
     except ImportError as exc:
-        sys.stderr.write(f"yolov8-triton: {exc}\n")
+        sys.stderr.write(f"error: {exc}\n")
         sys.exit(2)
     app(prog_name="yolov8-triton")
 

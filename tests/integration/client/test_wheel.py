@@ -160,7 +160,7 @@ def test_the_command_says_what_it_lacks(python: Path) -> None:
     done = subprocess.run([command, "detect", "x.jpg"], capture_output=True, text=True, timeout=60, check=False)
 
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "yolov8-triton: this needs typer: pip install 'yolov8-triton-client[cli]'\n"
+    assert done.stderr == "error: this needs typer: pip install 'yolov8-triton-client[cli]'\n"
 
 
 def test_strict_type_checks_pass_a_user_s_script_and_find_each_mistake(python: Path, tmp_path: Path) -> None:

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command line `yolov8-triton`."""
+"""The command line ``yolov8-triton``."""

@@ -1,183 +1,171 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command line: verbs, and what they call.
-
-Exit codes: 0 all is well; 1 some images failed; 2 wrong usage; 3 the server can't be used; 130 interrupted.
-"""
+"""Define the command line ``yolov8-triton``: its commands and what they call."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from functools import partial
-from typing import Any
+from importlib.metadata import version
+from typing import Annotated
 
 import typer
 from rich.console import Console
 
 from yolov8_contract.task import Task
-from yolov8_triton._calls import DEFAULT_MODEL, DEFAULT_TIMEOUT_S, DEFAULT_URL
+from yolov8_triton._calls import DEFAULT_MODEL
 from yolov8_triton._cli.coco_results import CocoResults
-from yolov8_triton._cli.images import Pictures, Wanted, ask, listed_images, named_images, show_json, show_table
+from yolov8_triton._cli.images import Outputs, Pictures, ask, listed_images, named_images, show_json, show_table
 from yolov8_triton._cli.options import (
-    Agnostic,
-    Classes,
-    Coco,
-    CocoTruth,
-    Conf,
-    FilesFrom,
-    Header,
+    AccessOptions,
+    CocoOptions,
+    Command,
+    ImageOptions,
     Images,
-    InFlight,
-    Iou,
-    Json,
-    MaxDet,
     Model,
-    Output,
-    Timeout,
-    Url,
-    access,
+    ServerOptions,
+    Thresholds,
+    client_factory,
     connected,
-    thresholds,
+    with_options,
 )
 from yolov8_triton._cli.output import exiting, show_models
 from yolov8_triton._cli.video import video
 from yolov8_triton._client import Client
-from yolov8_triton._in_flight import DEFAULT_IN_FLIGHT
+from yolov8_triton._options import PredictOptions
 
-_VERBS = {
-    Task.DETECT: ("Find objects.", DEFAULT_MODEL),
-    Task.SEGMENT: ("Find objects and their masks.", f"{DEFAULT_MODEL}-seg"),
-    Task.POSE: ("Find objects and their keypoints.", f"{DEFAULT_MODEL}-pose"),
-    Task.OBB: ("Find objects and their rotated boxes.", f"{DEFAULT_MODEL}-obb"),
-    Task.CLASSIFY: ("Tell what images show.", f"{DEFAULT_MODEL}-cls"),
+DISTRIBUTION = "yolov8-triton-client"
+PROGRAM = "yolov8-triton"
+
+_TASKS = {
+    Task.DETECT: ("Detect objects in images.", DEFAULT_MODEL),
+    Task.SEGMENT: ("Detect objects and their masks in images.", f"{DEFAULT_MODEL}-seg"),
+    Task.POSE: ("Detect objects and their keypoints in images.", f"{DEFAULT_MODEL}-pose"),
+    Task.OBB: ("Detect objects and their rotated boxes in images.", f"{DEFAULT_MODEL}-obb"),
+    Task.CLASSIFY: ("Classify images.", f"{DEFAULT_MODEL}-cls"),
 }
-"""What each task does, and the name that an export of Ultralytics' smallest model for it has."""
+"""The help of each task's command, and the name of Ultralytics' smallest model for it."""
 
 app = typer.Typer(
-    name="yolov8-triton",
-    help="Ask YOLOv8 models that Triton serves.",
-    epilog="Exit codes: 0 all is well, 1 some images failed, 2 wrong usage, 3 the server can't be used.",
     no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit codes: 0 success, 1 some images or frames failed, 2 wrong usage, 3 the server or the model cannot be "
+    "used, 130 interrupted.",
 )
-app.callback()(access)
 
 
-def _finder(task: Task, default_model: str) -> Callable[..., None]:
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"{PROGRAM} {version(DISTRIBUTION)}")
+        raise typer.Exit
+
+
+def _app(
+    ctx: typer.Context,
+    access: AccessOptions,
+    _version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Send images and videos to YOLOv8 models on Triton servers."""
+    ctx.obj = client_factory(access)
+
+
+app.callback()(with_options(_app))
+
+
+def _object_command(task: Task) -> Callable[..., None]:
     def find(
         ctx: typer.Context,
+        model: Model,
+        server: ServerOptions,
+        thresholds: Thresholds,
+        options: ImageOptions,
+        coco: CocoOptions,
         images: Images = None,
-        files_from: FilesFrom = None,
-        url: Url = [DEFAULT_URL],  # noqa: B006  (typer copies it)
-        model: Model = default_model,
-        header: Header = None,
-        conf: Conf = None,
-        iou: Iou = None,
-        max_det: MaxDet = None,
-        classes: Classes = None,
-        agnostic: Agnostic = False,
-        output: Output = None,
-        as_json: Json = False,
-        coco: Coco = None,
-        coco_truth: CocoTruth = None,
-        in_flight: InFlight = DEFAULT_IN_FLIGHT,
-        timeout: Timeout = DEFAULT_TIMEOUT_S,
     ) -> None:
-        if coco_truth is not None and coco is None:
-            raise typer.BadParameter("it goes with --coco", param_hint="--coco-truth")
-        options = thresholds(conf, iou, max_det, classes, agnostic)
-        client = connected(ctx, url, model, timeout, header)
-        _ask(task, images, files_from, client, options | {"in_flight": in_flight}, output, as_json, coco, coco_truth)
+        if coco.coco_truth is not None and coco.coco is None:
+            raise typer.BadParameter("it needs --coco", param_hint="--coco-truth")
+        paths = _paths(images, options)
+        _ask(task, paths, connected(ctx, server, model), options, thresholds.options(), coco)
 
     return find
 
 
-def _classifier(default_model: str) -> Callable[..., None]:
-    def classify(
-        ctx: typer.Context,
-        images: Images = None,
-        files_from: FilesFrom = None,
-        url: Url = [DEFAULT_URL],  # noqa: B006  (typer copies it)
-        model: Model = default_model,
-        header: Header = None,
-        output: Output = None,
-        as_json: Json = False,
-        in_flight: InFlight = DEFAULT_IN_FLIGHT,
-        timeout: Timeout = DEFAULT_TIMEOUT_S,
-    ) -> None:
-        client = connected(ctx, url, model, timeout, header)
-        _ask(Task.CLASSIFY, images, files_from, client, {"in_flight": in_flight}, output, as_json)
-
-    return classify
-
-
-for _task, (_help, _default) in _VERBS.items():
-    _verb = _classifier(_default) if _task is Task.CLASSIFY else _finder(_task, _default)
-    app.command(_task.value, help=_help)(_verb)
-app.command()(video)
-
-
-@app.command()
-def models(
-    ctx: typer.Context,
-    url: Url = [DEFAULT_URL],  # noqa: B006  (typer copies it)
-    header: Header = None,
-    as_json: Json = False,
-    timeout: Timeout = DEFAULT_TIMEOUT_S,
+def _classify(
+    ctx: typer.Context, model: Model, server: ServerOptions, options: ImageOptions, images: Images = None
 ) -> None:
-    """List the models that a server has for this client."""
-    with exiting(), connected(ctx, url, DEFAULT_MODEL, timeout, header) as client:
+    paths = _paths(images, options)
+    _ask(Task.CLASSIFY, paths, connected(ctx, server, model), options, {}, CocoOptions())
+
+
+for _task, (_help, _default) in _TASKS.items():
+    _command = _classify if _task is Task.CLASSIFY else _object_command(_task)
+    app.command(_task.value, cls=Command, help=_help, no_args_is_help=True)(with_options(_command, model=_default))
+app.command("video", cls=Command, no_args_is_help=True)(with_options(video))
+
+
+def _models(
+    ctx: typer.Context,
+    server: ServerOptions,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one line of JSON per model instead of a table")
+    ] = False,
+) -> None:
+    """List the models of a server that this client can use."""
+    with exiting(), connected(ctx, server, DEFAULT_MODEL) as client:
         found = client.models()
-        if as_json:
-            for name, model in found.items():
-                facts = {key: json.loads(text) for key, text in model.to_parameters().items()}
-                typer.echo(json.dumps({"model": name, **facts}, ensure_ascii=False))
-        else:
+        if not as_json:
             show_models(Console(highlight=False), found)
+            return
+        for name, model in found.items():
+            values = {key: json.loads(text) for key, text in model.to_parameters().items()}
+            typer.echo(json.dumps({"model": name, **values}, ensure_ascii=False))
 
 
-@app.command()
-def check(
-    ctx: typer.Context,
-    url: Url = [DEFAULT_URL],  # noqa: B006  (typer copies it)
-    model: Model = DEFAULT_MODEL,
-    header: Header = None,
-    timeout: Timeout = DEFAULT_TIMEOUT_S,
-) -> None:
-    """Tell whether a model is ready, and one that this client can talk to."""
-    with exiting(), connected(ctx, url, model, timeout, header) as client:
+def _check(ctx: typer.Context, server: ServerOptions, model: Model = DEFAULT_MODEL) -> None:
+    """Check that a model is ready and that this client can use it."""
+    with exiting(), connected(ctx, server, model) as client:
         client.check()
         info = client.info()
-        typer.echo(f"model {model!r} at {', '.join(url)} is ready: {info.task.value}, {len(info.labels)} classes")
+        where = ", ".join(server.url)
+        typer.echo(f"model {model!r} at {where} is ready: {info.task.value}, {len(info.labels)} classes")
+
+
+app.command("models", cls=Command)(with_options(_models))
+app.command("check", cls=Command)(with_options(_check))
+
+
+def _paths(images: Images, options: ImageOptions) -> Iterable[str]:
+    """Return the paths of the images: a list, or an iterator where a file lists some, since it may be a pipe."""
+    if not images and options.files_from is None:
+        raise typer.BadParameter("give images, or a list of them with --files-from", param_hint="IMAGE")
+    with exiting():
+        named = named_images(images or ())
+    if options.files_from is None:
+        return named
+    return (path for part in (named, listed_images(options.files_from)) for path in part)
 
 
 def _ask(
     task: Task,
-    images: Images,
-    files_from: FilesFrom,
+    paths: Iterable[str],
     client: Client,
-    options: dict[str, Any],
-    output: Output,
-    as_json: Json,
-    coco: Coco = None,
-    coco_truth: CocoTruth = None,
+    options: ImageOptions,
+    thresholds: PredictOptions,
+    coco: CocoOptions,
 ) -> None:
-    if not images and files_from is None:
-        raise typer.BadParameter("name images, or a list of them with --files-from", param_hint="IMAGE")
+    """Ask about images and exit with the code that says how it went."""
     with exiting(), client, ExitStack() as stack:
-        named = named_images(images or ())
-        wanted = Wanted(
-            show=show_json if as_json else show_table,
-            pictures=None if output is None else Pictures(output),
-            coco=None if coco is None else stack.enter_context(CocoResults(coco, coco_truth, client.labels)),
+        outputs = Outputs(
+            show=show_json if options.as_json else show_table,
+            pictures=None if options.output is None else Pictures(options.output),
+            coco=None
+            if coco.coco is None
+            else stack.enter_context(CocoResults(coco.coco, coco.coco_truth, client.labels)),
         )
-        code = ask(
-            partial(getattr(client, f"{task.value}_many"), **options),
-            [*named] if files_from is None else (path for part in (named, listed_images(files_from)) for path in part),
-            wanted,
-            total=len(named) if files_from is None else None,
-        )
+        many = partial(getattr(client, f"{task.value}_many"), in_flight=options.in_flight, **thresholds)
+        code = ask(many, paths, outputs)
     raise typer.Exit(code)

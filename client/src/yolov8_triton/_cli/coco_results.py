@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Write COCO results, as ``loadRes`` of pycocotools reads them."""
+"""Write COCO results in the format that ``loadRes`` of pycocotools reads."""
 
 from __future__ import annotations
 
@@ -9,29 +9,28 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from yolov8_triton._cli.output import complain
+from yolov8_triton._cli.output import warn
 from yolov8_triton._errors import InvalidParameterError
 from yolov8_triton._results.objects import COCO_CATEGORY_IDS, DetectedObjects
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-
 _FIRST, _LAST = "person", "toothbrush"
-"""Of COCO's 80 classes."""
-_NONE = -1
+"""The first and the last of COCO's 80 classes."""
+_NO_CATEGORY = -1
 
 
 class CocoResults:
-    """A file of results, written as they come and put in its place when it is whole.
+    """A file of COCO results: rows are written to a temporary file, which replaces the file when it is complete.
 
-    An image's id is what the annotations say for its file name; without annotations the number that it is called,
-    as COCO's own images are. A category's id is likewise the one of its name in the annotations; without them
-    COCO's own for models of its 80 classes, and the class id for others.
+    With annotations, the ids of images and categories are those that the annotations have for the image's file name
+    and the class's name. Without them, an image's id is the number in its file name, as for COCO's own images. A
+    category's id is then COCO's own if the model has COCO's 80 classes, and the class id otherwise.
 
     Raises:
         OSError: The annotations can't be read, or the folder can't be written to.
-        InvalidParameterError: The annotations are no COCO annotations.
+        InvalidParameterError: The file of annotations has another format.
     """
 
     def __init__(self, path: Path, truth: Path | None, labels: Sequence[str]) -> None:
@@ -58,14 +57,14 @@ class CocoResults:
             self._part.unlink(missing_ok=True)
 
     def add(self, image: str, found: DetectedObjects) -> None:
-        """Write what was found in one image.
+        """Write the objects of one image.
 
         Raises:
             FileNotFoundError: The annotations have no image of that name.
-            InvalidParameterError: There are no annotations, and the image's name is no number.
+            InvalidParameterError: There are no annotations, and the image's name is not a number.
         """
         for row in found.to_coco(self._image_id(image), category_ids=self._category_ids):
-            if row["category_id"] != _NONE:
+            if row["category_id"] != _NO_CATEGORY:
                 self._file.write(f"{self._between}{json.dumps(row)}")
                 self._between = ",\n"
 
@@ -77,7 +76,7 @@ class CocoResults:
             return self._image_ids[path.name]
         if not path.stem.isdecimal():
             raise InvalidParameterError(
-                f"{image}: --coco takes an image's id from its name, and this is no number: "
+                f"{image}: --coco takes the image's id from its name, which is not a number; "
                 "give the annotations with --coco-truth"
             )
         return int(path.stem)
@@ -89,8 +88,8 @@ def _read(truth: Path) -> dict[str, Any]:
         if annotations.keys() >= {"images", "categories"}:
             return annotations  # type: ignore[no-any-return]  # JSON
     except (ValueError, AttributeError) as exc:
-        raise InvalidParameterError(f"{truth}: no COCO annotations: {exc}") from exc
-    raise InvalidParameterError(f"{truth}: no COCO annotations: expected 'images' and 'categories'")
+        raise InvalidParameterError(f"{truth}: not COCO annotations: {exc}") from exc
+    raise InvalidParameterError(f"{truth}: not COCO annotations: expected 'images' and 'categories'")
 
 
 def _image_ids(annotations: dict[str, Any]) -> dict[str, int]:
@@ -102,8 +101,8 @@ def _category_ids(labels: Sequence[str], annotations: dict[str, Any] | None) -> 
         by_name = {str(category["name"]): int(category["id"]) for category in annotations["categories"]}
         unknown = [label for label in labels if label not in by_name]
         if unknown:
-            complain(f"no category of that name, so these classes are left out: {', '.join(unknown)}")
-        return [by_name.get(label, _NONE) for label in labels]
+            warn(f"classes without a category of the same name are left out: {', '.join(unknown)}")
+        return [by_name.get(label, _NO_CATEGORY) for label in labels]
     if len(labels) == len(COCO_CATEGORY_IDS) and (labels[0], labels[-1]) == (_FIRST, _LAST):
         return COCO_CATEGORY_IDS
     return range(len(labels))

@@ -1,17 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which images the words of a command line stand for.
-
-Write annotated pictures into a folder.
-
-Ask about many images, some of them at a time, and go on where one of them fails.
-"""
+"""Find the images that a command line names, ask about them, and write annotated pictures."""
 
 from __future__ import annotations
 
 import glob
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,75 +25,75 @@ from yolov8_triton._results.outcome import Outcome, Result
 
 STDIN = "-"
 IMAGE_SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".webp"}
+_QUALITY = 92
+_STDIN_STEM = "stdin"
 
 
 def named_images(words: Iterable[str]) -> list[str]:
-    """Return the paths that words stand for, in order.
+    """Return the paths that the words of a command line name, in order.
 
-    A file is itself, and so is what doesn't exist; a folder stands for the images in it, a pattern (``*``, ``?``,
-    ``[...]``, and ``**`` for folders at any depth) for the files it matches, both by name; ``-`` is stdin.
+    A folder stands for the images in it, and a pattern (``*``, ``?``, ``[...]``, and ``**`` for folders at any depth)
+    for the files that it matches, both sorted by name. Every other word is a path itself; ``-`` is stdin.
     """
-    return [path for word in words for path in _meant(word)]
+    return [path for word in words for path in _paths(word)]
 
 
 def listed_images(lines: Iterable[str]) -> Iterator[str]:
-    """Yield the paths of a list, one a line, as they come; empty lines are none."""
+    """Yield the paths in a list with one path a line, as the lines arrive; empty lines are left out."""
     return (path for line in lines if (path := line.rstrip("\r\n")))
 
 
 def image(path: str) -> Path | bytes:
-    """Return what a client takes for a path: for stdin its bytes."""
+    """Return the image for a client: the path, or the bytes that stdin has."""
     return sys.stdin.buffer.read() if path == STDIN else Path(path)
 
 
-def _meant(word: str) -> Iterable[str]:
+def _paths(word: str) -> Iterable[str]:
     path = Path(word)
     if path.is_dir():
         return sorted(str(file) for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
     if word == STDIN or path.exists() or not glob.has_magic(word):
         return [word]
     matched = sorted(name for name in glob.glob(word, recursive=True) if Path(name).is_file())  # noqa: PTH207
-    return matched or [word]  # which the run says that it isn't there
-
-
-_QUALITY = 92
-_STDIN_STEM = "stdin"
+    return matched or [word]  # the run then reports this path as missing
 
 
 class Pictures:
-    """A folder of annotated pictures, made where it is missing.
+    """A folder of annotated pictures; it is created if it does not exist.
 
     Raises:
         ImportError: The extra ``draw`` is not installed.
-        OSError: The folder can't be made.
+        OSError: The folder can't be created.
     """
 
     def __init__(self, folder: Path) -> None:
         with extra("draw"):
-            import supervision  # noqa: F401  (miss it before the first image, not after)
+            import supervision  # noqa: F401  (a missing package is reported before the first request)
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         self._taken: set[Path] = set()
 
     def write(self, path: str, image: ImageInput, result: Result) -> Path:
-        """Write the picture of one image; return its path: the image's name with ``.jpg``.
+        """Write the picture of one image; return its path, which is the image's name with the suffix ``.jpg``.
 
         Args:
-            path: What the image is called; ``-`` is stdin.
-            image: What was sent.
-            result: What was found.
+            path: Path of the image; ``-`` is stdin.
+            image: The image that was sent.
+            result: Its result.
 
         Raises:
-            FileExistsError: It would overwrite the image itself.
+            FileExistsError: The picture would overwrite the image.
         """
         target = self._free(_STDIN_STEM if path == STDIN else Path(path).stem)
         if path != STDIN and target.resolve() == Path(path).resolve():
-            raise FileExistsError(None, f"its picture would overwrite it, use another folder than {self._folder}")
+            raise FileExistsError(
+                None, f"the annotated picture would overwrite the image; use another folder than {self._folder}"
+            )
         draw(image, result).save(target, quality=_QUALITY)
         return target
 
     def _free(self, stem: str) -> Path:
-        """Return a path that this run has not written: images of two folders may share their names."""
+        """Return a path that this run has not written, since images in two folders may have the same name."""
         target, number = self._folder / f"{stem}.jpg", 2
         while target in self._taken:
             target, number = self._folder / f"{stem}-{number}.jpg", number + 1
@@ -110,11 +105,11 @@ Show = Callable[[str, Result], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """What is done with each result.
+class Outputs:
+    """Where results go.
 
     Attributes:
-        show: Prints it.
+        show: Prints the result of a path.
         pictures: The folder for annotated pictures.
         coco: The file of COCO results.
     """
@@ -123,33 +118,31 @@ class Wanted:
     pictures: Pictures | None = None
     coco: CocoResults | None = None
 
-    def take(self, path: str, outcome: Outcome[Any]) -> None:
-        """Do it; raise the outcome's error if it has no result."""
+    def write(self, path: str, outcome: Outcome[Any]) -> None:
+        """Output the result of an image, or raise the error that the image has instead."""
         result = outcome.result
         self.show(path, result)
         if self.pictures is not None:
             self.pictures.write(path, outcome.image, result)
         if self.coco is not None:
-            assert isinstance(result, DetectedObjects)  # the verb for classes has no such option
+            assert isinstance(result, DetectedObjects)  # the command classify has no option --coco
             self.coco.add(path, result)
 
 
-def ask(
-    many: Callable[[Iterable[Path | bytes]], Any], paths: Iterable[str], wanted: Wanted, *, total: int | None
-) -> ExitCode:
-    """Do what is wanted with the result of each image; complain about those that fail.
+def ask(many: Callable[[Iterable[Path | bytes]], Any], paths: Iterable[str], outputs: Outputs) -> ExitCode:
+    """Ask about images and output their results; an image that fails is one line on stderr.
 
     Args:
         many: The client's method for many images of the task, with its options.
-        paths: Files; ``-`` is stdin.
-        wanted: What to do.
-        total: How many paths there are, if that is known.
+        paths: Paths of images; ``-`` is stdin.
+        outputs: Where results go.
 
     Raises:
-        YoloTritonError: One after which no other image would fare better.
+        YoloTritonError: An error that every other image would have as well.
     """
     code = ExitCode.OK
-    asked: list[str] = []  # those in flight, in order
+    total = len(paths) if isinstance(paths, Sized) else None
+    asked: list[str] = []  # the paths in flight, in order
 
     def images() -> Iterator[Path | bytes]:
         for path in paths:
@@ -160,7 +153,7 @@ def ask(
         for outcome in outcomes:
             path = asked.pop(0)
             try:
-                wanted.take(path, outcome)
+                outputs.write(path, outcome)
             except (BrokenPipeError, *SERVER_ERRORS, *USAGE_ERRORS):
                 raise
             except (OSError, YoloTritonError) as exc:
@@ -171,11 +164,11 @@ def ask(
 
 
 def show_json(path: str, result: Result) -> None:
-    """Print one line of JSON."""
+    """Print a result as one line of JSON."""
     sys.stdout.write(json.dumps({"image": path, **result.to_dict()}, ensure_ascii=False) + "\n")
-    sys.stdout.flush()  # whoever reads the lines may act on each
+    sys.stdout.flush()  # a program that reads the lines may act on each of them
 
 
 def show_table(path: str, result: Result) -> None:
-    """Print a table."""
+    """Print a result as a table."""
     show_result(Console(highlight=False), path, result)

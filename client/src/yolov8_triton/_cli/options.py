@@ -1,132 +1,230 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the verbs of the command line take.
+"""Define the options of the command line as dataclasses, and make commands and a client of them.
 
-The command line's options that stand before the verb: how a server is convinced, whatever it is asked.
-
-A client as the command line's options describe it.
+A field's default is the option's default, and the first sentence of its attribute in the class's docstring is the help
+text. So both are written once. The help texts of thresholds are those of `PredictOptions`.
 """
 
 from __future__ import annotations
 
+import inspect
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, fields, is_dataclass
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_type_hints
 
 import typer
+from typer.core import TyperCommand
 
+from yolov8_triton._calls import DEFAULT_TIMEOUT_S, DEFAULT_URL
 from yolov8_triton._client import Client
 from yolov8_triton._headers import bearer
+from yolov8_triton._in_flight import DEFAULT_IN_FLIGHT
+from yolov8_triton._options import PredictOptions
 from yolov8_triton._transport.connection import Tls, loaded
+from yolov8_triton._video.source import DEFAULT_STALL_S
+
+_PEM_FILE = partial(typer.Option, metavar="FILE", exists=True, dir_okay=False)
 
 Images = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[IMAGE]...",
-        help="Image files, folders of them, quoted patterns such as 'photos/**/*.jpg', or - for an image on stdin.",
+        metavar="IMAGE...",
+        help="Image files, folders of images, quoted patterns such as 'photos/**/*.jpg', or - for an image on stdin",
         show_default=False,
     ),
 ]
-FilesFrom = Annotated[
-    typer.FileText | None,
-    typer.Option(metavar="FILE", help="Read more images' paths from this file, one a line; - is stdin."),
+Source = Annotated[
+    str, typer.Argument(metavar="SOURCE", help="Video file, URL of a stream, or number of a camera", show_default=False)
 ]
-Source = Annotated[str, typer.Argument(metavar="SOURCE", help="A video file, a URL, or the number of a camera.")]
-Url = Annotated[
-    list[str],
-    typer.Option(
-        envvar="YOLOV8_TRITON_URL",
-        help="Address of the server's gRPC port; again for each of several servers of the same model.",
-    ),
-]
-Model = Annotated[str, typer.Option(envvar="YOLOV8_TRITON_MODEL", help="Name of the model on the server.")]
-Header = Annotated[
-    list[str] | None, typer.Option(metavar="NAME=VALUE", help="Send this header with every request; repeatable.")
-]
-Output = Annotated[Path | None, typer.Option(metavar="DIR", help="Write annotated pictures into this folder.")]
-VideoOutput = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="Write an annotated video: .mp4, .mov, .mkv or .avi.")
-]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, one line an image, in place of tables.")]
-FrameJson = Annotated[bool, typer.Option("--json", help="Print JSON, one line a frame, in place of text.")]
-Coco = Annotated[Path | None, typer.Option(metavar="FILE", help="Write COCO results, for an evaluator.")]
-CocoTruth = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="FILE",
-        exists=True,
-        dir_okay=False,
-        help="Take the ids of images and categories from these COCO annotations, by name.",
-    ),
-]
-Timeout = Annotated[float, typer.Option(min=0.001, metavar="SECONDS", help="How long one image may take.")]
-InFlight = Annotated[int, typer.Option(min=1, help="How many requests at once.")]
-FramesInFlight = Annotated[
-    int | None, typer.Option(min=1, help="How many requests at once: 8 for files, 2 for live sources.")
-]
-Track = Annotated[bool, typer.Option("--track", help="Follow objects from frame to frame (ByteTrack).")]
-Kept = Annotated[
-    Literal["all", "newest"] | None,
-    typer.Option("--frames", help="Ask about all frames, or the newest ones alone; unless said, as the source is."),
-]
-Stall = Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="How long a live source may bring no frame.")]
-Conf = Annotated[float | None, typer.Option(min=0, max=1, help="Objects need a score above it.")]
-Iou = Annotated[float | None, typer.Option(min=0, max=1, help="Of objects that overlap more, the best stays.")]
-MaxDet = Annotated[int | None, typer.Option(min=1, help="At most so many objects an image.")]
-Classes = Annotated[str | None, typer.Option(help="Only these classes: names or ids, with commas between.")]
-Agnostic = Annotated[bool, typer.Option("--agnostic", help="Let objects of different classes suppress each other.")]
-
-
-def thresholds(
-    conf: float | None, iou: float | None, max_det: int | None, classes: str | None, agnostic: bool
-) -> dict[str, Any]:
-    """Return what a client's method takes for these options."""
-    return {
-        "conf": conf,
-        "iou": iou,
-        "max_det": max_det,
-        "classes": None if classes is None else _ids_or_names(classes),
-        "agnostic": agnostic or None,
-    }
-
-
-def _ids_or_names(text: str) -> list[int | str]:
-    return [int(part) if part.isdecimal() else part for part in map(str.strip, text.split(","))]
-
-
-_PEM: dict[str, Any] = {"metavar": "FILE", "exists": True, "dir_okay": False}
-
-Secure = Annotated[bool, typer.Option("--tls", help="Connect by TLS; the system's authorities are trusted.")]
-Ca = Annotated[
-    Path | None, typer.Option("--tls-ca", help="Connect by TLS; trust the authorities in this PEM file.", **_PEM)
-]
-Certificate = Annotated[
-    Path | None, typer.Option("--tls-cert", help="Show this certificate (mutual TLS); it needs --tls-key.", **_PEM)
-]
-Key = Annotated[Path | None, typer.Option("--tls-key", help="Private key of --tls-cert.", **_PEM)]
-TokenEnv = Annotated[
-    str | None,
-    typer.Option(metavar="NAME", help="Send the token in this environment variable (Authorization: Bearer)."),
+Model = Annotated[
+    str, typer.Option(envvar="YOLOV8_TRITON_MODEL", metavar="NAME", help="Name of the model on the server")
 ]
 
 
-def access(
-    ctx: typer.Context,
-    tls: Secure = False,
-    tls_ca: Ca = None,
-    tls_cert: Certificate = None,
-    tls_key: Key = None,
-    token_env: TokenEnv = None,
-) -> None:
-    """Ask YOLOv8 models that Triton serves."""
-    ctx.obj = {"tls": _tls(tls, tls_ca, tls_cert, tls_key), "token": _token(token_env)}
+class Command(TyperCommand):
+    """A command whose usage line shows arguments as ``IMAGE...``; Typer's own is ``[[IMAGE]...]...``."""
+
+    def collect_usage_pieces(self, ctx: object) -> list[str]:  # noqa: ARG002
+        """Return the parts of the usage line."""
+        return ["[OPTIONS]", *(str(item.metavar) for item in self.params if item.param_type_name == "argument")]
 
 
-def _tls(wanted: bool, ca: Path | None, certificate: Path | None, key: Path | None) -> Tls | bool:
-    if ca is None and certificate is None and key is None:
-        return wanted
+@dataclass(frozen=True, kw_only=True)
+class AccessOptions:
+    """The options before the command: they secure the connection, whatever is asked.
+
+    Attributes:
+        tls: Connect by TLS; the system's certificate authorities are trusted.
+        tls_ca: Connect by TLS; the certificate authorities in this PEM file are trusted.
+        tls_cert: PEM file of the client's certificate (mutual TLS); needs --tls-key.
+        tls_key: PEM file of the private key of --tls-cert.
+        token_env: Environment variable that has the access token; it is sent as Authorization: Bearer.
+    """
+
+    tls: Annotated[bool, typer.Option("--tls")] = False
+    tls_ca: Annotated[Path | None, _PEM_FILE()] = None
+    tls_cert: Annotated[Path | None, _PEM_FILE()] = None
+    tls_key: Annotated[Path | None, _PEM_FILE()] = None
+    token_env: Annotated[str | None, typer.Option(metavar="NAME")] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerOptions:
+    """The servers to ask.
+
+    Attributes:
+        url: Address of the server's gRPC port, or http:// and its HTTP port; repeat it for several servers.
+        header: Header to send with every request; repeatable.
+        timeout: Longest time that one call to the server may take, with retries.
+    """
+
+    url: Annotated[list[str], typer.Option(envvar="YOLOV8_TRITON_URL", metavar="ADDRESS")] = field(
+        default_factory=lambda: [DEFAULT_URL]
+    )
+    header: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE")] = None
+    timeout: Annotated[float, typer.Option(min=0.001, metavar="SECONDS")] = DEFAULT_TIMEOUT_S
+
+
+@dataclass(frozen=True, kw_only=True)
+class Thresholds:
+    """The parameters of requests for objects; what is not given is as the model is deployed.
+
+    Attributes:
+        classes: Only objects of these classes: ids or names, separated by commas.
+    """
+
+    conf: Annotated[float | None, typer.Option(min=0, max=1, metavar="SCORE")] = None
+    iou: Annotated[float | None, typer.Option(min=0, max=1, metavar="SHARE")] = None
+    max_det: Annotated[int | None, typer.Option(min=1, metavar="NUMBER")] = None
+    classes: Annotated[str | None, typer.Option(metavar="CLASS,...")] = None
+    agnostic: Annotated[bool, typer.Option("--agnostic")] = False
+
+    def options(self) -> PredictOptions:
+        """Return what the methods of a client take."""
+        parts = None if self.classes is None else [part.strip() for part in self.classes.split(",")]
+        return {
+            "conf": self.conf,
+            "iou": self.iou,
+            "max_det": self.max_det,
+            "classes": None if parts is None else [int(part) if part.isdecimal() else part for part in parts],
+            "agnostic": self.agnostic or None,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageOptions:
+    """The options of commands for images.
+
+    Attributes:
+        files_from: File with the paths of more images, one a line; - is stdin.
+        output: Folder to write annotated pictures to.
+        as_json: Print one line of JSON per image instead of tables.
+        in_flight: Number of requests in flight.
+    """
+
+    files_from: Annotated[typer.FileText | None, typer.Option(metavar="FILE")] = None
+    output: Annotated[Path | None, typer.Option(metavar="FOLDER")] = None
+    as_json: Annotated[bool, typer.Option("--json")] = False
+    in_flight: Annotated[int, typer.Option(min=1, metavar="NUMBER")] = DEFAULT_IN_FLIGHT
+
+
+@dataclass(frozen=True, kw_only=True)
+class CocoOptions:
+    """The options for COCO results.
+
+    Attributes:
+        coco: File to write COCO results to.
+        coco_truth: COCO annotations that have the ids of images and categories, by name; needs --coco.
+    """
+
+    coco: Annotated[Path | None, typer.Option(metavar="FILE")] = None
+    coco_truth: Annotated[Path | None, typer.Option(metavar="FILE", exists=True, dir_okay=False)] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoOptions:
+    """The options of the command for videos.
+
+    Attributes:
+        track: Track objects from frame to frame with ByteTrack.
+        output: Annotated video to write: .mp4, .mov, .mkv or .avi.
+        as_json: Print one line of JSON per frame instead of text.
+        frames: Ask about all frames, or only about the newest; by default all of a file, the newest of a live source.
+        in_flight: Number of requests in flight; by default 8 for all frames, 2 for the newest.
+        stall: Longest time for which a live source may bring no frame.
+    """
+
+    track: Annotated[bool, typer.Option("--track")] = False
+    output: Annotated[Path | None, typer.Option(metavar="FILE")] = None
+    as_json: Annotated[bool, typer.Option("--json")] = False
+    frames: Annotated[Literal["all", "newest"] | None, typer.Option()] = None
+    in_flight: Annotated[int | None, typer.Option(min=1, metavar="NUMBER")] = None
+    stall: Annotated[float, typer.Option(min=0.1, metavar="SECONDS")] = DEFAULT_STALL_S
+
+
+def with_options(command: Callable[..., None], **defaults: object) -> Callable[..., None]:
+    """Return a command that has an option for each field of the dataclasses that a function takes.
+
+    Args:
+        command: The function; its parameters that are not dataclasses stay options or arguments themselves.
+        **defaults: Other defaults for these parameters.
+    """
+    parameters: list[inspect.Parameter] = []
+    groups: dict[str, type[Any]] = {}
+    for item in inspect.signature(command, eval_str=True).parameters.values():
+        if is_dataclass(item.annotation):
+            groups[item.name] = item.annotation
+            parameters += _parameters(item.annotation)
+        else:
+            default = defaults.get(item.name, item.default)
+            parameters.append(item.replace(kind=inspect.Parameter.KEYWORD_ONLY, default=default))
+
+    def run(**values: object) -> None:
+        given = {
+            name: kind(**{item.name: values.pop(item.name) for item in fields(kind)}) for name, kind in groups.items()
+        }
+        command(**values, **given)
+
+    run.__doc__ = command.__doc__
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    return run
+
+
+def _parameters(kind: type[Any]) -> Iterator[inspect.Parameter]:
+    """Yield the parameter for each field of a dataclass, as Typer reads it."""
+    helps = _helps(PredictOptions) | _helps(kind)
+    hints, defaults = get_type_hints(kind, include_extras=True), kind()
+    for item in fields(kind):
+        hint = hints[item.name]
+        hint.__metadata__[0].help = helps[item.name]
+        default = getattr(defaults, item.name)
+        yield inspect.Parameter(item.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hint)
+
+
+def _helps(kind: type[Any]) -> dict[str, str]:
+    """Return the first sentence about each field in the docstring of its class."""
+    entries = re.findall(r"^ {4}(\w+): (.*(?:\n {8,}\S.*)*)", inspect.cleandoc(kind.__doc__ or ""), re.MULTILINE)
+    return {name: re.split(r"\.(?: |$)", " ".join(text.split()))[0] for name, text in entries}
+
+
+def client_factory(access: AccessOptions) -> Callable[..., Client]:
+    """Return `Client` with the arguments that secure its connections.
+
+    Raises:
+        typer.BadParameter: The certificates or the token can't be used.
+    """
+    return partial(Client, tls=_tls(access), token=_token(access.token_env))
+
+
+def _tls(access: AccessOptions) -> Tls | bool:
+    if access.tls_ca is None and access.tls_cert is None and access.tls_key is None:
+        return access.tls
     try:
-        tls = Tls(ca=ca, certificate=certificate, key=key)
+        tls = Tls(ca=access.tls_ca, certificate=access.tls_cert, key=access.tls_key)
         loaded(tls)
     except ValueError as exc:
         raise typer.BadParameter(str(exc), param_hint="--tls-ca, --tls-cert, --tls-key") from exc
@@ -145,30 +243,28 @@ def _token(name: str | None) -> str | None:
     return token
 
 
-def connected(
-    ctx: typer.Context, urls: Sequence[str], model: str, timeout_s: float, headers: Sequence[str] | None = None
-) -> Client:
-    """Return a client; nothing is sent yet.
+def connected(ctx: typer.Context, server: ServerOptions, model: str) -> Client:
+    """Return a client that has not sent anything yet.
 
     Args:
-        ctx: What stood before the verb.
-        urls: Addresses of servers of the same model.
-        model: Its name.
-        timeout_s: How long a call may take.
-        headers: ``NAME=VALUE`` each.
+        ctx: The context that has the factory of clients.
+        server: The servers to ask.
+        model: Name of the model.
 
     Raises:
-        typer.BadParameter: An address or a header can't be right.
+        typer.BadParameter: An address or a header is not valid.
     """
-    named = dict(_header(text) for text in headers or ())
+    headers = dict(_header(text) for text in server.header or ())
     try:
-        return Client(urls, model=model, timeout_s=timeout_s, headers=named, **ctx.obj)
+        client: Client = ctx.obj(server.url, model=model, timeout_s=server.timeout, headers=headers)
     except ValueError as exc:
         raise typer.BadParameter(str(exc), param_hint="--url") from exc
+    return client
 
 
 def _header(text: str) -> tuple[str, str]:
     name, separator, value = text.partition("=")
     if not separator or not name:
-        raise typer.BadParameter("expected NAME=VALUE", param_hint="--header")  # without the text: it may be a secret
-    return name.strip().lower(), value  # gRPC takes small letters alone
+        # The text may be a secret, so the message does not have it.
+        raise typer.BadParameter("expected NAME=VALUE", param_hint="--header")
+    return name.strip().lower(), value  # gRPC takes lower case only

@@ -1,10 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a command ends, and the line on stderr that says why.
-
-Results and models as tables for a terminal.
-
-A bar with rate and time left, on stderr and for people only.
-"""
+"""Print results as tables, errors as lines and progress as a bar, and define the exit codes."""
 
 from __future__ import annotations
 
@@ -47,11 +42,11 @@ SERVER_ERRORS = (
     TlsError,
     WrongTaskError,
 )
-"""After one of these, or of `USAGE_ERRORS`, no other image would fare better."""
+"""Errors that every other image would have as well, as with `USAGE_ERRORS`."""
 
 
 class ExitCode(IntEnum):
-    """How a command ended."""
+    """The exit codes of the commands."""
 
     OK = 0
     SOME_FAILED = 1
@@ -61,16 +56,25 @@ class ExitCode(IntEnum):
 
 
 def complain(text: str) -> None:
-    """Write one line to stderr."""
-    sys.stderr.write(f"yolov8-triton: {' '.join(text.split())}\n")
+    """Write an error to stderr, as one line."""
+    _write_line("error", text)
+
+
+def warn(text: str) -> None:
+    """Write a warning to stderr, as one line."""
+    _write_line("warning", text)
+
+
+def _write_line(kind: str, text: str) -> None:
+    sys.stderr.write(f"{kind}: {' '.join(text.split())}\n")
 
 
 @contextmanager
 def exiting() -> Iterator[None]:
-    """Turn an error into a line on stderr and the process's exit code."""
+    """Turn an error into a line on stderr and an exit code."""
     try:
         yield
-    except BrokenPipeError:  # whoever read the output has gone; the command line's framework knows how to end
+    except BrokenPipeError:  # the reader of the output has gone; Typer ends the process then
         raise
     except KeyboardInterrupt:
         complain("interrupted")
@@ -87,7 +91,7 @@ Found = Detections | Segmentations | Poses | OrientedBoxes
 
 
 def show_result(console: Console, image: str, result: Result) -> None:
-    """Print one image's result: a line with its size and what was found, then a row for each object."""
+    """Print the result of an image: a line with its size and a summary, then a table of its objects."""
     height, width = result.orig_shape
     console.print(Text(image, "bold"), Text(f"{width} x {height}: {result.summary()}"), soft_wrap=True)
     if len(result):
@@ -95,7 +99,7 @@ def show_result(console: Console, image: str, result: Result) -> None:
 
 
 def show_models(console: Console, models: Mapping[str, ServedModel]) -> None:
-    """Print one row for each model."""
+    """Print a table of models."""
     table = _table("model", "task", "images", right=("classes", "input"))
     for name, model in models.items():
         height, width = model.imgsz
@@ -120,7 +124,7 @@ def _objects(found: Found) -> Table:
 
 
 def _columns(found: Found) -> dict[str, list[str]]:
-    """Return where the objects are: a column's texts by its name."""
+    """Return the columns that say where the objects are: texts by the column's name."""
     if isinstance(found, OrientedBoxes):
         texts = _pixels(("centre x", "centre y", "width", "height"), found.xywhr[:, :4])
         return {**texts, "degrees": [f"{angle:.1f}" for angle in np.degrees(found.xywhr[:, 4])]}
@@ -128,8 +132,8 @@ def _columns(found: Found) -> dict[str, list[str]]:
     if isinstance(found, Segmentations):
         texts["pixels"] = [str(rle.decode_counts(runs)[1::2].sum()) for runs in found.rle]
     if isinstance(found, Poses):
-        seen = (found.visibility > VISIBLE).sum(axis=1)
-        texts["keypoints"] = [f"{number} of {found.keypoints.shape[1]}" for number in seen]
+        visible = (found.visibility > VISIBLE).sum(axis=1)
+        texts["keypoints"] = [f"{number} of {found.keypoints.shape[1]}" for number in visible]
     return texts
 
 
@@ -151,17 +155,17 @@ Advance = Callable[[str], None]
 
 class _Rate(ProgressColumn):
     def render(self, task: Task) -> Text:
-        """Return how many a second there were of late."""
+        """Return the current rate."""
         return Text("" if task.speed is None else f"{task.speed:.1f} a second")
 
 
 @contextmanager
 def progress(total: int | None, unit: str) -> Iterator[Advance]:
-    """Show a bar where stderr is a terminal; yield what moves it on by one and writes a note behind it.
+    """Show a progress bar if stderr is a terminal; yield a function that advances it by one and sets a note.
 
     Args:
-        total: How many there will be; None: nobody knows, so there is no time left to tell.
-        unit: What they are.
+        total: Number of steps; None if it is unknown, so that the bar shows no remaining time.
+        unit: Name of the steps.
     """
     if not sys.stderr.isatty() or total == 1:
         yield lambda _: None
@@ -175,7 +179,7 @@ def progress(total: int | None, unit: str) -> Iterator[Advance]:
         TextColumn("{task.fields[note]}", style="yellow"),
         console=Console(stderr=True),
         transient=True,
-        # rich would send stdout through stderr, which must not happen where it goes to a file.
+        # rich would write stdout to stderr, which is wrong if stdout is a file.
         redirect_stdout=sys.stdout.isatty(),
     )
     with bar:

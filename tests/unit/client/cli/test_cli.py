@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command line: what it prints, writes and exits with."""
+"""Test what the command line prints and writes, and its exit codes."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +26,13 @@ from yolov8_contract.task import Task
 from yolov8_triton import RetryPolicy
 from yolov8_triton._cli.app import app
 
-NOBODY = "127.0.0.1:1"
+NO_SERVER = "127.0.0.1:1"
+RUNNER = CliRunner(env={"COLUMNS": "300"})  # so that no message is wrapped
 MODULE = [sys.executable, "-m", "yolov8_triton"]
 
 
 def run(*arguments: object) -> Any:
-    return CliRunner().invoke(app, [str(one) for one in arguments], prog_name="yolov8-triton")
+    return RUNNER.invoke(app, [str(one) for one in arguments], prog_name="yolov8-triton")
 
 
 def ask(fake: FakeTriton, task: Task, *arguments: object) -> Any:
@@ -63,7 +65,7 @@ def test_a_result_is_a_table(serve: Serve, photo: Path, task: Task, cells: list[
         assert cell in done.stdout
 
 
-def test_json_is_one_line_an_image(serve: Serve, photo: Path) -> None:
+def test_json_is_one_line_per_image(serve: Serve, photo: Path) -> None:
     done = ask(serve(), Task.DETECT, photo, photo, "--json")
 
     lines = [json.loads(line) for line in done.stdout.splitlines()]
@@ -96,7 +98,7 @@ def test_thresholds_go_to_the_server(serve: Serve, photo: Path) -> None:
         pytest.param(grpc.StatusCode.NOT_FOUND, "... has no available versions", id="draining"),
     ],
 )
-def test_a_server_that_stays_away_ends_the_run(serve: Serve, photo: Path, status: grpc.StatusCode, text: str) -> None:
+def test_an_unavailable_server_ends_the_run(serve: Serve, photo: Path, status: grpc.StatusCode, text: str) -> None:
     fake = serve(answer=refusing(status, text))
 
     done = ask(fake, Task.DETECT, photo, photo, photo, "--in-flight", 1)
@@ -106,7 +108,7 @@ def test_a_server_that_stays_away_ends_the_run(serve: Serve, photo: Path, status
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_thresholds_that_were_not_given_do_not_go_to_the_server(serve: Serve, photo: Path) -> None:
+def test_thresholds_that_are_not_given_are_not_sent(serve: Serve, photo: Path) -> None:
     fake = serve()
 
     ask(fake, Task.DETECT, photo)
@@ -124,7 +126,9 @@ def test_thresholds_that_were_not_given_do_not_go_to_the_server(serve: Serve, ph
         pytest.param(Task.CLASSIFY, "yolov8n-cls", id="classify"),
     ],
 )
-def test_a_verb_asks_the_model_that_ultralytics_names_so(serve: Serve, photo: Path, task: Task, name: str) -> None:
+def test_a_command_uses_the_model_that_ultralytics_has_for_its_task(
+    serve: Serve, photo: Path, task: Task, name: str
+) -> None:
     fake = serve(task)
     fake.configs[name] = fake.configs["yolov8n"]
 
@@ -152,10 +156,10 @@ def test_annotated_pictures_are_written(serve: Serve, photo: Path, tmp_path: Pat
     assert done.exit_code == 0
     with Image.open(tmp_path / "new" / "folder" / "photo.jpg") as picture:
         assert picture.width >= WIDTH
-        assert np.ptp(np.asarray(picture).astype(int), axis=-1).max() > 50  # something colourful on grey
+        assert np.ptp(np.asarray(picture).astype(int), axis=-1).max() > 50  # colours on grey
 
 
-def test_images_of_one_name_have_a_picture_each(serve: Serve, photo: Path, tmp_path: Path) -> None:
+def test_images_with_the_same_name_get_different_pictures(serve: Serve, photo: Path, tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     twin = tmp_path / "other" / photo.name
     twin.write_bytes(photo.read_bytes())
@@ -165,7 +169,7 @@ def test_images_of_one_name_have_a_picture_each(serve: Serve, photo: Path, tmp_p
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["photo-2.jpg", "photo.jpg"]
 
 
-def test_a_picture_never_overwrites_the_image(serve: Serve, tmp_path: Path) -> None:
+def test_a_picture_does_not_overwrite_its_image(serve: Serve, tmp_path: Path) -> None:
     path = tmp_path / "photo.jpg"
     Image.new("RGB", (WIDTH, HEIGHT)).save(path)
     content = path.read_bytes()
@@ -173,11 +177,14 @@ def test_a_picture_never_overwrites_the_image(serve: Serve, tmp_path: Path) -> N
     done = ask(serve(), Task.DETECT, path, "--output", tmp_path)
 
     assert done.exit_code == 1
-    assert done.stderr == f"yolov8-triton: {path}: its picture would overwrite it, use another folder than {tmp_path}\n"
+    assert (
+        done.stderr
+        == f"error: {path}: the annotated picture would overwrite the image; use another folder than {tmp_path}\n"
+    )
     assert path.read_bytes() == content
 
 
-def test_an_image_that_fails_does_not_stop_the_others(serve: Serve, photo: Path, tmp_path: Path) -> None:
+def test_the_other_images_are_processed_after_one_fails(serve: Serve, photo: Path, tmp_path: Path) -> None:
     (tmp_path / "bad.jpg").write_bytes(b"bad")
 
     def answer(request: Any) -> dict[str, Any]:
@@ -192,8 +199,8 @@ def test_an_image_that_fails_does_not_stop_the_others(serve: Serve, photo: Path,
     assert done.exit_code == 1
     assert [json.loads(line)["image"] for line in done.stdout.splitlines()] == [str(photo)]
     assert done.stderr.splitlines() == [
-        f"yolov8-triton: {tmp_path / 'bad.jpg'}: model 'yolov8n' at {fake.url}: invalid image: 3 bytes",
-        f"yolov8-triton: {tmp_path / 'missing.jpg'}: No such file or directory",
+        f"error: {tmp_path / 'bad.jpg'}: model 'yolov8n' at {fake.url}: invalid image: 3 bytes",
+        f"error: {tmp_path / 'missing.jpg'}: No such file or directory",
     ]
 
 
@@ -205,7 +212,7 @@ def test_an_image_that_fails_does_not_stop_the_others(serve: Serve, photo: Path,
         pytest.param(grpc.StatusCode.INVALID_ARGUMENT, "invalid parameter: 'max_det'", 2, id="bad-parameter"),
     ],
 )
-def test_a_failure_that_every_image_would_share_ends_the_run(
+def test_an_error_that_every_image_would_have_ends_the_run(
     serve: Serve, photo: Path, status: grpc.StatusCode, text: str, code: int
 ) -> None:
     fake = serve(answer=refusing(status, text))
@@ -220,19 +227,21 @@ def test_a_failure_that_every_image_would_share_ends_the_run(
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        pytest.param(["detect"], 2, "name images", id="no-image"),
+        pytest.param(["detect", "--json"], 2, "give images", id="no-image"),
         pytest.param(["detect", "x.jpg", "--treshold", "1"], 2, "No such option: --treshold", id="unknown-option"),
         pytest.param(["detect", "x.jpg", "--conf", "2"], 2, "Invalid value for '--conf'", id="conf-too-large"),
         pytest.param(["detect", "x.jpg", "--timeout", "soon"], 2, "Invalid value for '--timeout'", id="no-number"),
         pytest.param(["detect", "x.jpg", "--url", "http://"], 2, "Invalid value for --url", id="no-address"),
-        pytest.param(["classify", "x.jpg", "--conf", "0.5"], 2, "No such option: --conf", id="not-of-this-verb"),
-        pytest.param(["fly"], 2, "No such command 'fly'", id="unknown-verb"),
-        pytest.param(["detect", "x.jpg", "--url", NOBODY], 3, "is the server up", id="nobody-there"),
-        pytest.param(["models", "--url", NOBODY], 3, f"server at {NOBODY}: ", id="models-of-nobody"),
-        pytest.param(["check", "--url", NOBODY], 3, "is the server up", id="check-of-nobody"),
+        pytest.param(
+            ["classify", "x.jpg", "--conf", "0.5"], 2, "No such option: --conf", id="option-of-another-command"
+        ),
+        pytest.param(["fly"], 2, "No such command 'fly'", id="unknown-command"),
+        pytest.param(["detect", "x.jpg", "--url", NO_SERVER], 3, "is the server up", id="no-server"),
+        pytest.param(["models", "--url", NO_SERVER], 3, f"server at {NO_SERVER}: ", id="models-without-server"),
+        pytest.param(["check", "--url", NO_SERVER], 3, "is the server up", id="check-without-server"),
     ],
 )
-def test_what_goes_wrong_is_said_on_one_line_of_stderr(arguments: list[str], code: int, message: str) -> None:
+def test_an_error_is_one_line_on_stderr(arguments: list[str], code: int, message: str) -> None:
     done = run(*arguments)
 
     assert done.exit_code == code
@@ -240,14 +249,14 @@ def test_what_goes_wrong_is_said_on_one_line_of_stderr(arguments: list[str], cod
     assert "Traceback" not in done.output
 
 
-def test_a_class_that_the_model_has_not_is_wrong_usage(serve: Serve, photo: Path) -> None:
+def test_an_unknown_class_is_wrong_usage(serve: Serve, photo: Path) -> None:
     done = ask(serve(), Task.DETECT, photo, "--classes", "buss")
 
     assert done.exit_code == 2
     assert "did you mean 'bus'?" in done.stderr
 
 
-def test_another_task_than_the_model_s_says_which_it_serves(serve: Serve, photo: Path) -> None:
+def test_a_wrong_task_names_the_task_of_the_model(serve: Serve, photo: Path) -> None:
     done = ask(serve(Task.POSE), Task.DETECT, photo)
 
     assert done.exit_code == 3
@@ -255,27 +264,22 @@ def test_another_task_than_the_model_s_says_which_it_serves(serve: Serve, photo:
 
 
 def test_an_interrupted_run_ends_at_once_with_its_own_code(serve: Serve, photo: Path) -> None:
-    asked, over = threading.Event(), threading.Event()
+    over = threading.Event()
 
-    def wait(_: object) -> dict[str, Any]:
-        asked.set()
+    def interrupt(_: object) -> dict[str, Any]:
+        os.kill(os.getpid(), signal.SIGINT)
         over.wait(timeout=60)
         return arrays(Task.DETECT)
 
-    command = [*MODULE, "detect", str(photo), "--url", serve(answer=wait).url]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        try:
-            assert asked.wait(timeout=60)
-            process.send_signal(signal.SIGINT)
-            _, errors = process.communicate(timeout=20)
-        finally:
-            process.kill()
-            over.set()
+    try:
+        done = ask(serve(answer=interrupt), Task.DETECT, photo)
+    finally:
+        over.set()
 
-    assert (process.returncode, errors) == (130, "yolov8-triton: interrupted\n")
+    assert (done.exit_code, done.stderr) == (130, "error: interrupted\n")
 
 
-def test_a_server_that_goes_away_meanwhile_is_one_line_of_stderr(photo: Path, tmp_path: Path) -> None:
+def test_a_server_that_stops_during_the_run_is_one_line_on_stderr(photo: Path, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "later")  # the second image, which the run waits for until the server is gone
     fake = FakeTriton({"yolov8n": ensemble_config("yolov8n", model(Task.DETECT))}, lambda _: arrays(Task.DETECT))
     with serving(fake) as url:
@@ -288,10 +292,10 @@ def test_a_server_that_goes_away_meanwhile_is_one_line_of_stderr(photo: Path, tm
     _, errors = process.communicate(timeout=60)
 
     assert process.returncode == 3
-    assert [line.startswith("yolov8-triton: model 'yolov8n' at") for line in errors.splitlines()] == [True]
+    assert [line.startswith("error: model 'yolov8n' at") for line in errors.splitlines()] == [True]
 
 
-def test_output_that_nobody_reads_any_more_ends_the_run_quietly(serve: Serve, photo: Path) -> None:
+def test_a_closed_output_ends_the_run_without_a_message(serve: Serve, photo: Path) -> None:
     command = [*MODULE, "detect", *[str(photo)] * 3, "--url", serve().url, "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -299,6 +303,40 @@ def test_output_that_nobody_reads_any_more_ends_the_run_quietly(serve: Serve, ph
         _, errors = process.communicate(timeout=60)
 
     assert (process.returncode, errors) == (1, "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "usage"),
+    [
+        *[pytest.param([task.value], f"{task.value} [OPTIONS] IMAGE...", id=task.value) for task in Task],
+        pytest.param(["video"], "video [OPTIONS] SOURCE", id="video"),
+        pytest.param(["models"], "models [OPTIONS]", id="models"),
+        pytest.param(["check"], "check [OPTIONS]", id="check"),
+        pytest.param([], "[OPTIONS] COMMAND [ARGS]...", id="all"),
+    ],
+)
+@pytest.mark.parametrize("option", ["-h", "--help"])
+def test_help_has_a_readable_usage_line(arguments: list[str], usage: str, option: str) -> None:
+    done = run(*arguments, option)
+
+    assert done.exit_code == 0
+    assert f"Usage: yolov8-triton {usage}" in [line.strip() for line in done.stdout.splitlines()]
+
+
+def test_help_has_the_defaults_and_the_texts_of_the_request_options() -> None:
+    shown = run("segment", "--help").stdout
+
+    for text in ("[default: yolov8n-seg]", "[default: localhost:8001]", "[default: 10.0]", "[default: 8]"):
+        assert text in shown
+    assert "Objects need a score" in shown
+
+
+def test_help_documents_the_exit_codes() -> None:
+    assert "Exit codes: 0 success, 1 some images or frames failed, 2 wrong usage" in run("--help").stdout
+
+
+def test_the_version_is_that_of_the_distribution() -> None:
+    assert run("--version").stdout == f"yolov8-triton {version('yolov8-triton-client')}\n"
 
 
 def test_models_are_listed(serve: Serve) -> None:
@@ -316,7 +354,7 @@ def test_models_are_listed_as_json(serve: Serve) -> None:
     assert json.loads(done.stdout)["labels"] == ["person", "bus", "stop sign"]
 
 
-def test_a_model_that_is_well_passes_the_check(serve: Serve) -> None:
+def test_a_ready_model_passes_the_check(serve: Serve) -> None:
     fake = serve()
 
     done = run("check", "--url", fake.url)
@@ -334,7 +372,7 @@ def test_a_model_that_breaks_the_contract_fails_the_check(serve: Serve) -> None:
     assert "count TYPE_INT32 [1]" in done.stderr
 
 
-def test_the_module_runs_as_the_command_does(serve: Serve, photo: Path) -> None:
+def test_the_module_runs_the_command_line(serve: Serve, photo: Path) -> None:
     command = [*MODULE, "detect", str(photo), "--url", serve().url, "--json"]
 
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
@@ -343,7 +381,7 @@ def test_the_module_runs_as_the_command_does(serve: Serve, photo: Path) -> None:
     assert json.loads(done.stdout)["task"] == "detect"
 
 
-def test_a_command_line_without_its_extra_says_what_to_install(tmp_path: Path) -> None:
+def test_a_missing_extra_is_an_error_that_says_what_to_install(tmp_path: Path) -> None:
     (tmp_path / "typer.py").write_text("raise ModuleNotFoundError(\"No module named 'typer'\", name='typer')")
     code = "import sys; sys.path.insert(0, sys.argv.pop(1)); from yolov8_triton.__main__ import main; main()"
 
@@ -352,4 +390,4 @@ def test_a_command_line_without_its_extra_says_what_to_install(tmp_path: Path) -
     )
 
     assert done.returncode == 2
-    assert done.stderr == "yolov8-triton: this needs typer: pip install 'yolov8-triton-client[cli]'\n"
+    assert done.stderr == "error: this needs typer: pip install 'yolov8-triton-client[cli]'\n"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command line's images: patterns, stdin, lists; COCO results; several servers; a bar for people."""
+"""Test images on the command line: patterns, stdin, lists, COCO results, several servers, the progress bar."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import os
 import pty
 import signal
 import subprocess
-import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -17,17 +16,16 @@ from typing import Any
 import grpc
 import pytest
 from PIL import Image
-from typer.testing import CliRunner
 
 from tests.fakes.answers import HEIGHT, WIDTH, arrays
 from tests.fakes.fake_triton import FakeTriton, Refusal
 from tests.processes import rest
+from tests.unit.client.cli.test_cli import MODULE, RUNNER
 from tests.unit.client.conftest import Serve
 from yolov8_contract.task import Task
 from yolov8_triton import COCO_CATEGORY_IDS
 from yolov8_triton._cli.app import app
 
-MODULE = [sys.executable, "-m", "yolov8_triton"]
 TRUTH = {
     "images": [{"id": 7, "file_name": "photo.png"}, {"id": 8, "file_name": "val/000000000139.png"}],
     "categories": [{"id": 60, "name": "bus"}, {"id": 30, "name": "person"}],
@@ -37,7 +35,7 @@ TRUTH = {
 
 def ask(fake: FakeTriton, *arguments: object, verb: str = "detect", stdin: bytes = b"") -> Any:
     words = [verb, *map(str, arguments), "--url", fake.url, "--model", "yolov8n"]
-    return CliRunner().invoke(app, words, prog_name="yolov8-triton", input=stdin)
+    return RUNNER.invoke(app, words, prog_name="yolov8-triton", input=stdin)
 
 
 def asked(done: Any) -> list[str]:
@@ -64,7 +62,7 @@ def photo(tmp_path: Path) -> Path:
         pytest.param("in/?.png", ["in/c.png"], id="one-letter"),
     ],
 )
-def test_a_quoted_pattern_stands_for_the_files_it_matches_by_name(
+def test_a_quoted_pattern_stands_for_the_files_that_it_matches_sorted_by_name(
     serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pattern: str, found: list[str]
 ) -> None:
     for name in ("in/deep/d.png", "b.png", "a.png", "in/c.png"):
@@ -75,20 +73,20 @@ def test_a_quoted_pattern_stands_for_the_files_it_matches_by_name(
     assert asked(ask(serve(), pattern, "--json")) == found
 
 
-def test_a_file_whose_name_looks_like_a_pattern_is_itself(serve: Serve, tmp_path: Path) -> None:
+def test_a_file_whose_name_looks_like_a_pattern_is_that_file(serve: Serve, tmp_path: Path) -> None:
     path = picture(tmp_path / "[1].png")
 
     assert asked(ask(serve(), path, "--json")) == [str(path)]
 
 
-def test_a_pattern_without_files_is_a_file_that_is_missing(serve: Serve, tmp_path: Path) -> None:
+def test_a_pattern_that_matches_nothing_is_a_missing_file(serve: Serve, tmp_path: Path) -> None:
     done = ask(serve(), tmp_path / "*.png", "--json")
 
     assert done.exit_code == 1
-    assert done.stderr == f"yolov8-triton: {tmp_path / '*.png'}: No such file or directory\n"
+    assert done.stderr == f"error: {tmp_path / '*.png'}: No such file or directory\n"
 
 
-def test_an_image_comes_on_stdin(serve: Serve, photo: Path, tmp_path: Path) -> None:
+def test_an_image_is_read_from_stdin(serve: Serve, photo: Path, tmp_path: Path) -> None:
     fake = serve()
 
     done = ask(fake, "-", "--json", "--output", tmp_path / "out", stdin=photo.read_bytes())
@@ -100,7 +98,7 @@ def test_an_image_comes_on_stdin(serve: Serve, photo: Path, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("where", ["stdin", "file"])
-def test_a_list_of_paths_is_read_as_it_comes(serve: Serve, tmp_path: Path, where: str) -> None:
+def test_a_list_of_paths_is_read_from_a_file_or_stdin(serve: Serve, tmp_path: Path, where: str) -> None:
     paths = [str(picture(tmp_path / name)) for name in ("a b.png", "c.png", "d.png")]
     text = f"{paths[1]}\n\n{paths[2]}\r\n"
     (tmp_path / "list.txt").write_text(text)
@@ -111,17 +109,17 @@ def test_a_list_of_paths_is_read_as_it_comes(serve: Serve, tmp_path: Path, where
     assert asked(done) == paths
 
 
-def test_several_images_are_asked_about_at_once(serve: Serve, photo: Path) -> None:
+def test_several_requests_are_in_flight(serve: Serve, photo: Path) -> None:
     together = threading.Barrier(3)
 
     def answer(_: object) -> dict[str, Any]:
-        together.wait(60)  # answers none before three have come
+        together.wait(60)  # no answer before three requests have arrived
         return arrays(Task.DETECT)
 
     assert ask(serve(answer=answer), *[photo] * 6, "--in-flight", 3).exit_code == 0
 
 
-def test_headers_go_with_every_request(serve: Serve, photo: Path) -> None:
+def test_headers_are_sent_with_every_request(serve: Serve, photo: Path) -> None:
     fake = serve()
 
     done = ask(fake, photo, "--header", "Authorization=Bearer a=b", "--header", "x-team=vision")
@@ -140,9 +138,7 @@ def test_a_header_without_a_value_is_refused_and_not_shown(serve: Serve, photo: 
 
 
 @pytest.mark.parametrize("how", ["options", "variable"])
-def test_several_servers_are_asked_in_turn(
-    serve: Serve, photo: Path, how: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_several_servers_are_used_in_turn(serve: Serve, photo: Path, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = serve(), serve()
     words = ["detect", *[str(photo)] * 6]
     if how == "options":
@@ -150,7 +146,7 @@ def test_several_servers_are_asked_in_turn(
     else:
         monkeypatch.setenv("YOLOV8_TRITON_URL", f"{first.url} {second.url}")
 
-    assert CliRunner().invoke(app, words).exit_code == 0
+    assert RUNNER.invoke(app, words).exit_code == 0
 
     assert len(first.requests) + len(second.requests) == 6
     assert min(len(first.requests), len(second.requests)) >= 2
@@ -172,7 +168,7 @@ def test_coco_results_take_ids_from_the_annotations(serve: Serve, photo: Path, t
     rows = results(tmp_path / "new" / "out.json")
     assert [(row["image_id"], row["category_id"]) for row in rows] == [(7, 30), (7, 60), (8, 30), (8, 60)]
     assert rows[0]["bbox"] == [5.0, 10.0, 20.0, 30.0]
-    assert "these classes are left out: stop sign" in done.stderr
+    assert "warning: classes without a category of the same name are left out: stop sign" in done.stderr
 
 
 @pytest.mark.parametrize("task", [Task.DETECT, Task.SEGMENT, Task.POSE, Task.OBB], ids=lambda task: task.value)
@@ -186,7 +182,7 @@ def test_coco_results_without_annotations_take_ids_from_names_and_classes(
     assert [(row["image_id"], row["category_id"]) for row in results(tmp_path / "out.json")] == [(139, 0), (139, 1)]
 
 
-def test_coco_s_own_classes_have_coco_s_own_ids(serve: Serve, tmp_path: Path) -> None:
+def test_coco_classes_have_coco_ids(serve: Serve, tmp_path: Path) -> None:
     path = picture(tmp_path / "12.png")
     fake = serve()
     labels = ["person", *map(str, range(1, 79)), "toothbrush"]
@@ -197,22 +193,22 @@ def test_coco_s_own_classes_have_coco_s_own_ids(serve: Serve, tmp_path: Path) ->
     assert [row["category_id"] for row in results(tmp_path / "out.json")] == list(COCO_CATEGORY_IDS[:2])
 
 
-def test_no_object_at_all_is_an_empty_list(serve: Serve, tmp_path: Path) -> None:
+def test_coco_results_without_objects_are_an_empty_list(serve: Serve, tmp_path: Path) -> None:
     ask(serve(count=0), picture(tmp_path / "12.png"), "--coco", tmp_path / "out.json")
 
     assert results(tmp_path / "out.json") == []
 
 
-def test_an_image_that_the_annotations_do_not_have_is_an_error_of_its_own(
+def test_an_image_that_is_not_in_the_annotations_is_an_error_of_that_image(
     serve: Serve, photo: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "truth.json").write_text(json.dumps(TRUTH))
     options = ("--coco", tmp_path / "out.json", "--coco-truth", tmp_path / "truth.json")
 
-    done = ask(serve(), picture(tmp_path / "stranger.png"), photo, *options)
+    done = ask(serve(), picture(tmp_path / "unknown.png"), photo, *options)
 
     assert done.exit_code == 1
-    assert "stranger.png: " in done.stderr
+    assert "unknown.png: " in done.stderr
     assert "has no image of this name" in done.stderr
     assert {row["image_id"] for row in results(tmp_path / "out.json")} == {7}
 
@@ -220,13 +216,13 @@ def test_an_image_that_the_annotations_do_not_have_is_an_error_of_its_own(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        pytest.param(["--coco", "out.json"], "give the annotations with --coco-truth", id="no-number"),
-        pytest.param(["--coco-truth", "empty.json"], "it goes with --coco", id="truth-alone"),
-        pytest.param(["--coco", "out.json", "--coco-truth", "empty.json"], "no COCO annotations", id="no-annotations"),
+        pytest.param(["--coco", "out.json"], "give the annotations with --coco-truth", id="name-is-not-a-number"),
+        pytest.param(["--coco-truth", "empty.json"], "it needs --coco", id="truth-alone"),
+        pytest.param(["--coco", "out.json", "--coco-truth", "empty.json"], "not COCO annotations", id="no-annotations"),
         pytest.param(["--coco", "out.json", "--coco-truth", "none.json"], "none.json", id="missing"),
     ],
 )
-def test_coco_results_that_cannot_be_are_wrong_usage(
+def test_wrong_coco_options_are_wrong_usage(
     serve: Serve, photo: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], message: str
 ) -> None:
     monkeypatch.chdir(photo.parent)
@@ -237,10 +233,10 @@ def test_coco_results_that_cannot_be_are_wrong_usage(
     assert done.exit_code == 2
     assert message in done.stderr
     assert "Traceback" not in done.output
-    assert not list(photo.parent.glob("out.json*"))  # neither half of one
+    assert not list(photo.parent.glob("out.json*"))
 
 
-def test_an_interrupt_in_the_middle_of_a_folder_ends_cleanly(serve: Serve, tmp_path: Path) -> None:
+def test_an_interrupted_run_prints_whole_lines_and_leaves_no_files(serve: Serve, tmp_path: Path) -> None:
     for index in range(200):
         (tmp_path / "photos").mkdir(exist_ok=True)
         (tmp_path / "photos" / f"{index:03}.png").write_bytes(b"%d" % index)
@@ -266,14 +262,14 @@ def test_an_interrupt_in_the_middle_of_a_folder_ends_cleanly(serve: Serve, tmp_p
             process.kill()
             over.set()
 
-    assert (process.returncode, errors) == (130, "yolov8-triton: interrupted\n")
+    assert (process.returncode, errors) == (130, "error: interrupted\n")
     images = [json.loads(line)["image"] for line in [*lines, *others.splitlines()]]  # whole lines, in order
     assert images == [str(tmp_path / "photos" / f"{index:03}.png") for index in range(len(images))]
     assert 50 <= len(images) <= 100
     assert not list(tmp_path.glob("out.json*"))
 
 
-def test_people_see_a_bar_with_rate_and_time_left(serve: Serve, photo: Path) -> None:
+def test_a_terminal_shows_a_progress_bar_with_rate_and_remaining_time(serve: Serve, photo: Path) -> None:
     def answer(request: Any) -> dict[str, Any]:
         if not request.raw_input_contents[0]:
             raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, "invalid image: empty")
@@ -301,7 +297,7 @@ def on_a_terminal(arguments: list[str]) -> tuple[str, int]:
         try:
             while content := os.read(ours, 4096):
                 seen.write(content)
-        except OSError:  # how Linux says that the other side has gone
+        except OSError:  # Linux reports the closed side so
             pass
         finally:
             os.close(ours)

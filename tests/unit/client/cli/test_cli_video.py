@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The verb ``video``: what it prints, writes and exits with."""
+"""Test what the command ``video`` prints and writes, and its exit codes."""
 
 from __future__ import annotations
 
 import json
+import os
 import signal
-import subprocess
-import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -14,12 +13,11 @@ from typing import Any
 import grpc
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
 from tests.clips import clip, number_sent, numbered, read
 from tests.fakes.answers import arrays
 from tests.fakes.fake_triton import FakeTriton, Refusal, refusing
-from tests.processes import rest
+from tests.unit.client.cli.test_cli import RUNNER
 from tests.unit.client.conftest import Serve
 from yolov8_contract.task import Task
 from yolov8_triton._cli.app import app
@@ -34,7 +32,7 @@ def path(tmp_path: Path) -> Path:
 
 def ask(fake: FakeTriton, *arguments: object) -> Any:
     words = ["video", *map(str, arguments), "--url", fake.url]
-    return CliRunner().invoke(app, words, prog_name="yolov8-triton")
+    return RUNNER.invoke(app, words, prog_name="yolov8-triton")
 
 
 def test_a_frame_is_a_line_of_text(serve: Serve, path: Path) -> None:
@@ -48,7 +46,7 @@ def test_a_frame_is_a_line_of_text(serve: Serve, path: Path) -> None:
 
 
 @pytest.mark.parametrize("task", Task, ids=lambda task: task.value)
-def test_a_frame_is_a_line_of_json_of_the_model_s_task(serve: Serve, path: Path, task: Task) -> None:
+def test_json_is_one_line_per_frame_with_the_model_s_task(serve: Serve, path: Path, task: Task) -> None:
     done = ask(serve(task), path, "--json")
 
     lines = [json.loads(line) for line in done.stdout.splitlines()]
@@ -56,7 +54,7 @@ def test_a_frame_is_a_line_of_json_of_the_model_s_task(serve: Serve, path: Path,
     assert {line["task"] for line in lines} == {task.value}
 
 
-def test_objects_are_followed(serve: Serve, path: Path) -> None:
+def test_objects_are_tracked(serve: Serve, path: Path) -> None:
     done = ask(serve(), path, "--track", "--json", "--conf", 0.3)
 
     objects = [json.loads(line)["objects"] for line in done.stdout.splitlines()]
@@ -70,10 +68,10 @@ def test_an_annotated_video_is_written(serve: Serve, path: Path, tmp_path: Path,
     frames = read(tmp_path / "out.mp4")
     assert (done.exit_code, done.stdout) == (0, "")
     assert len(frames) == COUNT
-    assert max(np.ptp(frame.astype(int), axis=-1).max() for frame in frames) > 50  # something colourful on grey
+    assert max(np.ptp(frame.astype(int), axis=-1).max() for frame in frames) > 50  # colours on grey
 
 
-def test_a_frame_that_fails_does_not_stop_the_others(serve: Serve, path: Path, tmp_path: Path) -> None:
+def test_the_other_frames_are_processed_after_one_fails(serve: Serve, path: Path, tmp_path: Path) -> None:
     def answer(request: Any) -> dict[str, Any]:
         if number_sent(request) == 3:
             raise Refusal(grpc.StatusCode.DEADLINE_EXCEEDED, "")
@@ -84,7 +82,7 @@ def test_a_frame_that_fails_does_not_stop_the_others(serve: Serve, path: Path, t
     assert done.exit_code == 1
     assert [json.loads(line)["frame"] for line in done.stdout.splitlines()] == [0, 1, 2, *range(4, COUNT)]
     complaint, summary = done.stderr.splitlines()
-    assert complaint.startswith("yolov8-triton: frame 3: ")
+    assert complaint.startswith("error: frame 3: ")
     assert summary.startswith(f"{COUNT} frames in ")
     assert len(read(tmp_path / "out.avi")) == COUNT
 
@@ -96,7 +94,7 @@ def test_a_frame_that_fails_does_not_stop_the_others(serve: Serve, path: Path, t
         pytest.param(grpc.StatusCode.INVALID_ARGUMENT, "invalid parameter: 'max_det'", 2, id="bad-parameter"),
     ],
 )
-def test_a_failure_that_every_frame_would_share_ends_the_run(
+def test_an_error_that_every_frame_would_have_ends_the_run(
     serve: Serve, path: Path, status: grpc.StatusCode, text: str, code: int
 ) -> None:
     done = ask(serve(answer=refusing(status, text)), path)
@@ -115,7 +113,7 @@ def test_a_failure_that_every_frame_would_share_ends_the_run(
         pytest.param(["clip.avi", "--frames", "some"], "'some' is not one of", id="frames"),
     ],
 )
-def test_wrong_usage_says_what_is_wrong(
+def test_wrong_usage_is_an_error(
     serve: Serve, path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
 ) -> None:
     monkeypatch.chdir(path.parent)
@@ -130,39 +128,31 @@ def test_wrong_usage_says_what_is_wrong(
     assert path.read_bytes() == before
 
 
-def test_a_classifier_has_nothing_to_follow(serve: Serve, path: Path) -> None:
+def test_results_of_a_classifier_cannot_be_tracked(serve: Serve, path: Path) -> None:
     done = ask(serve(Task.CLASSIFY), path, "--track")
 
     assert done.exit_code == 2
-    assert "it finds no objects to follow" in done.stderr
+    assert "it finds no objects to track" in done.stderr
 
 
-def test_an_interrupted_run_leaves_a_video_that_can_be_read(serve: Serve, tmp_path: Path) -> None:
-    path = clip(tmp_path / "long.avi", numbered(500))
-    some, over = threading.Event(), threading.Event()
+def test_an_interrupted_run_leaves_a_readable_video(serve: Serve, tmp_path: Path) -> None:
+    path = clip(tmp_path / "long.avi", numbered(60))
+    over = threading.Event()
 
     def answer(request: Any) -> dict[str, Any]:
-        if number_sent(request) > 30:
-            some.set()
+        if number_sent(request) == 30:
+            os.kill(os.getpid(), signal.SIGINT)
+        if number_sent(request) >= 30:
             over.wait(60)
         return arrays(Task.DETECT)
 
-    fake = serve(answer=answer)
-    command = [sys.executable, "-m", "yolov8_triton", "video", str(path), "--url", fake.url, "--json"]
-    command += ["--output", str(tmp_path / "out.mp4"), "--timeout", "60"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None
-            lines = [process.stdout.readline() for _ in range(20)]
-            assert some.wait(60)
-            process.send_signal(signal.SIGINT)
-            others, errors = rest(process, 20)
-        finally:
-            process.kill()
-            over.set()
+    try:
+        done = ask(serve(answer=answer), path, "--json", "--output", tmp_path / "out.mp4", "--timeout", 60)
+    finally:
+        over.set()
 
-    assert (process.returncode, errors.splitlines()[-1]) == (130, "yolov8-triton: interrupted")
-    printed = len(lines) + len(others.splitlines())
+    assert (done.exit_code, done.stderr) == (130, "error: interrupted\n")
+    printed = len(done.stdout.splitlines())
     written = read(tmp_path / "out.mp4")
     assert printed <= len(written) <= printed + 1
     assert printed > 20
