@@ -176,7 +176,7 @@ def with_options(command: Callable[..., None], **defaults: object) -> Callable[.
     parameters: list[inspect.Parameter] = []
     groups: dict[str, type[Any]] = {}
     for item in inspect.signature(command, eval_str=True).parameters.values():
-        if is_dataclass(item.annotation):
+        if isinstance(item.annotation, type) and is_dataclass(item.annotation):
             groups[item.name] = item.annotation
             parameters += _parameters(item.annotation)
         else:

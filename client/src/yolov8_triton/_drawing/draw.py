@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Show a result in its picture."""
+"""Draw results on the images that they belong to."""
 
 from __future__ import annotations
 
@@ -16,17 +16,18 @@ if TYPE_CHECKING:
 
 
 def draw(image: ImageInput, result: Result, *, channels: Channels | None = None) -> Image:
-    """Draw what was found over the image that it was found in (extra ``draw``).
+    """Draw a result on a copy of its image (extra ``draw``).
 
-    Lines and letters grow with the image. Classes have their colours; masks and poses have one an object.
+    Lines and letters scale with the image. Boxes have the colour of their class; masks and poses have a colour for
+    each object, and tracked objects have one for each track.
 
     Args:
-        image: The image that was sent, in any form that a client takes; it stays as it is.
-        result: What a client returned for it.
+        image: The image that was sent, in any form that a client takes.
+        result: The result that a client returned for it.
         channels: The order of an array's channels.
 
     Returns:
-        An RGB picture as displayed: EXIF orientation applied. ``.save("found.jpg")`` writes it.
+        An RGB image with EXIF orientation applied. ``.save("found.jpg")`` writes it.
 
     Raises:
         InvalidImageError: Pillow can't read the image.
@@ -34,7 +35,7 @@ def draw(image: ImageInput, result: Result, *, channels: Channels | None = None)
         ImportError: The extra is not installed.
     """
     with extra("draw"):
-        from yolov8_triton._drawing.painting import paint  # supervision takes most of a second
+        from yolov8_triton._drawing.painting import paint  # importing supervision is slow
     try:
         picture = as_pil(image, channels=channels)
     except contract.InvalidImageError as exc:
@@ -42,7 +43,7 @@ def draw(image: ImageInput, result: Result, *, channels: Channels | None = None)
     if (picture.height, picture.width) != result.orig_shape:
         height, width = result.orig_shape
         raise ValueError(
-            f"the result is of an image of {width} x {height} pixels, "
-            f"this one has {picture.width} x {picture.height}: draw over the image that was sent"
+            f"the result belongs to an image of {width} x {height} pixels, "
+            f"but this image has {picture.width} x {picture.height}; draw on the image that was sent"
         )
     return paint(picture, result)

@@ -1,11 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How COCO's seventeen keypoints of a person hang together.
+"""Paint results with supervision's annotators.
 
-Colours and sizes of what is drawn.
-
-A panel with the likeliest classes of an image.
-
-Paint results with supervision's annotators; imported by `_draw` alone, since supervision is slow to load.
+Only `draw` imports this module, and only when it is called, because importing supervision is slow.
 """
 
 from __future__ import annotations
@@ -24,7 +20,7 @@ from yolov8_triton._results.objects import DetectedObjects, upright
 from yolov8_triton._results.outcome import Result
 
 COCO_POINTS = 17
-"""nose; left and right eye, ear, shoulder, elbow, wrist, hip, knee, ankle."""
+"""The keypoints of a person: nose; left and right eye, ear, shoulder, elbow, wrist, hip, knee and ankle."""
 
 _LEFT, _RIGHT, _MIDDLE = "#ff8a00", "#2cc7ff", "#3ddc84"
 
@@ -33,10 +29,11 @@ COCO_LIMBS = (
     (_LEFT, ((6, 8), (8, 10), (12, 14), (14, 16))),
     (_RIGHT, ((7, 9), (9, 11), (13, 15), (15, 17))),
 )
-"""Colour and edges of head and trunk, the person's left limbs, the right ones; points count from 1."""
+"""Colours and edges of head and trunk, left limbs and right limbs; keypoints are counted from 1."""
 
+_MASK_OPACITY = 0.45
 
-# A prime number of them: few classes of COCO that come together share one (chair and table, person and tie).
+# The number of colours is prime, so that classes of COCO that appear together rarely share one (chair and table).
 _COLOURS = [
     "#e6194b",
     "#1e78ff",
@@ -60,13 +57,13 @@ _COLOURS = [
 ]
 _WHITE, _BLACK = "#ffffff", "#101010"
 _LIGHT = 150
-"""Letters on colours lighter than this (luma, 0 to 255) are black."""
+"""Letters are black on colours with a higher luma (0 to 255), and white on others."""
 
 _FONT = "DejaVuSans.ttf"
 
 _LINE_SHARE, _MIN_LINE = 0.004, 1
 _LETTER_SHARE, _MIN_LETTER = 0.022, 10
-"""Shares of the image's shorter side, and pixels."""
+"""Sizes as shares of the image's shorter side, and their minimum in pixels."""
 
 
 def _luma(color: sv.Color) -> float:
@@ -80,7 +77,12 @@ LETTERS = sv.ColorPalette.from_hex([_BLACK if _luma(color) > _LIGHT else _WHITE 
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """Widths and heights in pixels of what is drawn."""
+    """The sizes of lines and letters in pixels.
+
+    Attributes:
+        line: Width of lines.
+        letter: Height of letters.
+    """
 
     line: int
     letter: int
@@ -93,7 +95,7 @@ class Sizes:
 
     @property
     def thin(self) -> int:
-        """Width of lines that only frame."""
+        """Width of the lines of frames around masks and poses."""
         return max(1, self.line // 2)
 
     @property
@@ -108,7 +110,7 @@ class Sizes:
 
 
 def font_path() -> str | None:
-    """Return a font with letters of many scripts, which most Linux machines have; None: Pillow's own, Latin alone."""
+    """Return a font with many scripts, which most Linux machines have; None means Pillow's Latin font."""
     try:
         ImageFont.truetype(_FONT)
     except OSError:
@@ -117,7 +119,7 @@ def font_path() -> str | None:
 
 
 def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """Return the same font for letters of ``size`` pixels."""
+    """Return the font of `font_path` with letters of ``size`` pixels."""
     path = font_path()
     return ImageFont.load_default(size) if path is None else ImageFont.truetype(path, size)
 
@@ -127,15 +129,15 @@ _BACKGROUND = (16, 16, 16, 190)
 _TRACK = (255, 255, 255, 50)
 _LETTERS = (255, 255, 255, 255)
 _BAR_LETTERS = 8
-"""Length of the bar of a certain class, in heights of letters."""
+"""Length of the bar for a probability of 1, in heights of letters."""
 _MAX_SHARE = 0.6
-"""Of the picture's width and height that the panel may cover."""
+"""The largest share of the picture's width and height that the panel may cover."""
 
 
 def paint_panel(picture: Image.Image, result: ClassProbabilities, sizes: Sizes) -> Image.Image:
-    """Return the picture with names, bars and shares of the five likeliest classes.
+    """Return the picture with a panel of the five most probable classes: names, bars and percentages.
 
-    The panel lies in the top left corner; below the picture, which grows by it, if it would hide too much.
+    The panel is in the top left corner. If it would cover too much of the picture, it is added below it instead.
     """
     panel = _panel(result, sizes)
     if panel.width <= _MAX_SHARE * picture.width and panel.height <= _MAX_SHARE * picture.height:
@@ -167,15 +169,12 @@ def _panel(result: ClassProbabilities, sizes: Sizes) -> Image.Image:
     return panel
 
 
-_MASK_OPACITY = 0.45
-
-
 def paint(picture: Image.Image, result: Result) -> Image.Image:
-    """Return the picture with the result over it."""
+    """Return a copy of the picture with the result drawn on it."""
     sizes = Sizes.of(*picture.size)
     if isinstance(result, ClassProbabilities):
         return paint_panel(picture, result, sizes)
-    result = result[::-1]  # the best come last, on top
+    result = result[::-1]  # the most confident objects are drawn last, on top
     if isinstance(result, Poses):
         return _poses(picture, result, sizes)
     if isinstance(result, OrientedBoxes):
@@ -197,7 +196,7 @@ def _masks(picture: Image.Image, found: Segmentations, sizes: Sizes) -> Image.Im
     outline = sv.PolygonAnnotator(color=PALETTE, thickness=sizes.thin)
     picture = fill.annotate(picture, objects, custom_color_lookup=colors)
     picture = outline.annotate(picture, objects, custom_color_lookup=colors)
-    # Without a frame a corner of it may be far from the object; the middle of its upper side is over most heads.
+    # A corner of the box, which is not drawn, may be far from the object; the middle of its upper side rarely is.
     return _labels(picture, objects, sizes, colors, sv.Position.TOP_CENTER)
 
 
@@ -222,12 +221,12 @@ def _poses(picture: Image.Image, found: Poses, sizes: Sizes) -> Image.Image:
 
 
 def _by_object(found: DetectedObjects) -> npt.NDArray[np.int_]:
-    """Return the number of each object's colour: things of one class lie beside and upon each other."""
+    """Return the colour index of each object: its track's, or one of its own, since objects of a class may overlap."""
     return np.arange(len(found))[::-1] if found.tracker_id is None else found.tracker_id.astype(np.int_)
 
 
 def _by_class(found: DetectedObjects) -> npt.NDArray[np.int_]:
-    """Return the number of each object's colour: that of its class, or its own where it is tracked."""
+    """Return the colour index of each object: its track's, or that of its class."""
     return (found.class_id if found.tracker_id is None else found.tracker_id).astype(np.int_)
 
 

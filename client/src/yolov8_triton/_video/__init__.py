@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Read, follow and write video."""
+"""Read, track and write videos."""

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ask about the newest frame of a source that doesn't wait, and drop those that nobody had time for.
+"""Ask about the newest frame of a live source, and drop the frames for which no request was free.
 
-A thread reads all the time and keeps the newest frame alone, so what is asked about is never older than one frame
-and the requests in flight. Answers come in order, and as soon as they are there: none waits for another frame.
+A thread reads all the time and keeps only the newest frame. So a frame waits at most for the next free request.
+Answers are returned in order and as soon as they arrive; they do not wait for another frame.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ A = TypeVar("A")
 Ask = Callable[[tuple[int, Timed]], A]
 
 _LEAVE_S = 1.0
-"""How long a source may take to notice that nobody wants it any more."""
+"""Longest time to wait for the reading thread to end."""
 
 
-class Newest(Generic[A]):
-    """The answers about a live source.
+class LiveFrames(Generic[A]):
+    """The answers about the newest frames of a live source.
 
     Attributes:
-        dropped: How many frames were read and never asked about.
+        dropped: Number of frames that were read and not asked about.
     """
 
     def __init__(self, source: FrameSource, ask: Ask[A], *, in_flight: int, stall_s: float) -> None:
@@ -39,11 +39,11 @@ class Newest(Generic[A]):
         self._failure: Exception | None = None
 
     def answers(self) -> Generator[A, None, None]:
-        """Yield them until the source ends.
+        """Yield answers until the source ends.
 
         Raises:
-            VideoError: No frame came for ``stall_s``, and what was in flight is answered.
-            Exception: Whatever the source raised, likewise.
+            VideoError: No frame arrived for ``stall_s``; it is raised after the answers in flight.
+            Exception: Reading the source raised it; it is raised after the answers in flight.
         """
         waiting: deque[Future[A]] = deque()
         pool = ThreadPoolExecutor(self._in_flight, thread_name_prefix="yolov8-triton")
@@ -69,20 +69,20 @@ class Newest(Generic[A]):
             reader.join(_LEAVE_S)
 
     def _next_step(self, waiting: deque[Future[A]]) -> Future[A] | tuple[int, Timed] | None:
-        """Wait for the oldest answer or, where there is room, for a frame; None: nothing will come any more."""
+        """Wait for the oldest answer or, if a request is free, for a frame; return None at the end."""
 
         def answered() -> bool:
             return bool(waiting) and waiting[0].done()
 
-        def room() -> bool:
+        def has_room() -> bool:
             return len(waiting) < self._in_flight
 
-        def something() -> bool:
-            return answered() or (room() and self._newest is not None) or (self._ended and not waiting)
+        def has_step() -> bool:
+            return answered() or (has_room() and self._newest is not None) or (self._ended and not waiting)
 
         with self._changed:
-            while not self._changed.wait_for(something, self._stall_s):
-                if room():  # so it is a frame that doesn't come; answers have a deadline of their own
+            while not self._changed.wait_for(has_step, self._stall_s):
+                if has_room():  # so a frame is missing; answers have their own deadline
                     self._failure = stalled(self._stall_s)
                     self._ended = True
             if answered():
@@ -102,7 +102,7 @@ class Newest(Generic[A]):
                     self._newest = (self._read, Timed(*frame))
                     self._read += 1
                     self._changed.notify_all()
-        except Exception as exc:  # noqa: BLE001  (it is raised where the frames are wanted)
+        except Exception as exc:  # noqa: BLE001  (it is raised in the thread that takes the answers)
             self._failure = exc
         finally:
             self._source.close()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where frames come from."""
+"""Read the frames of videos, cameras and streams."""
 
 from __future__ import annotations
 
@@ -24,26 +24,26 @@ DEFAULT_STALL_S = 10.0
 _LIVE_SCHEMES = {"rtsp", "rtsps", "rtmp", "rtmps", "rtp", "srt", "udp", "tcp"}
 _WEB_SCHEMES = {"http", "https"}
 _SILENT = 0
-"""OpenCV's number for it."""
+"""OpenCV's log level for no messages."""
 _FFMPEG_LEVEL, _FFMPEG_QUIET = "OPENCV_FFMPEG_LOGLEVEL", "-8"
 _COUNT_SLACK, _COUNT_SHARE = 2, 0.01
-"""How far a container's number of frames, which some only estimate, may be off."""
+"""Tolerance for a container's frame count, which some containers only estimate: frames and a share."""
 
 
 class VideoError(YoloTritonError):
-    """A video can't be opened, read on or written."""
+    """A video can't be opened, read or written."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VideoInfo:
-    """What is known of a video before its first frame.
+    """The properties of a video that are known before its first frame.
 
     Attributes:
-        width: In pixels.
-        height: In pixels.
-        fps: Frames a second; None where the source doesn't say.
-        frame_count: How many frames there are, as the file says; None for what has no end.
-        live: Whether frames come at their own time, as from a camera, instead of being read when they are wanted.
+        width: Width in pixels.
+        height: Height in pixels.
+        fps: Frames per second; None if the source does not say.
+        frame_count: Number of frames according to the file; None for live sources and if the file does not say.
+        live: Whether frames arrive in real time, as from a camera, and are lost if nobody reads them.
     """
 
     width: int
@@ -54,35 +54,35 @@ class VideoInfo:
 
 
 class Timed(NamedTuple):
-    """One frame as it was read: seconds since the first one, and ``(height, width, 3)`` BGR."""
+    """A frame with its time: seconds since the first frame, and ``(height, width, 3)`` BGR pixels."""
 
     time_s: float
     pixels: Pixels
 
 
 class FrameSource(Protocol):
-    """What `video` reads frames from: a camera of your own, another decoder.
+    """The interface of sources for `video`, such as another camera library or decoder.
 
-    ``read`` and ``close`` are called by one thread, which for live sources is not the caller's.
+    One thread calls ``read`` and ``close``. For live sources it is not the caller's thread.
     """
 
     @property
     def info(self) -> VideoInfo:
-        """What is known of it."""
+        """The properties of the video."""
 
     def read(self) -> tuple[float, Pixels] | None:
-        """Return the next frame, seconds since the first one and BGR pixels; None: there are no more."""
+        """Return the next frame: seconds since the first frame and BGR pixels; return None at the end."""
 
     def close(self) -> None:
-        """Give it up."""
+        """Release the source."""
 
 
 def open_source(source: str | os.PathLike[str] | int, *, stall_s: float) -> FrameSource:
-    """Open a file, the camera of that number or a URL with OpenCV.
+    """Open a file, a camera (by number) or a URL with OpenCV.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        VideoError: OpenCV can't open it.
+        FileNotFoundError: The file does not exist.
+        VideoError: OpenCV can't open the source.
         ImportError: The extra ``video`` is not installed.
     """
     with extra("video"):
@@ -100,12 +100,14 @@ def open_source(source: str | os.PathLike[str] | int, *, stall_s: float) -> Fram
             capture = cv2.VideoCapture(name)
     if not capture.isOpened():
         capture.release()
-        raise VideoError(f"{_shown(name)}: OpenCV can't open it: is it a video, and is it there and free?")
+        raise VideoError(
+            f"{_shown(name)}: OpenCV can't open it: is it a video, is it reachable, and is no program using it?"
+        )
     return _OpenCvSource(cv2, capture, name, scheme, stall_s)
 
 
 class _OpenCvSource:
-    """Frames that OpenCV reads."""
+    """A source that OpenCV reads."""
 
     def __init__(self, cv2: Any, capture: Any, name: str | int, scheme: str, stall_s: float) -> None:
         count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
@@ -128,9 +130,9 @@ class _OpenCvSource:
         begin = time.monotonic()
         there, pixels = self._capture.read()
         if not there:
-            if time.monotonic() - begin >= self._stall_s:  # OpenCV gave up waiting, and tells it like an end
+            if time.monotonic() - begin >= self._stall_s:  # for OpenCV, a timeout looks like the end
                 raise stalled(self._stall_s)
-            self._say_if_short()
+            self._warn_if_short()
             return None
         self._last_s = self._clock_s() if self.info.live else self._file_s()
         self._read += 1
@@ -146,31 +148,31 @@ class _OpenCvSource:
         return now - self._first_at
 
     def _file_s(self) -> float:
-        """Return the frame's own time stamp, or what the frame rate makes of its number where there is none."""
+        """Return the frame's time stamp, or one frame period after the last frame if it has no time stamp."""
         stamp_s = float(self._capture.get(self._position_ms)) / 1000
         if self._read and stamp_s <= self._last_s:
             return self._last_s + (1 / self.info.fps if self.info.fps else 0.0)
         return stamp_s
 
-    def _say_if_short(self) -> None:
-        """Log that a file ends early; OpenCV tells the end and a damaged frame alike."""
+    def _warn_if_short(self) -> None:
+        """Log that a file ended early, since for OpenCV a damaged frame looks like the end."""
         count = self.info.frame_count
         if count is not None and self._read < count - max(_COUNT_SLACK, _COUNT_SHARE * count):
             logger.warning("%s: ended after %d of %d frames; it may be damaged", _shown(self._name), self._read, count)
 
 
 def stalled(seconds: float) -> VideoError:
-    """Return the error of a source that brings nothing any more."""
+    """Return the error for a source that has delivered no frame for some seconds."""
     return VideoError(f"no frame for {seconds:g} s: the source has stalled")
 
 
 def _scheme(name: str | int) -> str:
-    """Return the scheme of a URL; nothing for the rest."""
+    """Return the scheme of a URL; empty for files and cameras."""
     return urlsplit(name).scheme if isinstance(name, str) and "://" in name else ""
 
 
 def _shown(name: str | int) -> str:
-    """Return how messages name a source: a URL without the user's name and password."""
+    """Return the name of a source for messages: a URL without user name and password."""
     if isinstance(name, int):
         return f"camera {name}"
     if not _scheme(name):
@@ -181,11 +183,11 @@ def _shown(name: str | int) -> str:
 
 @contextmanager
 def quiet(cv2: Any) -> Iterator[None]:
-    """Keep OpenCV and FFmpeg from writing to stderr what an error will say; levels that the user set hold."""
+    """Silence OpenCV and FFmpeg, since an error says the same; a level that the user has set for FFmpeg is kept."""
     level = cv2.getLogLevel()
     cv2.setLogLevel(_SILENT)
     ours = _FFMPEG_LEVEL not in os.environ
-    if ours:  # OpenCV reads it at the first video of a process, once and for all
+    if ours:  # OpenCV reads it only once, at the first video of a process
         os.environ[_FFMPEG_LEVEL] = _FFMPEG_QUIET
     try:
         yield

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tell which objects of one frame are those of the last one."""
+"""Track objects from frame to frame."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 LOW_CONF = 0.1
-"""Objects with a score down to this one carry a track on, and never begin one: that is what ByteTrack is about."""
+"""The lowest score of an object that continues a track; ByteTrack starts a track only from a higher score."""
 DEFAULT_CONF = 0.25
 
 _ROW = "row"
@@ -25,17 +25,14 @@ _USUAL_FPS = 30.0
 
 
 class Tracker(Protocol):
-    """What tells objects apart from one frame to the next: any tracker of the package ``trackers``.
-
-    One belongs to one stream.
-    """
+    """The interface of trackers: that of the package ``trackers``. Every stream needs its own tracker."""
 
     def update(self, detections: sv.Detections, *, timestamp: float | None = None) -> sv.Detections:
-        """Return the detections with ``tracker_id``, -1 for those that belong to no track."""
+        """Return the detections with ``tracker_id``, which is -1 for objects without a track."""
 
 
 def byte_track(*, fps: float | None, conf: float) -> Tracker:
-    """Return ByteTrack (extra ``track``) for one stream.
+    """Return a ByteTrack tracker (extra ``track``) for one stream.
 
     Raises:
         ImportError: The extra is not installed.
@@ -49,17 +46,17 @@ def byte_track(*, fps: float | None, conf: float) -> Tracker:
 
 
 class Tracking(Generic[R]):
-    """The objects of one stream."""
+    """Assigns the objects of one stream to tracks."""
 
     def __init__(self, tracker: Tracker) -> None:
         self._tracker = tracker
         self._last_s: float | None = None
 
-    def follow(self, result: R, time_s: float) -> R:
-        """Return the objects that belong to a track, with ``tracker_id``; call it with frames in order.
+    def tracked(self, result: R, time_s: float) -> R:
+        """Return the objects that have a track, with ``tracker_id``; frames must come in order.
 
         Raises:
-            TypeError: The result lists no objects.
+            TypeError: The result has no objects, as that of a classifier.
         """
         if not isinstance(result, DetectedObjects):
             raise TypeError(f"only objects can be tracked, got {type(result).__name__}")
@@ -67,14 +64,14 @@ class Tracking(Generic[R]):
         boxes.data = {_ROW: np.arange(len(result))}
         tracked = self._tracker.update(boxes, timestamp=self._later(time_s))
         rows, numbers = np.empty(0, np.intp), np.empty(0, np.int32)
-        if len(tracked):  # else it comes without the data that went in
+        if len(tracked):  # an empty result lacks the data
             best_first = np.argsort(tracked.data[_ROW])
             known = best_first[np.asarray(tracked.tracker_id)[best_first] >= 0]
             rows, numbers = np.asarray(tracked.data[_ROW])[known], np.asarray(tracked.tracker_id)[known]
         return cast(R, replace(result[rows], tracker_id=numbers.astype(np.int32)))
 
     def _later(self, time_s: float) -> float | None:
-        """Return the time, or nothing where time stands still, which trackers take for a second look at one frame."""
+        """Return the time; None if it is not later than that of the last frame, since trackers need rising times."""
         moved = self._last_s is None or time_s > self._last_s
         self._last_s = time_s
         return time_s if moved else None

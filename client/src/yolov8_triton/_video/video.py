@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One frame of a video, and what became of it.
-
-Ask about the frames of a video.
-"""
+"""Ask about the frames of a video."""
 
 from __future__ import annotations
 
@@ -21,7 +18,7 @@ from yolov8_triton._images import Pixels
 from yolov8_triton._in_flight import DEFAULT_IN_FLIGHT, ahead
 from yolov8_triton._options import PredictCallOptions
 from yolov8_triton._results.outcome import ITEM_ERRORS, Outcome, R
-from yolov8_triton._video.live import Newest
+from yolov8_triton._video.live import LiveFrames
 from yolov8_triton._video.source import DEFAULT_STALL_S, FrameSource, Timed, VideoInfo, open_source
 from yolov8_triton._video.tracking import DEFAULT_CONF, LOW_CONF, Tracker, Tracking, byte_track
 
@@ -31,13 +28,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame(Generic[R]):
-    """One frame of a video, and its result or error.
+    """A frame of a video with its result or error.
 
     Attributes:
-        index: Its number in the source, from 0; those that were dropped count.
-        time_s: Seconds since the first frame: the file's own time stamp, or for live sources the clock's.
-        pixels: ``(height, width, 3)`` uint8 BGR.
-        outcome: What was answered.
+        index: Number of the frame in the source, counted from 0 and with dropped frames.
+        time_s: Seconds since the first frame, by the file's time stamps or, for live sources, by the clock.
+        pixels: The pixels, ``(height, width, 3)`` uint8 BGR.
+        outcome: The result or the error.
     """
 
     index: int
@@ -47,18 +44,18 @@ class Frame(Generic[R]):
 
     @property
     def result(self) -> R:
-        """What was found; raises the frame's `error` if it has one."""
+        """The result; raises the frame's `error` if there is one."""
         return self.outcome.result
 
     @property
     def error(self) -> YoloTritonError | OSError | None:
-        """Why there is no result, if there is none."""
+        """The error that there is instead of a result; None if there is a result."""
         return self.outcome.error
 
     def draw(self) -> Pixels:
-        """Return a picture of the frame with what was found (extra ``draw``): BGR; as it is if nothing was answered.
+        """Return the pixels with the result drawn on them (extra ``draw``), BGR; a frame with an error is unchanged.
 
-        The likeliest classes of a small frame are drawn below it, so that its picture is larger.
+        The picture of a small frame is larger than the frame if the most probable classes are drawn below it.
         """
         if self.error is not None:
             return self.pixels
@@ -69,13 +66,13 @@ VideoSource = str | os.PathLike[str] | int | FrameSource
 Numbered = tuple[int, Timed]
 
 LIVE_IN_FLIGHT = 2
-"""One request is answered while the next frame travels; more of them would only make answers older."""
+"""One request is processed while the next one is sent; more requests in flight would only delay answers."""
 
 
 class Frames(Generic[R]):
-    """The frames of one video with what was answered: an iterator, which `video` makes.
+    """An iterator over the frames of a video and their results; `video` returns it.
 
-    It holds the video open until it ends, fails or is closed; ``with`` or ``close()`` give it up early.
+    The video stays open until it ends, fails or is closed with ``close()``, which ``with`` calls.
 
     Attributes:
         info: Size, frame rate and length of the video.
@@ -91,7 +88,7 @@ class Frames(Generic[R]):
 
     @property
     def dropped(self) -> int:
-        """How many frames of a live source were passed over so far, since newer ones were there."""
+        """Number of frames of a live source that were dropped so far because a newer frame had arrived."""
         return self._dropped()
 
     def __iter__(self) -> Iterator[Frame[R]]:
@@ -107,8 +104,8 @@ class Frames(Generic[R]):
         self.close()
 
     def close(self) -> None:
-        """Close the video; what is in flight is given up."""
-        if getgeneratorstate(self._frames) == GEN_CREATED:  # nobody reads the source yet, so nobody would close it
+        """Close the video and abandon the requests in flight."""
+        if getgeneratorstate(self._frames) == GEN_CREATED:  # it has not run, so it would not close the source
             self._source.close()
         self._frames.close()
 
@@ -125,28 +122,28 @@ def video(
 ) -> Frames[R]:
     """Ask about the frames of a video, in order, with some requests in flight (extra ``video``).
 
-    Of a file every frame is asked about. Cameras and streams don't wait: there the newest frame is asked about
-    whenever there is room, and those in between are dropped and counted. Frames travel as ``array_format`` of the
-    client says. An error of one frame is its own, and the others go on.
+    Every frame of a file is sent. Cameras and streams are live: whenever a request is free, the newest frame is sent,
+    and the frames in between are dropped and counted. Frames are encoded in the client's ``array_format``. A frame
+    that fails has an error, and the others are processed.
 
-    With a tracker, results hold the objects that belong to a track, with ``tracker_id``; a thing has its number from
-    the second frame on that shows it. ``conf`` is then the score that begins a track, and less sure objects (down to
-    0.1) carry one on.
+    With a tracker, results have only the objects that belong to a track, with ``tracker_id``. An object gets its number
+    in the second frame that shows it. ``conf`` is then the score that starts a track; objects with a lower score, down
+    to 0.1, continue one.
 
     Args:
-        ask: The client's method for the model's task: ``client.detect``.
+        ask: The client's method for the model's task, such as ``client.detect``.
         source: A file, the number of a camera, a URL (``rtsp://``, ``http://``), or a `FrameSource`.
-        tracker: ``bytetrack`` (extra ``track``), or any tracker of the package ``trackers``, a new one each video.
-        frames: ``all`` or the ``newest``; unless said, as the source is live or not.
-        in_flight: How many requests at once; 8 for all frames, 2 for the newest ones.
-        stall_s: How long a live source may bring no frame, and an address may keep silent.
-        **options: PredictOptions, as ``ask`` takes them.
+        tracker: ``bytetrack`` (extra ``track``), or a tracker of the package ``trackers``, a new one for each video.
+        frames: ``all`` or ``newest``; by default ``newest`` for live sources and ``all`` for others.
+        in_flight: Number of requests in flight; by default 8 for all frames and 2 for the newest ones.
+        stall_s: Longest time for which a live source may bring no frame, or an address may not answer.
+        **options: The options of ``ask``.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        VideoError: The video can't be opened; while frames are taken: a live source stalled.
+        FileNotFoundError: The file does not exist.
+        VideoError: The video can't be opened, or, while frames are taken, a live source has stalled.
         ImportError: An extra is not installed.
-        ValueError: ``in_flight`` or ``stall_s`` can't be right.
+        ValueError: ``in_flight`` or ``stall_s`` is out of range.
 
     Example:
         >>> for frame in video(client.detect, "street.mp4", conf=0.4, tracker="bytetrack"):
@@ -168,8 +165,8 @@ def video(
             return Frame(index, time_s, pixels, Outcome(pixels, exc))
 
     if frames == "newest" or (frames is None and opened.info.live):
-        newest = Newest(opened, one, in_flight=in_flight or LIVE_IN_FLIGHT, stall_s=stall_s)
-        return Frames(opened, _tracked(newest.answers(), tracking), lambda: newest.dropped)
+        live = LiveFrames(opened, one, in_flight=in_flight or LIVE_IN_FLIGHT, stall_s=stall_s)
+        return Frames(opened, _tracked(live.answers(), tracking), lambda: live.dropped)
     every = _every(opened, lambda numbered: ahead(one, numbered, in_flight or DEFAULT_IN_FLIGHT))
     return Frames(opened, _tracked(every, tracking), lambda: 0)
 
@@ -177,7 +174,7 @@ def video(
 def _tracking(
     tracker: Literal["bytetrack"] | Tracker | None, info: VideoInfo, asked: dict[str, Any]
 ) -> Tracking[Any] | None:
-    """Return what follows the objects, and ask for the less sure ones it wants."""
+    """Return the tracking of the objects, and lower the threshold to the scores that it needs."""
     if tracker is None:
         return None
     given = asked.get("conf")
@@ -189,7 +186,7 @@ def _tracking(
 def _every(
     source: FrameSource, answers: Callable[[Iterator[Numbered]], Generator[Frame[R], None, None]]
 ) -> Generator[Frame[R], None, None]:
-    """Yield what is answered about every frame of a source, and close it."""
+    """Yield the answers about all frames of a source, then close it."""
     try:
         with closing(answers(enumerate(_each(source)))) as frames:
             yield from frames
@@ -208,5 +205,5 @@ def _tracked(answers: Generator[Frame[R], None, None], tracking: Tracking[R] | N
             if tracking is None or frame.error is not None:
                 yield frame
             else:
-                result = tracking.follow(frame.result, frame.time_s)
+                result = tracking.tracked(frame.result, frame.time_s)
                 yield replace(frame, outcome=Outcome(frame.pixels, result))

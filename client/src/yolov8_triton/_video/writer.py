@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Write a video."""
+"""Write videos."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 
-# What OpenCV's own builds can encode; H.264 they can't, for its licence.
+# The codecs that OpenCV's own builds can encode with; H.264 is not among them because of its licence.
 CODECS = {".mp4": "mp4v", ".mov": "mp4v", ".mkv": "mp4v", ".avi": "MJPG"}
 DEFAULT_FPS = 25.0
 _LONGEST_GAP_S = 10.0
 
 
 class VideoWriter:
-    """A video file that pictures are written to (extra ``video``); its size is that of the first one.
+    """A video file that pictures are written to (extra ``video``); the first picture sets its size.
 
-    The file is whole once it is closed, which ``with`` does.
+    The file is complete when it is closed, which ``with`` does.
 
     Example:
         >>> with video(client.detect, "street.mp4") as frames, VideoWriter("out.mp4", fps=frames.info.fps) as out:
@@ -35,14 +35,14 @@ class VideoWriter:
     """
 
     def __init__(self, path: str | os.PathLike[str], *, fps: float | None = None) -> None:
-        """Say what will be written; the first picture creates the file.
+        """Set the path and the rate; the first picture creates the file.
 
         Args:
-            path: ``.mp4``, ``.mov`` and ``.mkv`` hold MPEG-4 Part 2, ``.avi`` Motion JPEG.
-            fps: Pictures a second (25).
+            path: ``.mp4``, ``.mov`` and ``.mkv`` are encoded as MPEG-4 Part 2, ``.avi`` as Motion JPEG.
+            fps: Pictures per second; None is 25.
 
         Raises:
-            ValueError: The suffix is another one, or ``fps`` can't be right.
+            ValueError: The suffix is none of these, or ``fps`` is not above 0.
             ImportError: The extra is not installed.
         """
         self.path = Path(path)
@@ -68,9 +68,9 @@ class VideoWriter:
         """Append a picture.
 
         Args:
-            picture: ``(height, width, 3)`` uint8 BGR; one of another size than the first is cut or padded.
-            time_s: When it was taken. It is then repeated so that the video keeps the time, as one of a live source
-                must whose frames were dropped; without it pictures follow each other evenly.
+            picture: ``(height, width, 3)`` uint8 BGR; a picture of another size than the first is cut or padded.
+            time_s: The time of the picture. It is then repeated or left out so that the video keeps the real speed of
+                a live source with dropped frames. Without a time every picture is written once.
 
         Raises:
             VideoError: The file can't be written.
@@ -84,7 +84,7 @@ class VideoWriter:
         self.written += times
 
     def close(self) -> None:
-        """Finish the file; a video without pictures makes none."""
+        """Finish the file; without pictures there is no file."""
         if self._file is not None:
             self._file.release()
 
@@ -95,7 +95,7 @@ class VideoWriter:
         with quiet(self._cv2):
             file = self._cv2.VideoWriter(str(self.path), codec, self.fps, (width, height))
         if not file.isOpened():
-            raise VideoError(f"{self.path}: OpenCV can't write it: is the folder there, and may it be written to?")
+            raise VideoError(f"{self.path}: OpenCV can't write it: may the folder be written to?")
         self._size = (height, width)
         return file
 
@@ -109,6 +109,6 @@ class VideoWriter:
         return canvas
 
     def _due(self, time_s: float) -> int:
-        """Return how often to write a picture so that the file is as long as the time that has passed."""
+        """Return how many times to write a picture so that the file's length matches the time that has passed."""
         missing = round(time_s * self.fps) + 1 - self.written
         return min(max(missing, 0), round(_LONGEST_GAP_S * self.fps) + 1)

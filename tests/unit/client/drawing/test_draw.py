@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures: what was found is seen where it was found, and the rest is left alone."""
+"""Test that results are drawn where the objects are, and that other pixels stay unchanged."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ BOX = np.array([[200, 150, 400, 350]], np.float32)
 
 
 def drawn(result: Result, pixels: npt.NDArray[np.uint8] = GREY) -> npt.NDArray[np.bool_]:
-    """Return which pixels the drawing changed."""
+    """Return a mask of the pixels that the drawing has changed."""
     picture = np.asarray(draw(pixels, result, channels="RGB"))
     assert picture.shape == pixels.shape
     return (picture != pixels).any(axis=-1)
 
 
 def inked(changed: npt.NDArray[np.bool_], x: float, y: float, reach: int = 3) -> bool:
-    """Tell whether anything was drawn near a point."""
+    """Return whether anything is drawn near a point."""
     return bool(changed[round(y) - reach : round(y) + reach + 1, round(x) - reach : round(x) + reach + 1].any())
 
 
@@ -48,12 +48,12 @@ def detections(xyxy: npt.NDArray[np.float32] = BOX, class_id: int = 0) -> Detect
     return Detections(xyxy=xyxy, **{**ONE, "class_id": np.array([class_id], np.int32)})
 
 
-def test_a_box_is_framed_and_labelled_and_its_inside_left_alone() -> None:
+def test_a_box_has_a_frame_and_a_label_and_its_inside_is_unchanged() -> None:
     changed = drawn(detections())
 
     for x, y in ((300, 150), (300, 350), (200, 250), (400, 250)):
         assert inked(changed, x, y)
-    assert changed[130:148, 202:260].mean() > 0.5  # the label stands on the box
+    assert changed[130:148, 202:260].mean() > 0.5  # the label is above the box
     assert not changed[170:330, 220:380].any()
     assert not changed[400:].any()
 
@@ -64,7 +64,7 @@ def test_a_label_at_the_upper_edge_stays_in_the_picture() -> None:
     assert changed[3:12, 3:60].mean() > 0.5
 
 
-def test_classes_have_colours_of_their_own() -> None:
+def test_classes_have_different_colours() -> None:
     colours = {
         tuple(np.asarray(draw(GREY, detections(class_id=class_id), channels="RGB"))[350, 300]) for class_id in range(3)
     }
@@ -72,7 +72,7 @@ def test_classes_have_colours_of_their_own() -> None:
     assert len(colours) == 3
 
 
-def test_class_names_of_other_scripts_can_be_told_apart() -> None:
+def test_class_names_in_other_scripts_look_different() -> None:
     letters = [
         np.asarray(draw(GREY, replace(detections(), labels=(name,)), channels="RGB"))[130:150, 200:300]
         for name in ("Фургон", "Пешеход", "??????")
@@ -82,7 +82,7 @@ def test_class_names_of_other_scripts_can_be_told_apart() -> None:
     assert not np.array_equal(letters[0], letters[2])
 
 
-def test_lines_grow_with_the_image() -> None:
+def test_lines_scale_with_the_image() -> None:
     large = np.full((2160, 3840, 3), 128, np.uint8)
     found = replace(detections(np.array([[1200, 900, 2400, 2000]], np.float32)), orig_shape=(2160, 3840))
 
@@ -90,7 +90,7 @@ def test_lines_grow_with_the_image() -> None:
     assert thick >= 3 * thin > 0
 
 
-def test_a_mask_tints_its_pixels_and_no_others() -> None:
+def test_a_mask_colours_only_its_pixels() -> None:
     mask = np.zeros((HEIGHT, WIDTH), bool)
     mask[200:300, 250:350] = True
     changes = np.flatnonzero(np.diff(mask.T.ravel())) + 1
@@ -106,7 +106,7 @@ def test_a_mask_tints_its_pixels_and_no_others() -> None:
     assert len(np.unique(picture[220:280, 270:330].reshape(-1, 3), axis=0)) == 1  # translucent over one grey
 
 
-def test_limbs_join_the_keypoints_of_a_person() -> None:
+def test_limbs_connect_the_keypoints_of_a_person() -> None:
     points = np.zeros((1, 17, 3), np.float32)
     points[0, :, :2] = [[300, 160 + 10 * number] for number in range(17)]
     points[0, :, 2] = 1
@@ -117,10 +117,10 @@ def test_limbs_join_the_keypoints_of_a_person() -> None:
 
     assert inked(changed, 300, 200)  # from shoulder to shoulder
     assert inked(changed, 250, 200)
-    assert not inked(changed, 220, 340)  # an ankle that isn't seen
+    assert not inked(changed, 220, 340)  # an ankle that is not visible
 
 
-def test_keypoints_of_other_things_are_points() -> None:
+def test_keypoints_of_other_objects_are_points() -> None:
     points = np.array([[[250, 200], [350, 300], [300, 250], [260, 330]]], np.float32)
 
     changed = drawn(Poses(xyxy=BOX, keypoints=points, **ONE))
@@ -142,7 +142,7 @@ def test_a_rotated_box_is_framed_along_its_sides() -> None:
     assert not changed[bottom - 20 : bottom, right - 20 : right].any()
 
 
-def test_probabilities_are_a_panel_whose_longest_bar_is_the_likeliest_class() -> None:
+def test_the_most_probable_class_has_the_longest_bar_of_the_panel() -> None:
     scores = np.array([0.1, 0.7, 0.2], np.float32)
 
     picture = np.asarray(draw(GREY, ClassProbabilities(scores=scores, **COMMON), channels="RGB")).astype(int)
@@ -154,7 +154,7 @@ def test_probabilities_are_a_panel_whose_longest_bar_is_the_likeliest_class() ->
     assert (picture[200:] == 128).all()
 
 
-def test_a_panel_that_would_hide_a_small_picture_goes_below_it() -> None:
+def test_the_panel_of_a_small_picture_is_below_it() -> None:
     small = GREY[:64, :64]
     scores = np.array([0.1, 0.7, 0.2], np.float32)
 
@@ -168,11 +168,11 @@ def test_a_panel_that_would_hide_a_small_picture_goes_below_it() -> None:
 
 
 @pytest.mark.parametrize("kind", [Detections, Segmentations, Poses, OrientedBoxes])
-def test_a_picture_of_nothing_is_the_image(kind: Callable[..., Any]) -> None:
+def test_an_empty_result_changes_no_pixel(kind: Callable[..., Any]) -> None:
     assert not drawn(kind.empty(**COMMON)).any()  # type: ignore[attr-defined]
 
 
-def test_the_image_that_was_given_stays_as_it_is() -> None:
+def test_the_given_image_is_not_changed() -> None:
     image = Image.fromarray(GREY)
 
     draw(image, detections())
@@ -180,7 +180,7 @@ def test_the_image_that_was_given_stays_as_it_is() -> None:
     np.testing.assert_array_equal(np.asarray(image), GREY)
 
 
-def test_a_photograph_is_drawn_as_displayed() -> None:
+def test_exif_orientation_is_applied() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     file = io.BytesIO()
@@ -190,10 +190,10 @@ def test_a_photograph_is_drawn_as_displayed() -> None:
 
 
 def test_a_result_of_another_image_is_refused() -> None:
-    with pytest.raises(ValueError, match="of an image of 640 x 480 pixels, this one has 10 x 20"):
+    with pytest.raises(ValueError, match="belongs to an image of 640 x 480 pixels, but this image has 10 x 20"):
         draw(np.zeros((20, 10, 3), np.uint8), detections(), channels="RGB")
 
 
-def test_bytes_that_are_no_image_are_refused() -> None:
+def test_bytes_that_are_not_an_image_are_refused() -> None:
     with pytest.raises(InvalidImageError, match="no image format that Pillow knows, 4 bytes"):
         draw(b"text", detections())

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tracking: a thing has one number in all frames of its video."""
+"""Test that an object has the same number in all frames of a video."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def found(boxes: list[tuple[float, float, float]]) -> Detections:
 
 
 def playing(scenes: list[list[tuple[float, float, float]]]) -> Callable[..., Detections]:
-    """Return what a client's method would find in the frames of a camera, one scene a frame."""
+    """Return a substitute for a client's method that returns one scene per frame."""
     return lambda pixels, **_: found(scenes[round(float(pixels.mean()) / 5)])
 
 
@@ -43,16 +43,16 @@ def numbers(scenes: list[list[tuple[float, float, float]]], **options: Any) -> l
     return [list(frame.result.tracker_id) for frame in frames]
 
 
-def test_things_that_pass_each_other_keep_their_numbers() -> None:
+def test_objects_that_pass_each_other_keep_their_numbers() -> None:
     scenes = [[(4.0 * t, 5, 0.9), (72 - 4.0 * t, 30, 0.8)] for t in range(18)]
 
     first, *rest = numbers(scenes)
 
-    assert first == []  # a thing has its number from the second frame on that shows it
+    assert first == []  # an object gets its number in the second frame that shows it
     assert rest == [[0, 1]] * 17
 
 
-def test_each_video_counts_for_itself() -> None:
+def test_each_video_has_its_own_numbers() -> None:
     scenes = [[(4.0 * t, 5, 0.9)] for t in range(6)]
 
     assert numbers(scenes) == numbers(scenes) == [[], *[[0]] * 5]
@@ -63,24 +63,24 @@ def test_results_keep_their_order_and_their_other_fields() -> None:
 
     *_, last = video(playing(scenes), Camera(SCENE, 4), tracker="bytetrack")
 
-    assert list(last.result.confidence) == pytest.approx([0.9, 0.8])  # the least sure one began no track
+    assert list(last.result.confidence) == pytest.approx([0.9, 0.8])  # the least confident object started no track
     assert last.result.xyxy[1].tolist() == [12, 5, 32, 25]
 
 
-def test_a_thing_that_is_less_sure_for_a_while_keeps_its_number() -> None:
+def test_an_object_with_a_low_score_for_some_frames_keeps_its_number() -> None:
     scores = [0.9, 0.9, 0.15, 0.15, 0.9]
 
     assert numbers([[(10, 10, score)] for score in scores]) == [[], *[[0]] * 4]
 
 
-def test_what_is_never_sure_enough_has_no_number() -> None:
+def test_an_object_that_always_has_a_low_score_has_no_number() -> None:
     assert numbers([[(10, 10, 0.5)]] * 4, conf=0.6) == [[]] * 4
 
 
 @pytest.mark.parametrize(
     ("conf", "sent"), [pytest.param(None, 0.1, id="default"), pytest.param(0.4, 0.1), pytest.param(0.05, 0.05)]
 )
-def test_the_server_is_asked_for_less_sure_objects_too(
+def test_the_server_is_asked_for_objects_with_low_scores(
     serve: Serve, connect: Connect, tmp_path: Path, conf: float | None, sent: float
 ) -> None:
     fake = serve()
@@ -108,7 +108,7 @@ def test_objects_of_each_task_are_tracked(serve: Serve, connect: Connect, tmp_pa
     assert (np.asarray(plain)[..., ::-1] != last.draw()).any()  # the number is in the picture
 
 
-def test_frames_that_failed_break_no_track() -> None:
+def test_tracks_continue_after_frames_that_failed() -> None:
     def ask(pixels: Any, **_: object) -> Detections:
         if round(float(pixels.mean()) / 5) == 2:
             raise OSError
@@ -120,7 +120,7 @@ def test_frames_that_failed_break_no_track() -> None:
     assert [list(frames[index].result.tracker_id) for index in (1, 3, 4)] == [[0]] * 3
 
 
-def test_frames_of_one_time_are_tracked_without_a_warning() -> None:
+def test_frames_with_equal_times_are_tracked_without_a_warning() -> None:
     class Still(Camera):
         def read(self) -> Any:
             frame = super().read()
@@ -131,7 +131,7 @@ def test_frames_of_one_time_are_tracked_without_a_warning() -> None:
     assert [list(frame.result.tracker_id) for frame in frames] == [[], *[[0]] * 3]
 
 
-def test_any_tracker_of_the_package_does() -> None:
+def test_other_trackers_of_the_package_can_be_used() -> None:
     from trackers import OCSORTTracker
 
     scenes = [[(4.0 * t, 5, 0.9)] for t in range(8)]
@@ -142,13 +142,13 @@ def test_any_tracker_of_the_package_does() -> None:
     assert len(frames[-1].result.tracker_id) == 1
 
 
-def test_classes_cannot_be_tracked(serve: Serve, connect: Connect, tmp_path: Path) -> None:
+def test_results_of_a_classifier_cannot_be_tracked(serve: Serve, connect: Connect, tmp_path: Path) -> None:
     client = connect(serve(Task.CLASSIFY))
 
     with pytest.raises(TypeError, match="only objects can be tracked, got ClassProbabilities"):
         list(video(client.classify, clip(tmp_path / "clip.avi", numbered(2)), tracker="bytetrack"))
 
 
-def test_as_many_numbers_as_objects() -> None:
+def test_the_number_of_tracker_ids_must_be_that_of_the_objects() -> None:
     with pytest.raises(ValueError, match=r"tracker_id: expected shape \(0,\), got \(2,\)"):
         Poses(**{**vars(Poses.empty()), "tracker_id": np.arange(2, dtype=np.int32)})

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Videos: every frame of a file, the newest of a live source, and sources that fail."""
+"""Test videos: all frames of a file, the newest frames of a live source, and sources that fail."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def counted(request: Any) -> dict[str, Any]:
-    """Answer with as many objects as the frame's number."""
+    """Return as many objects as the frame's number says."""
     return arrays(Task.DETECT, number_sent(request))
 
 
@@ -47,7 +47,7 @@ def nothing(_: object, **options: object) -> Detections:
 
 
 @pytest.mark.parametrize("in_flight", [None, 1, 100])
-def test_every_frame_of_a_file_is_answered_once_and_in_order(
+def test_every_frame_of_a_file_has_one_result_in_order(
     serve: Serve, connect: Connect, path: Path, in_flight: int | None
 ) -> None:
     fake = serve(answer=counted)
@@ -64,7 +64,7 @@ def test_every_frame_of_a_file_is_answered_once_and_in_order(
     assert len(fake.requests) == COUNT
 
 
-def test_frames_travel_as_jpeg_with_their_colours(serve: Serve, connect: Connect, tmp_path: Path) -> None:
+def test_frames_are_sent_as_jpeg_with_their_colours(serve: Serve, connect: Connect, tmp_path: Path) -> None:
     blue = np.full((60, 100, 3), (250, 10, 10), np.uint8)
     fake = serve()
 
@@ -78,7 +78,7 @@ def test_frames_travel_as_jpeg_with_their_colours(serve: Serve, connect: Connect
     assert fake.requests[0].parameters["conf"].double_param == 0.3
 
 
-def test_an_error_of_a_frame_is_its_own(serve: Serve, connect: Connect, path: Path) -> None:
+def test_the_other_frames_are_processed_after_one_fails(serve: Serve, connect: Connect, path: Path) -> None:
     def answer(request: Any) -> dict[str, Any]:
         if number_sent(request) == 7:
             raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, "invalid image: it is number seven")
@@ -93,7 +93,7 @@ def test_an_error_of_a_frame_is_its_own(serve: Serve, connect: Connect, path: Pa
         _ = seen[7].result
 
 
-def test_frames_that_were_answered_are_not_held() -> None:
+def test_frames_are_released_after_their_results() -> None:
     alive: set[int] = set()
     most = 0
 
@@ -110,10 +110,10 @@ def test_frames_that_were_answered_are_not_held() -> None:
         assert frame.error is None
         most = max(most, len(alive))
 
-    assert most <= 4 + 4  # in flight; and the last ones, in the hands of generator, loop and threads
+    assert most <= 4 + 4  # requests in flight, and the frames that generator, loop and threads refer to
 
 
-def test_of_a_live_source_the_newest_frame_is_asked_about_and_the_others_are_counted(
+def test_the_newest_frame_of_a_live_source_is_sent_and_the_dropped_ones_are_counted(
     serve: Serve, connect: Connect
 ) -> None:
     late: list[int] = []
@@ -121,7 +121,7 @@ def test_of_a_live_source_the_newest_frame_is_asked_about_and_the_others_are_cou
 
     def slow(request: Any) -> dict[str, Any]:
         late.append(camera.taken - 1 - last_index(number_sent(request), camera.taken))
-        time.sleep(0.02)  # as long as twenty frames
+        time.sleep(0.02)  # the time of twenty frames
         return arrays(Task.DETECT, number_sent(request))
 
     with video(connect(serve(answer=slow)).detect, camera) as frames:
@@ -132,17 +132,19 @@ def test_of_a_live_source_the_newest_frame_is_asked_about_and_the_others_are_cou
     assert all(shown == found == index % MOST for index, shown, found in seen)
     assert frames.dropped > 100
     assert len(seen) + frames.dropped == camera.taken == 400
-    assert indices[-1] == 399  # the last one is the newest for good
-    assert sorted(late)[len(late) // 2] <= 10  # frames: what travels is new, and not what waited twenty frames ago
+    assert indices[-1] == 399  # no newer frame replaces the last one
+    assert (
+        sorted(late)[len(late) // 2] <= 10
+    )  # frames; a frame that waited for the request before it would be twenty frames old
     assert camera.closed == 1
 
 
 def last_index(shown: int, taken: int) -> int:
-    """Return the last index of those taken that shows this number."""
+    """Return the index of the last taken frame that shows this number."""
     return max(index for index in range(shown, taken, MOST))
 
 
-def test_an_answer_of_a_live_source_waits_for_no_other_frame() -> None:
+def test_a_result_of_a_live_source_does_not_wait_for_the_next_frame() -> None:
     over = threading.Event()
     camera = Camera(LIVE, 3, lambda taken: None if taken == 0 else over.wait(LIMIT_S) and None)
 
@@ -153,14 +155,14 @@ def test_an_answer_of_a_live_source_waits_for_no_other_frame() -> None:
         over.set()
 
 
-def test_all_frames_of_a_live_source_can_be_had() -> None:
+def test_all_frames_of_a_live_source_can_be_requested() -> None:
     camera = Camera(LIVE, 50)
 
     assert [frame.index for frame in video(nothing, camera, frames="all")] == list(range(50))
     assert camera.closed == 1
 
 
-def test_a_live_source_that_stalls_is_an_error_after_what_was_answered() -> None:
+def test_a_stalled_live_source_is_an_error_after_the_results() -> None:
     over = threading.Event()
     camera = Camera(LIVE, 10, lambda taken: None if taken < 1 else over.wait(LIMIT_S) and None)
     seen: list[int] = []
@@ -173,7 +175,7 @@ def test_a_live_source_that_stalls_is_an_error_after_what_was_answered() -> None
 
 
 @pytest.mark.parametrize("frames", ["all", "newest"])
-def test_what_a_source_raises_is_raised(frames: Any) -> None:
+def test_an_error_of_a_source_is_raised(frames: Any) -> None:
     def fail(taken: int) -> None:
         if taken == 2:
             raise ZeroDivisionError
@@ -186,7 +188,7 @@ def test_what_a_source_raises_is_raised(frames: Any) -> None:
 
 @pytest.mark.parametrize("frames", ["all", "newest"])
 @pytest.mark.parametrize("first", [0, 1])
-def test_a_video_that_is_left_early_is_closed(frames: Any, first: int) -> None:
+def test_a_loop_that_is_left_early_closes_the_video(frames: Any, first: int) -> None:
     camera = Camera(LIVE, 1_000_000)
 
     with video(nothing, camera, frames=frames) as taken:
@@ -196,7 +198,7 @@ def test_a_video_that_is_left_early_is_closed(frames: Any, first: int) -> None:
     assert camera.taken < 1_000_000
 
 
-def test_a_slow_reader_of_a_live_source_is_shown_new_frames() -> None:
+def test_a_slow_loop_over_a_live_source_gets_new_frames() -> None:
     camera = Camera(LIVE, 300, lambda _: time.sleep(0.001))
     behind = []
 
@@ -204,7 +206,7 @@ def test_a_slow_reader_of_a_live_source_is_shown_new_frames() -> None:
         behind.append(camera.taken - 1 - frame.index)
         time.sleep(0.01)
 
-    # Two may have been answered while the reader was busy, with ten frames a turn; never a backlog.
+    # Two results may wait while the loop is busy for the time of ten frames; there is never a longer queue.
     assert sorted(behind)[len(behind) // 2] < 60
 
 
@@ -216,7 +218,7 @@ def test_a_slow_reader_of_a_live_source_is_shown_new_frames() -> None:
         pytest.param(77, VideoError, "camera 77: OpenCV can't open it", id="no-camera"),
     ],
 )
-def test_a_source_that_cannot_be_opened_says_so_at_once(
+def test_a_source_that_cannot_be_opened_is_an_error_at_once(
     source: Any, error: type[Exception], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -226,7 +228,7 @@ def test_a_source_that_cannot_be_opened_says_so_at_once(
         video(nothing, source, stall_s=2)
 
 
-def test_an_address_where_nobody_is_says_so_quietly_and_without_the_password() -> None:
+def test_an_unreachable_address_is_an_error_without_the_password_and_without_output_of_opencv() -> None:
     code = (
         "from yolov8_triton import VideoError, video\n"
         "try: video(print, 'rtsp://me:secret@127.0.0.1:1/x', stall_s=5)\n"
@@ -235,7 +237,9 @@ def test_an_address_where_nobody_is_says_so_quietly_and_without_the_password() -
 
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=LIMIT_S)
 
-    assert done.stdout == ("rtsp://127.0.0.1:1/x: OpenCV can't open it: is it a video, and is it there and free?\n")
+    assert done.stdout == (
+        "rtsp://127.0.0.1:1/x: OpenCV can't open it: is it a video, is it reachable, and is no program using it?\n"
+    )
     assert done.stderr == ""
 
 
@@ -253,12 +257,12 @@ def test_a_file_that_ends_early_is_logged(tmp_path: Path, caplog: pytest.LogCapt
 
 
 @pytest.mark.parametrize("wrong", [{"in_flight": 0}, {"stall_s": 0}])
-def test_what_cannot_be_right_is_refused_at_once(wrong: dict[str, Any], path: Path) -> None:
+def test_wrong_arguments_are_refused_at_once(wrong: dict[str, Any], path: Path) -> None:
     with pytest.raises(ValueError, match=f"{next(iter(wrong))}: expected"):
         video(nothing, path, **wrong)
 
 
-def test_a_video_without_its_extra_says_what_to_install(tmp_path: Path) -> None:
+def test_a_missing_extra_is_an_error_that_says_what_to_install(tmp_path: Path) -> None:
     (tmp_path / "cv2.py").write_text("raise ModuleNotFoundError(\"No module named 'cv2'\", name='cv2')")
     code = (
         "import sys; sys.path.insert(0, sys.argv[1]); from yolov8_triton import video\n"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Videos that are written can be read again."""
+"""Test that written videos can be read."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from yolov8_triton import VideoError, VideoWriter
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".avi"])
-def test_what_is_written_is_read_again(tmp_path: Path, suffix: str) -> None:
+def test_a_written_video_can_be_read(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / "new" / f"clip{suffix}"
 
     with VideoWriter(path, fps=12.5) as out:
         for picture in numbered(20, (62, 100)):
             out.write(picture)
 
-    # MPEG-4 makes them a little darker, by less than the step from one to the next
+    # MPEG-4 makes pictures a little darker, by less than the difference between two of them
     assert [picture.mean() for picture in read(path)] == pytest.approx([n * STEP - 2 for n in range(20)], abs=STEP / 2)
     assert cv2.VideoCapture(str(path)).get(cv2.CAP_PROP_FPS) == pytest.approx(12.5)
 
@@ -38,16 +38,16 @@ def test_a_picture_of_another_size_is_cut_or_padded(tmp_path: Path) -> None:
     assert frames[2][48:].max() < 50
 
 
-def test_pictures_with_a_time_keep_it(tmp_path: Path) -> None:
+def test_pictures_with_a_time_keep_the_real_speed(tmp_path: Path) -> None:
     with VideoWriter(tmp_path / "clip.avi", fps=10) as out:
         for index, time_s in enumerate([0.0, 0.1, 0.5, 0.52, 1.0]):
             out.write(numbered(5)[index], time_s=time_s)
 
-    # the picture taken at 0.5 s stands for what was dropped before it, and 0.52 s is too soon for another
+    # the picture of 0.5 s is repeated for the dropped ones before it; that of 0.52 s comes too early and is left out
     assert [number(frame) for frame in read(tmp_path / "clip.avi")] == [0, 1, 2, 2, 2, 2, 4, 4, 4, 4, 4]
 
 
-def test_a_video_without_pictures_makes_no_file(tmp_path: Path) -> None:
+def test_a_video_without_pictures_has_no_file(tmp_path: Path) -> None:
     with VideoWriter(tmp_path / "clip.mp4"):
         pass
 
@@ -61,12 +61,14 @@ def test_a_video_without_pictures_makes_no_file(tmp_path: Path) -> None:
         pytest.param("clip.mp4", 0, "fps: expected a number above 0, got 0", id="fps"),
     ],
 )
-def test_what_cannot_be_right_is_refused(tmp_path: Path, name: str, fps: float, message: str) -> None:
+def test_wrong_arguments_are_refused(tmp_path: Path, name: str, fps: float, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         VideoWriter(tmp_path / name, fps=fps)
 
 
-def test_a_file_that_cannot_be_written_says_so_quietly(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_file_that_cannot_be_written_is_an_error_without_output_of_opencv(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "clip.mp4").mkdir()
 
     with VideoWriter(tmp_path / "clip.mp4") as out, pytest.raises(VideoError, match=r"clip\.mp4: OpenCV can't write"):
