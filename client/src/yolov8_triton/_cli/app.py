@@ -125,7 +125,7 @@ def _models(
             typer.echo(json.dumps({"model": name, **values}, ensure_ascii=False))
 
 
-def _check(ctx: typer.Context, server: ServerOptions, model: Model = DEFAULT_MODEL) -> None:
+def _check(ctx: typer.Context, *, model: Model = DEFAULT_MODEL, server: ServerOptions) -> None:
     """Check that a model is ready and that this client can use it."""
     with exiting(), connected(ctx, server, model) as client:
         client.check()

@@ -91,10 +91,11 @@ class ServerOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class Thresholds:
-    """The parameters of requests for objects; what is not given is as the model is deployed.
+    """The request parameters of `PredictOptions`, which also has the help texts that differ in nothing here.
 
     Attributes:
-        classes: Only objects of these classes: ids or names, separated by commas.
+        classes: Ids or names of the classes to find, separated by commas.
+        agnostic: Let objects of different classes suppress each other.
     """
 
     conf: Annotated[float | None, typer.Option(min=0, max=1, metavar="SCORE")] = None
@@ -196,7 +197,11 @@ def with_options(command: Callable[..., None], **defaults: object) -> Callable[.
 
 def _parameters(kind: type[Any]) -> Iterator[inspect.Parameter]:
     """Yield the parameter for each field of a dataclass, as Typer reads it."""
-    helps = _helps(PredictOptions) | _helps(kind)
+    as_deployed = {
+        name: re.sub(r"\((\S+)\)$", r"(unless deployed otherwise: \1)", text)
+        for name, text in _helps(PredictOptions).items()
+    }
+    helps = as_deployed | _helps(kind)
     hints, defaults = get_type_hints(kind, include_extras=True), kind()
     for item in fields(kind):
         hint = hints[item.name]

@@ -26,10 +26,11 @@ from yolov8_triton._video.writer import CODECS, VideoWriter
 def video(
     ctx: typer.Context,
     source: Source,
+    *,
+    model: Model = DEFAULT_MODEL,
     server: ServerOptions,
     thresholds: Thresholds,
     options: VideoOptions,
-    model: Model = DEFAULT_MODEL,
 ) -> None:
     """Ask about the frames of a video, a camera or a stream; the model decides the task."""
     if options.output is not None and options.output.suffix.lower() not in CODECS:
