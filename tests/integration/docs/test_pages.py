@@ -15,17 +15,18 @@ from typing import Any
 import pytest
 
 import yolov8_triton
+from tests.clips import read
 from tests.integration.docs.checkout import Checkout
 from tests.pages import PAGES, SHELL, Block, blocks
 
-README = "README.md"
+README, CLIENT = "README.md", "client/README.md"
 
 
 def runnable(page: str) -> list[Block]:
     return [block for block in blocks(page) if block.needs is None and block.language in {*SHELL, "python"}]
 
 
-RUN = [page for page in PAGES if page != README and runnable(page)]
+RUN = [page for page in PAGES if page not in {README, CLIENT} and runnable(page)]
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +72,16 @@ def test_the_readme(inside: Checkout) -> None:
     assert isinstance(found, yolov8_triton.Detections)
     assert list((inside.root / "annotated").iterdir()) != []
     assert (inside.root / "build" / "loadtest" / "smoke.html").exists()
+
+
+def test_the_client_readme(inside: Checkout) -> None:
+    run_shell(CLIENT, inside)
+    (inside.root / "followed.mp4").unlink()
+
+    run_python(CLIENT, inside)
+
+    assert len(read(inside.root / "followed.mp4")) == 5
+    assert (inside.root / "bus-found.jpg").exists()
 
 
 @pytest.mark.parametrize("page", RUN)
