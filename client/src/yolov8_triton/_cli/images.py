@@ -15,7 +15,7 @@ from typing import Any
 from rich.console import Console
 
 from yolov8_triton._cli.coco_results import CocoResults
-from yolov8_triton._cli.output import SERVER_ERRORS, USAGE_ERRORS, ExitCode, complain, progress, show_result
+from yolov8_triton._cli.output import SERVER_ERRORS, USAGE_ERRORS, ExitCode, complain, progress, show_result, warn
 from yolov8_triton._drawing.draw import draw
 from yolov8_triton._errors import YoloTritonError
 from yolov8_triton._extras import extra
@@ -51,7 +51,10 @@ def image(path: str) -> Path | bytes:
 def _paths(word: str) -> Iterable[str]:
     path = Path(word)
     if path.is_dir():
-        return sorted(str(file) for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
+        images = sorted(str(file) for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
+        if not images:
+            warn(f"{path}: no images in this folder")
+        return images
     if word == STDIN or path.exists() or not glob.has_magic(word):
         return [word]
     matched = sorted(name for name in glob.glob(word, recursive=True) if Path(name).is_file())  # noqa: PTH207

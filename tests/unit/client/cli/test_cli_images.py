@@ -86,6 +86,15 @@ def test_a_pattern_that_matches_nothing_is_a_missing_file(serve: Serve, tmp_path
     assert done.stderr == f"error: {tmp_path / '*.png'}: No such file or directory\n"
 
 
+def test_a_folder_without_images_is_a_warning(serve: Serve, photo: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+
+    done = ask(serve(), tmp_path / "empty", photo, "--json")
+
+    assert asked(done) == [str(photo)]
+    assert (done.exit_code, done.stderr) == (0, f"warning: {tmp_path / 'empty'}: no images in this folder\n")
+
+
 def test_an_image_is_read_from_stdin(serve: Serve, photo: Path, tmp_path: Path) -> None:
     fake = serve()
 
