@@ -177,16 +177,15 @@ def paint(picture: Image.Image, result: Result) -> Image.Image:
     result = result[::-1]  # the most confident objects are drawn last, on top
     if isinstance(result, Poses):
         return _poses(picture, result, sizes)
-    if isinstance(result, OrientedBoxes):
-        return _rotated(picture, result, sizes)
     if isinstance(result, Segmentations):
         return _masks(picture, result, sizes)
     return _boxes(picture, result, sizes)
 
 
-def _boxes(picture: Image.Image, found: Detections, sizes: Sizes) -> Image.Image:
+def _boxes(picture: Image.Image, found: Detections | OrientedBoxes, sizes: Sizes) -> Image.Image:
     objects, colors = found.to_supervision(), _by_class(found)
-    boxes = sv.BoxAnnotator(color=PALETTE, thickness=sizes.line)
+    annotator = sv.OrientedBoxAnnotator if isinstance(found, OrientedBoxes) else sv.BoxAnnotator
+    boxes = annotator(color=PALETTE, thickness=sizes.line)
     return _labels(boxes.annotate(picture, objects, custom_color_lookup=colors), objects, sizes, colors)
 
 
@@ -198,12 +197,6 @@ def _masks(picture: Image.Image, found: Segmentations, sizes: Sizes) -> Image.Im
     picture = outline.annotate(picture, objects, custom_color_lookup=colors)
     # A corner of the box, which is not drawn, may be far from the object; the middle of its upper side rarely is.
     return _labels(picture, objects, sizes, colors, sv.Position.TOP_CENTER)
-
-
-def _rotated(picture: Image.Image, found: OrientedBoxes, sizes: Sizes) -> Image.Image:
-    objects, colors = found.to_supervision(), _by_class(found)
-    boxes = sv.OrientedBoxAnnotator(color=PALETTE, thickness=sizes.line)
-    return _labels(boxes.annotate(picture, objects, custom_color_lookup=colors), objects, sizes, colors)
 
 
 def _poses(picture: Image.Image, found: Poses, sizes: Sizes) -> Image.Image:
