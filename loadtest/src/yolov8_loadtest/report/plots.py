@@ -136,13 +136,13 @@ def _throughput(run: Run) -> Plot:
     with drawing(x=SECONDS, y="per second") as plot:
         _mark_stages(plot.axes, run)
         _line(plot.axes, run, attrgetter("due"), label="due", color=GREY, linestyle=":")
-        _line(plot.axes, run, attrgetter("answered"), label="answered right", color=BLUE)
+        _line(plot.axes, run, attrgetter("answered"), label="answered", color=BLUE)
         for name, colour in (("failed", RED), ("dropped", SKY)):
             if any(getattr(second, name) for second in run.statistics.seconds):
                 _line(plot.axes, run, attrgetter(name), label=name, color=colour)
         plot.axes.set_ylim(bottom=0)
         plot.axes.set_xlim(0, run.scenario.load.duration_s)
-    caption = "Requests by the second at which they were due, and right answers by the second at which they came."
+    caption = "Requests by the second at which they were due, and successful answers by the second at which they came."
     return Plot(title="Throughput over time", caption=caption, svg=plot.svg)
 
 
@@ -150,7 +150,7 @@ def _curve(run: Run) -> Plot | None:
     curve = run.statistics.curve
     if not curve:
         return None
-    with drawing(x="percent of the answers (each step to the right: a tenth of what is left)", y="ms") as plot:
+    with drawing(x="percent of the answers (logarithmic)", y="ms") as plot:
         nines = [-math.log10(1 - point.percent / 100) for point in curve]
         plot.axes.plot(nines, [point.ms for point in curve], color=BLUE, drawstyle="steps-post")
         ticks = [(0.0, "0"), (-math.log10(0.5), "50"), (1, "90"), (2, "99"), (3, "99.9"), (4, "99.99"), (5, "99.999")]
@@ -160,14 +160,14 @@ def _curve(run: Run) -> Plot | None:
         plot.axes.set_xlim(0, nines[-1])
     return Plot(
         title="Latency curve",
-        caption="So many percent of the answers took no longer; warm-up left out.",
+        caption="The share of answers that took at most this long, without the warm-up.",
         svg=plot.svg,
     )
 
 
 def _load(run: Run) -> Plot:
     stages = [stage for stage in run.statistics.stages if not stage.warmup and stage.summary.successful]
-    with drawing(x="right answers per second", y="ms") as plot:
+    with drawing(x="successful answers per second", y="ms") as plot:
         for name, colour in (("p50", BLUE), ("p95", ORANGE), ("p99", RED)):
             xs = [stage.summary.throughput_per_s for stage in stages]
             ys = [getattr(stage.summary, f"{name}_ms") for stage in stages]
@@ -179,7 +179,7 @@ def _load(run: Run) -> Plot:
             )
         plot.axes.set_ylim(bottom=0)
         plot.axes.margins(x=0.08, y=0.15)
-    caption = f"One point a stage; the numbers are its {LEVELS[run.scenario.load.kind]}."
+    caption = f"Each point is a stage, numbered by its {LEVELS[run.scenario.load.kind]}."
     return Plot(title="Load against latency", caption=caption, svg=plot.svg)
 
 
@@ -201,7 +201,7 @@ def _server(run: Run, model: str, seen: Sequence[ServerMoment]) -> Plot | None:
         )
         plot.axes.set_ylim(bottom=0)
         plot.axes.set_xlim(0, run.scenario.load.duration_s)
-    caption = "Triton's own statistics: waiting in front of members, and the time in each of them."
+    caption = "Triton's own statistics: time in the queues, and time in each composing model."
     return Plot(title=f"Queue against compute: {model}", caption=caption, svg=plot.svg)
 
 
@@ -229,7 +229,7 @@ def _processor(run: Run) -> Plot:
         run,
         title="Processor",
         unit="cores",
-        caption="Processor time by process: how much of it is the generator's own?",
+        caption="CPU time by process, the generator's included.",
         xs=[sample.at_s for sample in samples[1:]],
         values=cores,
     )
