@@ -141,29 +141,18 @@ def export(
         )
         with progress.step("Writing the repository"):
             network = rewritten(network, model)
-            spec, configs = _configured(network, target, deployment)
-            custom = regenerate(target, spec)
-            prepared = PreparedModel(
-                target=target,
-                configs=configs,
-                network=network,
-                verification=verification,
-                limits=deployment.limits,
-                accuracy=accuracy,
-                custom_configs=custom.configs,
-            )
+            prepared, notes = _configured(network, verification, accuracy, target, deployment)
             written = write_model(prepared, stage)
-    family = note_on_family(original.source.architecture, original.source.head or "")
     return Report(
         target=target,
-        configs=configs,
+        configs=prepared.configs,
         written=written,
         network=network,
         deployment=deployment,
         verification=verification,
         accuracy=accuracy,
         seconds=progress.seconds,
-        notes=(*([family] if family else []), *custom.notes),
+        notes=notes,
     )
 
 
@@ -218,13 +207,25 @@ def _check_served(network: Network, deployment: Deployment) -> ServedModel:
 
 
 def _configured(
-    network: Network, target: Target, deployment: Deployment
-) -> tuple[ServedModelSpec, dict[str, pb.ModelConfig]]:
-    """Return the specification of the served model, and its configurations."""
+    network: Network, verification: Verification, accuracy: Accuracy | None, target: Target, deployment: Deployment
+) -> tuple[PreparedModel, tuple[str, ...]]:
+    """Return the network with its configurations, and notes for the user."""
     spec = ServedModelSpec(
         name=target.name, model=network.model, head=network.head, stride=network.stride, deployment=deployment
     )
     try:
-        return spec, spec.configs()
+        configs = spec.configs()
     except ConfigError as exc:
         raise OptionError(str(exc)) from exc
+    custom = regenerate(target, spec)
+    prepared = PreparedModel(
+        target=target,
+        configs=configs,
+        network=network,
+        verification=verification,
+        limits=deployment.limits,
+        accuracy=accuracy,
+        custom_configs=custom.configs,
+    )
+    family = note_on_family(network.source.architecture, network.source.head or "")
+    return prepared, (*([family] if family else []), *custom.notes)
