@@ -23,6 +23,9 @@ LEFT_OUT = (".git", ".venv", "build", "dist", ".*_cache", "__pycache__", "*.egg-
 NAMES = {0: "person", 1: "bus", 2: "car"}
 """Names of COCO, which the pages use, in place of circle, square and triangle."""
 
+MAKES_OWN = {"MAKEFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "MFLAGS"}
+"""Variables by which a `make` that runs the tests would pass its arguments on to the `make` of a page."""
+
 TIMEOUT_S = 240
 PORTS = ["--grpc-port", "0", "--http-port", "0", "--metrics-port", "0"]
 SERVERS = ("yolov8-server ", "make serve")
@@ -42,6 +45,7 @@ class Checkout:
         (environment / "ready").unlink(missing_ok=True)
         (environment / "ready").touch()  # newer than the lock: `make setup` has nothing to do
         self._weights = folder / "weights"
+        self._done: set[str] = set()
         self._server: subprocess.Popen[str] | None = None
         self.addresses: dict[str, str] = {}
         write_weights(self._weights)
@@ -61,9 +65,15 @@ class Checkout:
         shutil.copy(self.root / "authority" / "ca.pem", self.root / "ca.pem")
 
     def run(self, script: str) -> None:
-        """Run the commands of a shell block; a server among them goes on until `close`."""
+        """Run the commands of a shell block, except those that another page has run already.
+
+        A server among them runs until `close`.
+        """
         before = ""
         for line in script.replace("\\\n", " ").splitlines(keepends=True):
+            if line in self._done:
+                continue
+            self._done.add(line)
             if not line.startswith(SERVERS):
                 before += line
             elif self._server is None:
@@ -73,6 +83,8 @@ class Checkout:
         self._bash(before)
 
     def _bash(self, script: str) -> None:
+        if not script:
+            return
         done = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", self.here(script)],
             cwd=self.root,
@@ -93,10 +105,11 @@ class Checkout:
     def environment(self) -> Mapping[str, str]:
         """Return the environment of a reader who has activated the project's own."""
         variables = {
-            **os.environ,
+            **{name: value for name, value in os.environ.items() if name not in MAKES_OWN},
             "PATH": f"{self.root / '.venv' / 'bin'}:{os.environ['PATH']}",
             "YOLOV8_WEIGHTS_DIR": str(self._weights),
             "YOLO_OFFLINE": "true",
+            "OMP_NUM_THREADS": "1",
             "ARGS": "--time-factor 0.1",  # of `make loadtest`, the one verb with ARGS that the pages run
         }
         if self.addresses:

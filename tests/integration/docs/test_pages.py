@@ -19,6 +19,8 @@ from tests.clips import read
 from tests.integration.docs.checkout import Checkout
 from tests.pages import PAGES, SHELL, Block, blocks
 
+pytestmark = pytest.mark.timeout(600)  # the README exports twice and starts two servers, in one fixture
+
 README, CLIENT = "README.md", "client/README.md"
 
 
