@@ -79,7 +79,10 @@ def exiting() -> Iterator[None]:
     except KeyboardInterrupt:
         complain("interrupted")
         sys.exit(ExitCode.INTERRUPTED)
-    except (*USAGE_ERRORS, OSError, VideoError) as exc:
+    except OSError as exc:
+        complain(": ".join(str(part) for part in (exc.filename, exc.strerror) if part) or str(exc))
+        sys.exit(ExitCode.USAGE)
+    except (*USAGE_ERRORS, VideoError) as exc:
         complain(str(exc))
         sys.exit(ExitCode.USAGE)
     except YoloTritonError as exc:

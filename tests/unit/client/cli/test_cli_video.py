@@ -106,10 +106,10 @@ def test_an_error_that_every_frame_would_have_ends_the_run(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        pytest.param(["missing.mp4"], "no such video file", id="missing"),
+        pytest.param(["missing.mp4"], "error: missing.mp4: no such video file", id="missing"),
         pytest.param(["notes.txt"], "notes.txt: OpenCV can't open it", id="no-video"),
         pytest.param(["clip.avi", "--output", "out.gif"], "expected a name that ends in .mp4", id="suffix"),
-        pytest.param(["clip.avi", "--output", "clip.avi"], "would overwrite its source", id="source"),
+        pytest.param(["clip.avi", "--output", "clip.avi"], "error: clip.avi: the video would overwrite", id="source"),
         pytest.param(["clip.avi", "--frames", "some"], "'some' is not one of", id="frames"),
     ],
 )
