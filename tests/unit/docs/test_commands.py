@@ -20,7 +20,7 @@ def test_each_block_names_a_language(page: str) -> None:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_no_block_is_indented_instead_of_fenced(page: str) -> None:
-    assert re.findall(r"\n\n( {4}\S.*)", prose(page)) == []
+    assert re.findall(r"\n\n( {4}\S.*)|^( +```)", prose(page), re.MULTILINE) == []
 
 
 @pytest.mark.parametrize("page", PAGES)
