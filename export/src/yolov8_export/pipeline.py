@@ -134,7 +134,10 @@ def export(
     _check_request(target, deployment, data)
     with staging(target.repository) as stage:
         original = _read(weights, overrides, opset, progress)
-        network, verification = _verified(original, progress)
+        network = servable_network(original)
+        with progress.step(f"Comparing the network with the {original.reference}"):
+            run = onnx_runner(network.onnx, called="the network")
+            verification = verify(run, original.run, original.model, against=original.reference)
         model = _check_served(network, deployment)
         network, accuracy = reduce(
             network, deployment.precision, deployment.engine, data, engine_file=stage / IR_FILE, progress=progress
@@ -188,14 +191,6 @@ def _read(weights: Path, overrides: ModelOverrides, opset: int, progress: Progre
         prepare_ultralytics()
         from yolov8_export.source.checkpoint import read_checkpoint
     return read_checkpoint(weights, overrides, opset, progress)
-
-
-def _verified(original: Original, progress: Progress) -> tuple[Network, Verification]:
-    """Make the network servable, and compare it with its original."""
-    network = servable_network(original)
-    with progress.step(f"Comparing the network with the {original.reference}"):
-        run = onnx_runner(network.onnx, called="the network")
-        return network, verify(run, original.run, original.model, against=original.reference)
 
 
 def _check_served(network: Network, deployment: Deployment) -> ServedModel:
