@@ -16,8 +16,9 @@ from tests.unit.export.tiny_networks import IMGSZ, write_onnx
 from yolov8_contract.image_header import ImageLimits
 from yolov8_contract.parameters import RequestParameters
 from yolov8_contract.task import Task
+from yolov8_export.choices import CalibrationData
 from yolov8_export.cli.app import main
-from yolov8_export.config.deployment import CalibrationData, Deployment, Tuning
+from yolov8_export.config.deployment import Deployment, Tuning
 from yolov8_export.config.files import read_config
 from yolov8_export.config.serving import installed_program
 
