@@ -35,7 +35,7 @@ def ours(result: Any) -> list[Any]:
     """Return the same of one of our results."""
     if hasattr(result, "scores"):
         return [result.scores]
-    further = [getattr(result, name) for name in ("xyxyxyxy", "masks", "keypoints") if hasattr(result, name)]
+    further = [getattr(result, name) for name in ("xyxyxyxy", "mask", "keypoints") if hasattr(result, name)]
     return [result.confidence, result.class_id, result.xyxy, *further]
 
 
