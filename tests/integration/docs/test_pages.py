@@ -72,7 +72,7 @@ def test_the_readme(inside: Checkout) -> None:
     found = run_python(README, inside)["found"]
 
     assert isinstance(found, yolov8_triton.Detections)
-    assert list((inside.root / "annotated").iterdir()) != []
+    assert list((inside.root / "build/annotated").iterdir()) != []
     assert (inside.root / "build" / "loadtest" / "smoke.html").exists()
 
 
