@@ -54,7 +54,7 @@ check: setup ## Lint, prose, types, formatting
 	$(BIN)/mypy examples
 
 .PHONY: test-fast
-test-fast: setup ## Unit tests alone, without a server:
+test-fast: setup ## Unit and repository tests, without a server
 	YOLO_OFFLINE=true OMP_NUM_THREADS=1 $(BIN)/pytest tests/unit tests/repository -n 2 --dist worksteal $(ARGS)
 
 .PHONY: test
