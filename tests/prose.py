@@ -62,7 +62,7 @@ RULES = (
 ENDINGS = (".", ":", "…", "?", "```")
 UNFINISHED = "a fragment: the first paragraph ends with neither a full stop nor a colon"
 _ENTRY = re.compile(r"^ {4,8}\*{0,2}\w+: (?P<text>\S.*?)(?=^ {4,8}\*{0,2}\w+: |^\S|^\s*$|\Z)", re.MULTILINE | re.DOTALL)
-_SECTION = re.compile(r"^\s*(Args|Attributes):\n(?P<body>(?:\s*\S.*\n?)+)", re.MULTILINE)
+_SECTION = re.compile(r"^\s*(Args|Attributes|Keys):\n(?P<body>(?:\s*\S.*\n?)+)", re.MULTILINE)
 
 
 def complaints(source: str) -> Iterator[tuple[int, str]]:

@@ -21,7 +21,7 @@ class PredictOptions(TypedDict, total=False):
 
     Keys:
         conf: Objects need a score strictly above it, 0 to 1 (0.25).
-        iou: Of two objects of a class that overlap more, the one with the lower score is dropped, 0 to 1 (0.7).
+        iou: Largest overlap of two objects of a class; the one with the lower score is dropped beyond it, 0 to 1 (0.7).
         max_det: Largest number of objects; the best ones are kept (300).
         classes: Ids or names of the classes to find, or a single one (all).
         agnostic: Whether objects of different classes suppress each other (False).
