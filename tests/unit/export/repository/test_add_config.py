@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Servers with different kinds of GPU share a repository: each kind has its configuration, and none of them lies."""
+"""Servers with different kinds of GPU share a repository: each kind has a custom model configuration."""
 
 from __future__ import annotations
 
@@ -9,23 +9,19 @@ import re
 import shutil
 import subprocess
 import sys
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import onnx
 import pytest
 from tritonclient.grpc import model_config_pb2 as pb
 
 from tests.unit.export.conftest import Export
+from tests.unit.export.custom_configs import L4, NETWORK, OTHER, T4
 from tests.unit.export.repositories import break_swap, contents, edit
-from tests.unit.export.tiny_networks import IMGSZ, write_onnx
 from yolov8_contract.image_header import ImageLimits
 from yolov8_contract.parameters import RequestParameters
 from yolov8_contract.task import Task
-from yolov8_export.checks import files
-from yolov8_export.checks.repository import check
 from yolov8_export.choices import Engine
 from yolov8_export.config.deployment import Deployment, Tuning, deployment_from
 from yolov8_export.config.files import CONFIG, read_config, render
@@ -33,24 +29,9 @@ from yolov8_export.config.recover import read_spec
 from yolov8_export.config.serving import compose_env
 from yolov8_export.errors import OptionError, RepositoryError
 from yolov8_export.estimates import estimate
-from yolov8_export.overrides import ModelOverrides
-from yolov8_export.pipeline import export
 from yolov8_export.repository.custom_configs import add_config
-from yolov8_export.repository.layout import Target
-from yolov8_export.source.original import sha256_of
 
 GPU_REFERENCE = Path(__file__).parents[4] / "model_repository_gpu"
-NETWORK = Path("tiny_network")
-L4 = NETWORK / "configs" / "l4.pbtxt"
-T4 = NETWORK / "configs" / "t4.pbtxt"
-OTHER: dict[str, Any] = {
-    "max_batch_size": 12,
-    "instances": 2,
-    "threads": 3,
-    "queue_delay_us": 900,
-    "gpus": (0, 1),
-    "cuda_graphs": True,
-}
 
 BUSY = {
     "queue_size": 7,
@@ -68,35 +49,6 @@ DEPLOYMENTS = {
     "onnxruntime-on-a-gpu": deployment_from("gpu", engine="onnxruntime", accelerator="tensorrt", gpus=(1,)),
     "opencv-before-a-gpu": deployment_from("gpu", preprocess="opencv"),
 }
-
-
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A repository for GPUs, exported once: tests change copies of it."""
-    folder = tmp_path_factory.mktemp("exported")
-    target = Target(repository=folder / "repository", name="tiny")
-    export(write_onnx(folder / "detect.onnx"), target, deployment=deployment_from("gpu"))
-    return folder / "repository"
-
-
-@pytest.fixture(scope="module")
-def with_names(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same with configurations for two kinds of GPU, added once."""
-    copied = shutil.copytree(exported, tmp_path_factory.mktemp("named") / "repository")
-    add_config(copied, "tiny", "l4", Tuning(**OTHER))
-    add_config(copied, "tiny", "t4")
-    return copied
-
-
-@pytest.fixture
-def on_gpus(exported: Path, repository: Path) -> Path:
-    return shutil.copytree(exported, repository)
-
-
-@pytest.fixture
-def tuned(with_names: Path, repository: Path) -> Path:
-    """With a configuration for one kind of GPU that differs in everything, and for another that differs in its plan."""
-    return shutil.copytree(with_names, repository)
 
 
 @pytest.mark.parametrize("deployment", [pytest.param(value, id=name) for name, value in DEPLOYMENTS.items()])
@@ -297,192 +249,6 @@ def test_a_base_that_was_changed_by_hand_is_refused(change: Callable[[Path], Non
         add_config(on_gpus, "tiny", "l4")
 
     assert contents(on_gpus) == before
-
-
-CHECK_L4 = Path("tiny_check", "configs", "l4.pbtxt")
-DALI_L4 = Path("tiny_preprocess", "configs", "l4.pbtxt")
-
-BROKEN: dict[str, tuple[Callable[[Path], None], Path, str]] = {
-    "text-that-does-not-parse": (edit(L4, "backend:", "backend"), L4, "does not parse"),
-    "field-newer-than-24.10": (
-        edit(L4, "instance_group {", "model_metrics { }\ninstance_group {"), L4, "not known to Triton 24.10"
-    ),
-    "another-name": (edit(L4, 'name: "tiny_network"', 'name: "net"'), L4, "its folder's is 'tiny_network'"),
-    "a-tensor-of-another-type": (edit(L4, "TYPE_FP32", "TYPE_FP16"), L4, "FP16"),
-    "a-network-of-another-size": (edit(L4, f"[3, {IMGSZ[0]}", "[3, 640"), L4, "640"),
-    "labels-of-another-model": (edit(CHECK_L4, "cat", "dog"), CHECK_L4, "describe another model"),
-    "metadata-of-another-model": (edit(L4, "cat", "dog"), L4, "its metadata"),
-    "queue-without-bound": (edit(CHECK_L4, "max_queue_size: 7", ""), CHECK_L4, "its queue has no limit"),
-    "a-limit-and-one-instance": (edit(L4, "count: 2", "count: 1"), L4, "half a second beside an idle model"),
-    "not-ragged": (edit(DALI_L4, "allow_ragged_batch: true", ""), DALI_L4, "not ragged"),
-    "a-warm-up-that-is-too-large": (
-        edit(DALI_L4, "max_batch_size: 12", "max_batch_size: 8"), DALI_L4, "has 12 images, the model takes 8"
-    ),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize(("break_it", "path", "words"), BROKEN.values(), ids=BROKEN)
-def test_the_check_is_as_strict_with_them_as_with_config_pbtxt(
-    break_it: Callable[[Path], None], path: Path, words: str, export_tiny: Export, repository: Path
-) -> None:
-    export_tiny(deployment=deployment_from("gpu", queue_size=7))
-    add_config(repository, "tiny", "l4", Tuning(**OTHER))
-    assert check(repository).findings == ()
-    break_it(repository)
-
-    findings = check(repository).findings
-
-    said = [(finding.path.relative_to(repository), finding.problem) for finding in findings]
-    assert any(where == path and words in problem for where, problem in said), said
-    assert {where for where, _ in said if where.name == CONFIG} == set()
-    assert all(finding.remedy for finding in findings)
-
-
-def test_what_is_wrong_with_config_pbtxt_is_said_once(tuned: Path) -> None:
-    edit(Path("tiny_check", CONFIG), "max_queue_size: 64", "")(tuned)
-    edit(Path("tiny") / CONFIG, '"detection_boxes"', '"boxes"')(tuned)
-
-    findings = check(tuned).findings
-
-    assert len(set(findings)) == len(findings)
-    assert {str(finding.path.relative_to(tuned)) for finding in findings} == {f"tiny_check/{CONFIG}", f"tiny/{CONFIG}"}
-
-
-def test_files_are_hashed_once_and_only_models_of_a_name_are_checked_for_it(
-    tuned: Path, export_tiny: Export, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Large networks would take seconds more for each name and each model."""
-    export_tiny(name="other", deployment=deployment_from("gpu"))
-    hashed, loaded = [], []
-
-    def hash_of(path: Path) -> str:
-        hashed.append(path)
-        return sha256_of(path)
-
-    def load(path: Path, **options: Any) -> onnx.ModelProto:
-        loaded.append(path.parents[1].name)
-        return original(path, **options)
-
-    original = onnx.load
-    monkeypatch.setattr(files, "sha256_of", hash_of)
-    monkeypatch.setattr(onnx, "load", load)
-
-    assert check(tuned).findings == ()
-
-    assert len(hashed) == len(set(hashed)) > 0
-    assert Counter(loaded) == {"other_network": 1, "tiny_network": 3}  # config.pbtxt, l4, t4
-
-
-def test_a_plan_for_smaller_batches_than_a_configuration_promises_is_found(tuned: Path) -> None:
-    note = tuned / NETWORK / "1" / "plan-l4.json"
-    note.write_text('{"max_batch_size": 4}')
-
-    (finding,) = check(tuned).findings
-
-    assert finding.path == tuned / L4
-    assert finding.problem == f"max_batch_size is 12, {note.with_name('model-l4.plan')} takes 4"
-    assert "build_plans.py" in finding.remedy
-
-
-def test_a_note_that_can_not_be_read_is_found(tuned: Path) -> None:
-    note = tuned / NETWORK / "1" / "plan-l4.json"
-    note.write_text("{}")
-
-    (finding,) = check(tuned).findings
-
-    assert finding.path == note
-    assert "is malformed" in finding.problem
-
-
-def test_an_export_of_other_classes_writes_them_anew(tuned: Path, export_tiny: Export) -> None:
-    """As they were they would describe a network that is gone."""
-    stale = contents(tuned)
-
-    report = export_tiny(
-        overrides=ModelOverrides(labels=("a", "b", "c")), deployment=deployment_from("gpu", queue_size=9)
-    )
-
-    assert check(tuned).findings == ()
-    assert contents(tuned)[str(L4)] != stale[str(L4)]
-    assert "'a'" in read_config(tuned / L4).parameters["metadata"].string_value
-    kept = read_spec(tuned, "tiny", "l4").deployment
-    assert Tuning.of(kept) == Tuning(**OTHER)
-    assert kept.queue_size == 9
-    assert report.notes == (
-        "configuration 'l4' was written anew, and keeps max_batch_size 12, instances 2, threads 3, queue_delay_us 900, "
-        "gpus 0,1, cuda_graphs True; build its plan: --config-name l4",
-        "configuration 't4' was written anew, and keeps max_batch_size 8, instances 1, threads 1, queue_delay_us 500; "
-        "build its plan: --config-name t4",
-    )
-
-
-def test_they_keep_what_they_are_tuned_to_where_config_pbtxt_changes(tuned: Path, export_tiny: Export) -> None:
-    export_tiny(deployment=deployment_from("gpu", instances=5, max_batch_size=2))
-
-    t4 = read_spec(tuned, "tiny", "t4").deployment
-    assert (t4.instances, t4.max_batch_size) == (1, 8)
-    assert check(tuned).findings == ()
-
-
-def test_what_the_new_deployment_has_no_place_for_is_not_said_to_be_kept(tuned: Path, export_tiny: Export) -> None:
-    report = export_tiny(deployment=deployment_from("gpu", preprocess="opencv"))
-
-    assert read_spec(tuned, "tiny", "l4").deployment.threads == 1
-    assert report.notes[0] == (
-        "configuration 'l4' was written anew, and keeps max_batch_size 12, instances 2, queue_delay_us 900, gpus 0,1, "
-        "cuda_graphs True; build its plan: --config-name l4"
-    )
-
-
-def test_one_that_the_new_deployment_can_not_have_is_dropped_with_a_line(tuned: Path, export_tiny: Export) -> None:
-    report = export_tiny(deployment=deployment_from("gpu", engine="onnxruntime"))
-
-    l4, t4 = report.notes
-    assert "'l4' was dropped: --cuda-graphs" in l4
-    assert "'t4' was dropped: config.pbtxt has the same settings now" in t4
-    assert list(tuned.glob("*/configs")) == []
-    assert check(tuned).findings == ()
-
-
-def test_one_for_gpus_is_dropped_where_the_network_moves_to_a_cpu(tuned: Path, export_tiny: Export) -> None:
-    report = export_tiny()
-
-    assert all("was dropped: it was for a network on the gpu" in note for note in report.notes)
-    assert list(tuned.glob("*/configs")) == []
-
-
-def test_one_that_can_not_be_read_is_dropped_with_a_line(tuned: Path, export_tiny: Export) -> None:
-    edit(L4, "backend:", "backend")(tuned)
-
-    report = export_tiny(deployment=deployment_from("gpu"))
-
-    assert "'l4' was dropped" in report.notes[0]
-    assert "does not parse" in report.notes[0]
-    assert not (tuned / L4).exists()
-    assert (tuned / T4).exists()
-
-
-def test_a_version_that_is_added_leaves_them(tuned: Path, export_tiny: Export, tmp_path: Path) -> None:
-    before = contents(tuned)
-
-    report = export_tiny(
-        weights=write_onnx(tmp_path / "newer.onnx", scale_px=80), version=2, deployment=deployment_from("gpu")
-    )
-
-    after = contents(tuned)
-    assert {name: after[name] for name in before} == before
-    assert report.notes == ()
-    assert check(tuned).findings == ()
-
-
-def test_an_export_that_fails_leaves_them(tuned: Path, export_tiny: Export, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = contents(tuned)
-    break_swap(monkeypatch, 3)
-
-    with pytest.raises(RepositoryError, match="no space left"):
-        export_tiny(deployment=deployment_from("gpu", queue_size=9))
-
-    assert contents(tuned) == before
 
 
 def test_pools_and_plan_are_those_of_the_configuration(tuned: Path) -> None:
