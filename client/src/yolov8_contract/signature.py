@@ -70,12 +70,12 @@ def network(model: ServedModel, head: Head) -> Signature:
 
 
 def postprocess(model: ServedModel, head: Head) -> Signature:
-    """Return the postprocess model's tensors: the network's outputs become detections.
+    """Return the postprocess model's tensors: the network's outputs become detections; the image's shape is passed on.
 
     Raises:
         ConfigError: ``head`` does not fit the model's task, classes and keypoints.
     """
-    return Signature((*_outputs(model, head), ORIG_SHAPE), detections(model))
+    return Signature((*_outputs(model, head), ORIG_SHAPE), (*detections(model), ORIG_SHAPE))
 
 
 def detections(model: ServedModel) -> tuple[TensorSpec, ...]:

@@ -65,12 +65,13 @@ class TritonPythonModel:
 
     def _detect(self, request: Any) -> dict[str, Any]:
         parameters = self._policy.parse(json.loads(request.parameters() or "{}"))
-        height, width = _one(request, signature.ORIG_SHAPE.name).tolist()
+        shape = _one(request, signature.ORIG_SHAPE.name)
+        height, width = shape.tolist()
         head = [_one(request, name) for name in self._head_names]
         tensors = postprocess(self._model, head, (height, width), parameters)
         self._images.increment(1)
         self._detections.increment(len(tensors[signature.SCORES.name]))
-        return tensors
+        return tensors | {signature.ORIG_SHAPE.name: shape}
 
 
 def _one(request: Any, name: str) -> Any:

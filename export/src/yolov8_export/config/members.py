@@ -7,7 +7,7 @@ in it comes from a clock, a path or a version.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 
 from tritonclient.grpc import model_config_pb2 as pb
 
@@ -35,6 +35,9 @@ from yolov8_export.ultralytics_metadata import ultralytics_metadata
 
 LATEST = -1
 """The version of its composing models that an ensemble runs."""
+
+SHAPE_TO_POSTPROCESS = "preprocessed_shape"
+"""The ensemble's name of the shape that preprocess passes to postprocess, which returns it as ``orig_shape``."""
 
 DALI_FILE = "dali.py"
 ONNX_FILE = "model.onnx"
@@ -119,21 +122,36 @@ def _ensemble(name: str, model: ServedModel, members: Iterable[pb.ModelConfig]) 
 
 
 def ensemble_steps(members: Iterable[pb.ModelConfig], task: Task) -> list[pb.ModelEnsembling.Step]:
-    """Return the steps of an ensemble, which pass the members' tensors on under their own names."""
+    """Return the steps of an ensemble, which pass the members' tensors on."""
     return [
         pb.ModelEnsembling.Step(
             model_name=member.name,
             model_version=LATEST,
-            input_map={tensor.name: tensor.name for tensor in member.input},
-            output_map={tensor.name: _in_ensemble(tensor.name, task) for tensor in member.output},
+            input_map={tensor.name: passed.get(tensor.name, tensor.name) for tensor in member.input},
+            output_map={tensor.name: answers.get(tensor.name, tensor.name) for tensor in member.output},
         )
-        for member in members
+        for member, passed, answers in _renamed(list(members), task)
     ]
 
 
-def _in_ensemble(output: str, task: Task) -> str:
-    """Return the name of a member's output in the ensemble: the output of a classifier's network is the answer."""
-    return signature.CLASS_SCORES if task is Task.CLASSIFY and output == "output0" else output
+def _renamed(
+    members: list[pb.ModelConfig], task: Task
+) -> Iterator[tuple[pb.ModelConfig, Mapping[str, str], Mapping[str, str]]]:
+    """Yield each member and those of its inputs and outputs that have another name in the ensemble.
+
+    The output of a classifier's network is the answer. With a postprocess member, the image's shape has a name of its
+    own on its way there: if a request asks only for an output that a member reads, too, Triton removes the member that
+    makes it and fails with "unexpected deadlock".
+    """
+    if task is Task.CLASSIFY:
+        for member in members:
+            yield member, {}, {"output0": signature.CLASS_SCORES}
+        return
+    on_the_way = {signature.ORIG_SHAPE.name: SHAPE_TO_POSTPROCESS}
+    *before, last = members
+    for member in before:
+        yield member, {}, on_the_way
+    yield last, on_the_way, {}
 
 
 def network_config(name: str, model: ServedModel, head: Head, *, stride: int, deployment: Deployment) -> pb.ModelConfig:
