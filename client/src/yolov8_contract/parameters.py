@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import difflib
 import json
-import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, fields, replace
+from functools import lru_cache
 from typing import Any
 
 from .errors import ConfigError, InvalidParameterError
@@ -16,6 +16,14 @@ from .task import Task
 
 DEFAULT_MAX_DET_LIMIT = 1000
 
+MAX_PARAMETERS = 128
+"""The limit of a request's parameters, forwarded headers included."""
+MAX_PARAMETERS_CHARACTERS = 64 * 1024
+"""The limit of their JSON text: servers forward at most 16 KiB of headers, and ids of 10,000 classes take 48 KiB."""
+
+_SHOWN_CHARACTERS = 60
+_LONGEST_ID = 20
+"""The digits of a class id, leading zeros included. Python refuses to convert more than 4,300."""
 _SYNONYMS = {
     "confidence": "conf",
     "conf_thres": "conf",
@@ -53,6 +61,8 @@ class RequestParameters:
 
 
 NAMES = tuple(field.name for field in fields(RequestParameters))
+_LONGEST_KNOWN = max(map(len, (*NAMES, *_SYNONYMS)))
+"""A longer name resembles none of the parameters."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +91,18 @@ class ParameterPolicy:
         except InvalidParameterError as exc:
             raise ConfigError(f"defaults: {exc}") from exc
 
+    def parse_json(self, text: str) -> RequestParameters:
+        """Return the checked parameters of a request. Takes milliseconds at most, whatever a caller sends.
+
+        Args:
+            text: The request's parameters from Triton, a JSON object of bool, int, float or str by name, or nothing.
+
+        Raises:
+            InvalidParameterError: `parse` refuses the parameters, the text is too long or no JSON object, or one of
+                our names comes twice.
+        """
+        return self._parse(_pairs(text))
+
     def parse(self, raw: Mapping[str, Any]) -> RequestParameters:
         """Return the checked parameters of a request.
 
@@ -88,23 +110,13 @@ class ParameterPolicy:
         parameter are refused.
 
         Args:
-            raw: The request's parameters from Triton: bool, int, float or str by name.
+            raw: The request's parameters: bool, int, float or str by name.
 
         Raises:
-            InvalidParameterError: A value has the wrong type or is out of range, a name resembles a parameter, or the
-                task accepts no parameters.
+            InvalidParameterError: A value has the wrong type or is out of range, a name resembles a parameter, there
+                are too many parameters, or the task accepts none.
         """
-        read: dict[str, Any] = {}
-        for name, value in raw.items():
-            meant = _meant(name)
-            if meant is None:
-                continue
-            if meant != name:
-                raise InvalidParameterError(f"{name!r} is not known, did you mean {meant!r}?")
-            if self.task is Task.CLASSIFY:
-                raise InvalidParameterError(f"{name!r} has no effect on a model of task 'classify', leave it out")
-            read[name] = self._read(name, value)
-        return replace(self.defaults, **read)
+        return self._parse(raw.items())
 
     def to_parameters(self) -> dict[str, str]:
         """Return the policy as ``parameters`` of ``config.pbtxt``: JSON texts by name."""
@@ -130,6 +142,25 @@ class ParameterPolicy:
         except (AttributeError, TypeError) as exc:
             raise ConfigError(f"model {config.get('name', '?')!r}: defaults are malformed: {defaults!r}") from exc
 
+    def _parse(self, pairs: Collection[tuple[str, Any]]) -> RequestParameters:
+        if len(pairs) > MAX_PARAMETERS:
+            raise InvalidParameterError(
+                f"a request may have {MAX_PARAMETERS} parameters, forwarded headers included, got {len(pairs)}"
+            )
+        read: dict[str, Any] = {}
+        for name, value in pairs:
+            meant = _meant(name) if len(name) <= _LONGEST_KNOWN else None
+            if meant is None:
+                continue
+            if meant != name:
+                raise InvalidParameterError(f"{name!a} is not known, did you mean {meant!r}?")
+            if name in read:
+                raise InvalidParameterError(f"{name!r} is given twice, leave one out")
+            if self.task is Task.CLASSIFY:
+                raise InvalidParameterError(f"{name!r} has no effect on a model of task 'classify', leave it out")
+            read[name] = self._read(name, value)
+        return replace(self.defaults, **read)
+
     def _read(self, name: str, value: Any) -> Any:
         if name == "classes":
             return self._classes(value)
@@ -137,33 +168,92 @@ class ParameterPolicy:
             return self._max_det(value)
         if name == "agnostic":
             if not isinstance(value, bool):
-                raise InvalidParameterError(f"'agnostic' must be true or false, got {value!r}")
+                raise InvalidParameterError(f"'agnostic' must be true or false, got {_shown(value)}")
             return value
         return _fraction(name, value)
 
     def _max_det(self, value: Any) -> int:
-        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= self.max_det_limit:
+        if not _is_integer(value) or not 1 <= value <= self.max_det_limit:
             raise InvalidParameterError(
-                f"'max_det' must be a whole number from 1 to {self.max_det_limit}, got {value!r}"
+                f"'max_det' must be a whole number from 1 to {self.max_det_limit}, got {_shown(value)}"
             )
-        return value
+        return int(value)
 
     def _classes(self, value: Any) -> tuple[int, ...]:
-        texts = str(value).split(",") if isinstance(value, int | str) and not isinstance(value, bool) else [""]
-        if not all(text.strip().isdecimal() and int(text) < self.num_classes for text in texts):
+        ids = {value} if _is_integer(value) else _class_ids(value) if isinstance(value, str) else set()
+        if not ids or not 0 <= min(ids) <= max(ids) < self.num_classes:
             raise InvalidParameterError(
-                f"'classes' must be class ids from 0 to {self.num_classes - 1}, separated by commas, got {value!r}"
+                f"'classes' must be class ids from 0 to {self.num_classes - 1}, separated by commas, "
+                f"got {_shown(value)}"
             )
-        return tuple(sorted({int(text) for text in texts}))
+        return tuple(sorted(ids))
+
+
+def parameters_text(request: Any) -> str:
+    """Return the parameters of a request of Triton's python backend as JSON text.
+
+    Raises:
+        InvalidParameterError: They are not UTF-8, as the bytes of a forwarded header.
+    """
+    try:
+        return str(request.parameters())
+    except UnicodeDecodeError:
+        raise InvalidParameterError("the parameters are not UTF-8 text; a forwarded header may be the reason") from None
+
+
+def _pairs(text: str) -> _Object:
+    """Return names and values, repeated names included."""
+    if len(text) > MAX_PARAMETERS_CHARACTERS:
+        raise InvalidParameterError(
+            f"all parameters together may have {MAX_PARAMETERS_CHARACTERS} characters of JSON, got {len(text)}"
+        )
+    try:
+        pairs = json.loads(text, object_pairs_hook=_Object) if text else _Object()
+    except (ValueError, RecursionError) as exc:  # no JSON, an integer of thousands of digits, or nested too deep
+        raise InvalidParameterError("the parameters are no JSON object of names and plain values") from exc
+    if not isinstance(pairs, _Object):
+        raise InvalidParameterError(f"the parameters must be a JSON object, got {_shown(pairs)}")
+    return pairs
+
+
+class _Object(list[tuple[str, Any]]):
+    """A JSON object as a list of pairs, which differs from a JSON array."""
+
+
+def _class_ids(text: str) -> set[int]:
+    """Return the class ids of a text, or none if a part of it is no id."""
+    ids = [one.strip() for one in set(text.split(","))]
+    if not all(one.isascii() and one.isdecimal() and len(one) <= _LONGEST_ID for one in ids):
+        return set()
+    return {int(one) for one in ids}
 
 
 def _fraction(name: str, value: Any) -> float:
     number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not math.isfinite(value) or not 0 <= value <= 1:
-        raise InvalidParameterError(f"{name!r} must be a number from 0 to 1, got {value!r}")
+    if not number or not 0 <= value <= 1:  # false for NaN
+        raise InvalidParameterError(f"{name!r} must be a number from 0 to 1, got {_shown(value)}")
     return float(value)
 
 
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _shown(value: Any) -> str:
+    """Return a value for an error message: short, because Triton breaks the connection for a text of 16 kB, and ASCII.
+
+    Messages with other characters can't always be sent.
+    """
+    if isinstance(value, str):
+        return ascii(value) if len(value) <= _SHOWN_CHARACTERS else f"{value[:_SHOWN_CHARACTERS]!a} and more"
+    if isinstance(value, list):
+        return "an object" if isinstance(value, _Object) else "an array"
+    if _is_integer(value) and value.bit_length() > 64:
+        return "an integer of more than 64 bits"
+    return ascii(value)
+
+
+@lru_cache(maxsize=1024)  # forwarded headers have the same names in each request
 def _meant(name: str) -> str | None:
     plain = name.lower().replace("-", "_")
     if plain in NAMES:

@@ -17,7 +17,7 @@ import triton_python_backend_utils as pb_utils
 
 from yolov8_contract import signature
 from yolov8_contract.errors import ConfigError, Refusal, RequestError
-from yolov8_contract.parameters import ParameterPolicy
+from yolov8_contract.parameters import ParameterPolicy, parameters_text
 from yolov8_contract.postprocess import postprocess
 from yolov8_contract.served_model import ServedModel
 
@@ -64,7 +64,7 @@ class TritonPythonModel:
         )
 
     def _detect(self, request: Any) -> dict[str, Any]:
-        parameters = self._policy.parse(json.loads(request.parameters() or "{}"))
+        parameters = self._policy.parse_json(parameters_text(request))
         shape = _one(request, signature.ORIG_SHAPE.name)
         height, width = shape.tolist()
         head = [_one(request, name) for name in self._head_names]

@@ -23,7 +23,7 @@ from preparation import Outputs, Preparation, Raw
 from yolov8_contract import signature
 from yolov8_contract.errors import RequestError
 from yolov8_contract.image_header import ImageLimits
-from yolov8_contract.parameters import ParameterPolicy
+from yolov8_contract.parameters import ParameterPolicy, parameters_text
 from yolov8_contract.refusals import Refusals
 from yolov8_contract.served_model import ServedModel
 from yolov8_contract.task import Task
@@ -62,7 +62,9 @@ class TritonPythonModel:
         """Stop the threads."""
         self._pool.shutdown()
 
-    def _outcome(self, raw: Raw) -> Outputs | Exception:
+    def _outcome(self, raw: Raw | Exception) -> Outputs | Exception:
+        if isinstance(raw, Exception):
+            return raw
         try:
             return self._preparation.run(raw)
         except Exception as exc:  # noqa: BLE001  (only this request fails; `_respond` reports the error)
@@ -82,9 +84,12 @@ class TritonPythonModel:
         )
 
 
-def _read(request: Any) -> Raw:
-    images = pb_utils.get_input_tensor_by_name(request, signature.IMAGE.name).as_numpy()
-    return Raw(request.parameters(), images)
+def _read(request: Any) -> Raw | Exception:
+    try:
+        images = pb_utils.get_input_tensor_by_name(request, signature.IMAGE.name).as_numpy()
+        return Raw(parameters_text(request), images)
+    except Exception as exc:  # noqa: BLE001  (only this request fails; `_respond` reports the error)
+        return exc
 
 
 def _error(message: str, code: Any) -> Any:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 
 import cropped
@@ -48,7 +47,7 @@ class Preparation:
         Raises:
             RequestError: A parameter or the image is refused.
         """
-        self.policy.parse(json.loads(raw.parameters or "{}"))
+        self.policy.parse_json(raw.parameters)
         if len(raw.images) != 1:
             raise InvalidImageError(f"expected one image per request, got {len(raw.images)}", Refusal.COUNT)
         content = raw.images.tobytes()

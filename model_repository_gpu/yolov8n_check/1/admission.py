@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,7 +36,7 @@ class Admission:
         Raises:
             RequestError: A parameter or the image is refused.
         """
-        self.policy.parse(json.loads(parameters or "{}"))
+        self.policy.parse_json(parameters)
         if len(images) != 1:
             raise InvalidImageError(f"expected one image per request, got {len(images)}", Refusal.COUNT)
         content = images.tobytes()

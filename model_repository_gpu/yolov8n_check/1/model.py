@@ -21,7 +21,7 @@ from admission import Admission
 from yolov8_contract import signature
 from yolov8_contract.errors import RequestError
 from yolov8_contract.image_header import ImageLimits
-from yolov8_contract.parameters import ParameterPolicy
+from yolov8_contract.parameters import ParameterPolicy, parameters_text
 from yolov8_contract.refusals import Refusals
 from yolov8_contract.served_model import ServedModel
 
@@ -49,7 +49,7 @@ class TritonPythonModel:
     def _respond(self, request: Any) -> Any:
         try:
             images = pb_utils.get_input_tensor_by_name(request, signature.IMAGE.name).as_numpy()
-            outputs = self._admission.run(request.parameters(), images)
+            outputs = self._admission.run(parameters_text(request), images)
         except RequestError as exc:
             self._refusals.count(exc)
             return _error(str(exc), pb_utils.TritonError.INVALID_ARG)

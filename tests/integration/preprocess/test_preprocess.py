@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import math
 import re
+import time
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -40,7 +42,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
     member.write(repository, DETECT, model())
     member.write(repository, CLASSIFY, model(Task.CLASSIFY, CROP))
     member.write(repository, UINT8, model(network_input="uint8"))
-    with TritonServer(repository, stop_timeout_s=0) as running:
+    forwarded = "--grpc-header-forward-pattern=x-.*"
+    with TritonServer(repository, stop_timeout_s=0, arguments=(forwarded,)) as running:
         yield running
 
 
@@ -50,12 +53,16 @@ def client(server: TritonServer) -> Iterator[Any]:
         yield connected
 
 
-def ask(client: Any, name: str, *images: bytes, outputs: tuple[str, ...] = (), **parameters: Any) -> Any:
+def ask(
+    client: Any, name: str, *images: bytes, outputs: tuple[str, ...] = (), headers: Any = None, **parameters: Any
+) -> Any:
     array = np.frombuffer(b"".join(images), np.uint8).reshape(len(images), -1)
     tensor = triton.InferInput("image", array.shape, "UINT8")
     tensor.set_data_from_numpy(array)
     wanted = [triton.InferRequestedOutput(output) for output in outputs] or None
-    return client.infer(name, [tensor], outputs=wanted, parameters=parameters, client_timeout=TIMEOUT_S)
+    return client.infer(
+        name, [tensor], outputs=wanted, parameters=parameters, headers=headers, client_timeout=TIMEOUT_S
+    )
 
 
 def executions(client: Any, name: str) -> tuple[int, int]:
@@ -134,6 +141,59 @@ def test_good_images_are_answered_in_the_batches_in_which_bad_ones_are_refused(c
 
     after = executions(client, DETECT)
     assert after[1] - before[1] < len(answers)
+
+
+NOT_TEXT = {"x-forwarded-bin": b"\xff\xfe"}
+
+
+def test_a_header_that_is_no_text_fails_its_own_request_alone(client: Any) -> None:
+    def bad(_: int) -> str:
+        with pytest.raises(triton.InferenceServerException) as caught:
+            ask(client, DETECT, GOOD["png-rgb"], headers=NOT_TEXT)
+        return f"{caught.value.status()}: {caught.value.message()}"
+
+    with ThreadPoolExecutor(16) as pool:
+        refused = [pool.submit(bad, number) for number in range(16)]
+        answered = [pool.submit(ask, client, DETECT, GOOD["png-rgb"]) for _ in range(16)]
+        messages = {answer.result(TIMEOUT_S) for answer in refused}
+        assert all(answer.result(TIMEOUT_S).as_numpy("orig_shape") is not None for answer in answered)
+
+    (message,) = messages
+    assert message.startswith("StatusCode.INVALID_ARGUMENT: invalid parameter: the parameters are not UTF-8 text")
+
+
+def test_a_flood_of_parameters_is_refused_and_delays_nobody(client: Any) -> None:
+    flood = {f"{number:x}": True for number in range(20_000)}
+
+    start = time.monotonic()
+    with pytest.raises(triton.InferenceServerException, match="may have 65536 characters of JSON") as caught:
+        ask(client, DETECT, GOOD["png-rgb"], **flood)
+
+    assert caught.value.status() == "StatusCode.INVALID_ARGUMENT"
+    assert time.monotonic() - start < 1  # it took three seconds when each name was compared with ours
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        pytest.param({"iou": "x" * 60_000}, id="long-value"),
+        pytest.param({"iou": "x" * 600_000}, id="very-long-value"),
+        pytest.param({"x" * 600_000: 1}, id="very-long-name"),
+        pytest.param({"iou": "\u202e\u0439\n\x1b[31m" * 5_000}, id="control-characters"),
+        pytest.param({"classes": "1" * 4_300}, id="digits"),
+        pytest.param({"classes": "1" * 5_000}, id="more-digits-than-python-converts"),
+        pytest.param({"conf": math.nan}, id="nan"),
+        pytest.param({"conf": -math.inf}, id="infinite"),
+        pytest.param({"max_det": -(2**63)}, id="int64"),
+    ],
+)
+def test_a_parameter_of_odd_size_is_refused_in_a_short_message(client: Any, parameters: dict[str, Any]) -> None:
+    with pytest.raises(
+        triton.InferenceServerException, match=r"^.StatusCode.INVALID_ARGUMENT. invalid param"
+    ) as caught:
+        ask(client, DETECT, GOOD["png-rgb"], **parameters)
+
+    assert len(caught.value.message()) < 500
 
 
 def test_only_the_outputs_asked_for_are_sent(client: Any) -> None:

@@ -3,12 +3,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import math
+import time
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from yolov8_contract.errors import ConfigError, InvalidParameterError
-from yolov8_contract.parameters import ParameterPolicy, RequestParameters
+from yolov8_contract.parameters import NAMES, ParameterPolicy, RequestParameters
 from yolov8_contract.served_model import ServedModel
 from yolov8_contract.task import Task
 
@@ -100,3 +105,140 @@ def test_a_policy_survives_its_way_through_a_configuration() -> None:
 def test_a_policy_with_wrong_defaults_is_refused(defaults: RequestParameters, limit: int, reason: str) -> None:
     with pytest.raises(ConfigError, match=reason):
         ParameterPolicy(task=Task.DETECT, num_classes=80, defaults=defaults, max_det_limit=limit)
+
+
+DEEP = "[" * 100_000 + "]" * 100_000
+LONG_DIGITS = "9" * 5_000
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        pytest.param('{"classes": "%s"}' % ("1" * 4_300), "'classes' must be", id="class-of-4300-digits"),
+        pytest.param('{"classes": "%s"}' % ("1" * 5_000), "'classes' must be", id="class-of-5000-digits"),
+        pytest.param('{"classes": "%s1"}' % ("0" * 5_000), "'classes' must be", id="class-of-5000-zeros"),
+        pytest.param('{"classes": 1e2}', "'classes' must be", id="class-as-a-float"),
+        pytest.param('{"classes": -1}', "'classes' must be", id="class-as-a-negative-number"),
+        pytest.param('{"classes": 80}', "'classes' must be", id="class-as-a-number-too-large"),
+        pytest.param('{"classes": "1_0"}', "'classes' must be", id="class-with-an-underscore"),
+        pytest.param('{"classes": "+1"}', "'classes' must be", id="class-with-a-sign"),
+        pytest.param('{"classes": "\u0663"}', r"got '\u0663'", id="class-in-other-digits"),
+        pytest.param('{"classes": "\u00b2"}', "'classes' must be", id="class-superscript"),
+        pytest.param(r'{"classes": "\ud800"}', r"got '\ud800'", id="class-surrogate"),
+        pytest.param(r'{"classes": "\u0000\u001b[31m"}', r"got '\x00\x1b[31m'", id="class-control-characters"),
+        pytest.param('{"classes": ",,"}', "'classes' must be", id="classes-commas"),
+        pytest.param('{"classes": "1,"}', "'classes' must be", id="classes-comma-at-the-end"),
+        pytest.param('{"classes": "%s"}' % ("900," * 15_000), "'classes' must be", id="classes-15000-unknown"),
+        pytest.param('{"classes": ["1"]}', "got an array", id="classes-array"),
+        pytest.param('{"classes": {"a": 1}}', "got an object", id="classes-object"),
+        pytest.param('{"classes": null}', "got None", id="classes-null"),
+        pytest.param('{"conf": 1e999}', "'conf' must be a number from 0 to 1, got inf", id="conf-beyond-double"),
+        pytest.param('{"conf": -Infinity}', "'conf' must be", id="conf-infinite"),
+        pytest.param('{"conf": NaN}', "'conf' must be", id="conf-nan"),
+        pytest.param('{"conf": "1e999"}', "got '1e999'", id="conf-text"),
+        pytest.param('{"conf": 1%s}' % ("0" * 400), "got an integer of more than 64 bits", id="conf-beyond-float"),
+        pytest.param('{"conf": ' + LONG_DIGITS + "}", "no JSON object", id="conf-of-5000-digits"),
+        pytest.param('{"max_det": 1%s}' % ("0" * 4_000), "an integer of more than 64 bits", id="max_det-huge"),
+        pytest.param('{"max_det": 9223372036854775807}', "got 9223372036854775807", id="max_det-int64"),
+        pytest.param('{"max_det": true}', "'max_det' must be", id="max_det-bool"),
+        pytest.param('{"max_det": "5"}', "'max_det' must be", id="max_det-text"),
+        pytest.param('{"agnostic": 1}', "'agnostic' must be", id="agnostic-number"),
+        pytest.param('{"iou": "%s"}' % ("x" * 60_000), f"got '{'x' * 60}' and more", id="iou-text-of-60000"),
+        pytest.param('{"iou": "%s"}' % ("\u202e" * 10_000), "'iou' must be", id="iou-10000-right-to-left"),
+        pytest.param('{"conf": 0.1, "conf": 0.9}', "'conf' is given twice", id="twice"),
+        pytest.param('{"conf\\u0000": 0.1}', r"'conf\x00' is not known, did you mean 'conf'?", id="name-with-nul"),
+        pytest.param('{"c\\ud800onf": 0.1}', r"'c\ud800onf' is not known", id="name-with-surrogate"),
+        pytest.param('{"x": ' + DEEP + "}", "all parameters together may have 65536 characters", id="deep-and-long"),
+        pytest.param('{"x": ' + DEEP[80_000:120_000] + "}", "no JSON object", id="deep"),
+        pytest.param(DEEP[80_000:120_000], "no JSON object", id="deep-array"),
+        pytest.param('{"x": "%s"}' % ("x" * 2_000_000), "got 2000009", id="2-MB-value"),
+        pytest.param('{"%s": 1}' % ("x" * 2_000_000), "got 2000007", id="2-MB-name"),
+        pytest.param("[1, 2]", "must be a JSON object, got an array", id="array"),
+        pytest.param("[]", "must be a JSON object, got an array", id="empty-array"),
+        pytest.param('"conf"', "must be a JSON object, got 'conf'", id="text"),
+        pytest.param("null", "must be a JSON object, got None", id="null"),
+        pytest.param('{"conf": 0.1', "no JSON object", id="cut-off"),
+        pytest.param('{"conf": 0.1}x', "no JSON object", id="more-behind"),
+    ],
+)
+def test_a_text_of_odd_size_or_type_is_refused_in_a_short_plain_message(text: str, reason: str) -> None:
+    with pytest.raises(InvalidParameterError, match=r"^invalid parameter: ") as caught:
+        POLICY.parse_json(text)
+
+    message = str(caught.value)
+    assert reason in message
+    assert message.isascii()
+    assert message.isprintable()
+    assert len(message) < 1_000
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param("", RequestParameters(), id="no-text"),
+        pytest.param("{}", RequestParameters(), id="empty-object"),
+        pytest.param('{"conf": 0.5, "classes": "3"}', RequestParameters(conf=0.5, classes=(3,)), id="parameters"),
+        pytest.param('{"a": 1, "a": 2}', RequestParameters(), id="header-twice"),
+        pytest.param('{"x": {"conf": [1]}}', RequestParameters(), id="nested-under-another-name"),
+        pytest.param('{"%s": 1}' % ("x" * 60_000), RequestParameters(), id="long-unknown-name"),
+        pytest.param('{"classes": "%s"}' % ("0, 79," * 9_000 + "7"), RequestParameters(classes=(0, 7, 79)), id="again"),
+    ],
+)
+def test_the_parameters_of_a_text_are_read(text: str, expected: RequestParameters) -> None:
+    assert POLICY.parse_json(text) == expected
+
+
+def test_all_class_ids_of_a_large_model_fit() -> None:
+    policy = ParameterPolicy(task=Task.DETECT, num_classes=10_000)
+
+    read = policy.parse_json(json.dumps({"classes": ",".join(map(str, range(10_000)))}))
+
+    assert read.classes == tuple(range(10_000))
+
+
+@pytest.mark.parametrize(
+    ("count", "refused"), [pytest.param(128, False, id="the-limit-itself"), pytest.param(129, True, id="one-more")]
+)
+def test_the_number_of_parameters_is_limited(count: int, refused: bool) -> None:
+    text = json.dumps({f"header-{number}": "x" for number in range(count)})
+
+    if refused:
+        with pytest.raises(InvalidParameterError, match="may have 128 parameters, forwarded headers included, got 129"):
+            POLICY.parse_json(text)
+    else:
+        assert POLICY.parse_json(text) == RequestParameters()
+
+
+FLOODS = {
+    "2-MB-of-names": {f"{number:x}": True for number in range(150_000)},
+    "64-KB-of-names": {f"{number:x}": True for number in range(4_500)},
+    "near-misses-at-the-limit": {f"agnostc{number:04}nn": 1 for number in range(128)},
+    "class-ids": {"classes": ",".join(f"{number:4}" for number in range(13_000))},
+}
+
+
+@pytest.mark.parametrize("flood", FLOODS)
+def test_a_flood_takes_milliseconds(flood: str) -> None:
+    text = json.dumps(FLOODS[flood])
+
+    def spent() -> float:
+        start = time.process_time()
+        with contextlib.suppress(InvalidParameterError):
+            POLICY.parse_json(text)
+        return time.process_time() - start
+
+    assert min(spent() for _ in range(3)) < 0.01
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=9), inner, max_size=3),
+        max_leaves=5,
+    ),
+    st.sampled_from(NAMES),
+)
+def test_any_value_is_read_or_refused(value: object, name: str) -> None:
+    for text in (json.dumps({name: value}), json.dumps(value)):
+        with contextlib.suppress(InvalidParameterError):
+            POLICY.parse_json(text)
