@@ -64,7 +64,8 @@ ROOMS = {
         {"__main__"},
     ],
     "client/src/yolov8_triton": [
-        {"_errors", "_extras", "_images"},
+        {"_errors", "_extras", "_pixels"},
+        {"_images"},
         {"_results"},
         {"_options", "_protocol", "_in_flight"},
         {"_transport"},

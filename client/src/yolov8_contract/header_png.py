@@ -15,6 +15,8 @@ MAX_CHUNKS = 16384
 MAX_COMPRESSED_NOTES = 16
 """The limit of compressed texts and colour profiles. A decoder may inflate each to 8 MB (60 ms) and then drop it."""
 
+_SHOWN = frozenset((b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"))
+"""The chunks that the pixels depend on; OpenCV applies no gamma and no colour profile."""
 _CHUNK = struct.Struct(">I4s")
 _CRC_BYTES = 4
 _COMPRESSED_NOTES = frozenset((b"zTXt", b"iTXt", b"iCCP"))
@@ -51,6 +53,18 @@ def read_png(content: bytes) -> tuple[int, int, int]:
                     f"the PNG has more than {MAX_COMPRESSED_NOTES} compressed texts", Refusal.TOO_LARGE
                 )
     raise InvalidImageError(f"the PNG is damaged: it has more than {MAX_CHUNKS} chunks")
+
+
+def still_chunks(content: bytes) -> bytes:
+    """Return a PNG that `read_png` accepts without its metadata, which other decoders may stumble over."""
+    kept = [SIGNATURE]
+    position = len(SIGNATURE)
+    while not kept[-1].startswith(b"IEND", 4):
+        kind, _, end = _next_chunk(content, position)
+        if kind in _SHOWN:
+            kept.append(content[position : end + _CRC_BYTES])
+        position = end + _CRC_BYTES
+    return b"".join(kept)
 
 
 def _next_chunk(content: bytes, position: int) -> tuple[bytes, int, int]:

@@ -3,22 +3,37 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
+import re
+import stat
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from yolov8_contract.errors import InvalidImageError
+from yolov8_triton import _pixels
 
 if TYPE_CHECKING:
+    from typing import TypeGuard
+
     from PIL.Image import Image as PilImage
 
 JPEG_QUALITY = 95
 """JPEG quality; at Pillow's default of 75, scores change by some hundredths."""
+
+MAX_FILE_BYTES = 512 * 1024 * 1024
+"""The largest file that is read; a deployment takes 32 MiB unless it was told otherwise."""
+
+_PIECE_BYTES = 1024 * 1024
+_LONGEST_JPEG_SIDE = 65_500
+"""The limit of libjpeg."""
+_URL = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]+:/|data:)")
+"""What URLs begin with, also those that went through a `Path`, which leaves one slash of two."""
+_FETCH = "download it and pass the bytes, for one urllib.request.urlopen(URL, timeout=10).read()"
 
 
 class ReadableFile(Protocol):
@@ -47,64 +62,76 @@ def encoded(image: ImageInput, *, channels: Channels | None, array_format: Array
         array_format: How pixels travel: ``jpeg`` is small, ``bmp`` lossless.
 
     Raises:
-        OSError: A file can't be read.
-        InvalidImageError: An array or a PIL image has no pixels.
+        OSError: A file can't be read, or is not a regular file.
+        InvalidImageError: An array or a PIL image is not a picture, a file is too large, or it is a URL.
         TypeError: It is none of these, or an array without ``channels``.
     """
     if isinstance(image, str | os.PathLike):
-        return Path(image).read_bytes()
+        return _file_content(os.fspath(image))
     if isinstance(image, bytes | bytearray | memoryview):
         return bytes(image)
     if isinstance(image, np.ndarray) or _is_pil(image):
         return _compressed(as_pil(image, channels=channels), array_format)
     if hasattr(image, "read"):
-        return bytes(image.read())
+        return _rest(image)
     raise TypeError(f"an image is a path, bytes, an open binary file, a PIL image or an array, got {type(image)!r}")
 
 
 def as_pil(image: ImageInput, *, channels: Channels | None) -> PilImage:
-    """Return an RGB image as displayed: EXIF orientation applied. Arguments and errors as for `encoded`."""
-    from PIL import Image, ImageOps, UnidentifiedImageError  # 40 ms that those who send files never need
-
+    """Return an RGB image as displayed, read as the server reads it. Arguments and errors as for `encoded`."""
     if isinstance(image, np.ndarray):
-        return Image.fromarray(_rgb(image, channels))
-    if not isinstance(image, Image.Image):
-        content = encoded(image, channels=None, array_format="bmp")
-        try:
-            image = Image.open(io.BytesIO(content))
-        # Ultralytics, once imported, puts its own `Image.open` there, which looks for a HEIF plugin first.
-        except (UnidentifiedImageError, ModuleNotFoundError) as exc:
-            raise InvalidImageError(f"no image format that Pillow knows, {len(content)} bytes") from exc
-    if 0 in image.size:
-        raise InvalidImageError(f"a PIL image of {image.width} x {image.height} pixels has none")
-    return ImageOps.exif_transpose(image).convert("RGB")
+        return _pixels.of_array(image, channels)
+    if _is_pil(image):
+        return _pixels.of_pil(image)
+    return _pixels.of_file(encoded(image, channels=None, array_format="bmp"))
 
 
-def _is_pil(image: object) -> bool:
+def _is_pil(image: object) -> TypeGuard[PilImage]:
     module = sys.modules.get("PIL.Image")  # not imported: then nobody can hold an image of it
     return module is not None and isinstance(image, module.Image)
 
 
-def _rgb(array: npt.NDArray[Any], channels: Channels | None) -> Pixels:
-    if array.dtype != np.uint8 or array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] != 3):
-        raise InvalidImageError(
-            f"an array must be uint8 of shape (height, width, 3) or (height, width), got {array.dtype} {array.shape}"
-        )
-    if 0 in array.shape:
-        raise InvalidImageError(f"an array of shape {array.shape} has no pixels")
-    if array.ndim == 2:
-        return np.ascontiguousarray(array)
-    if channels not in ("RGB", "BGR"):
-        raise TypeError(
-            f"an array doesn't say what its channels are: give channels='RGB' or (OpenCV's) 'BGR', got {channels!r}"
-        )
-    return np.ascontiguousarray(array if channels == "RGB" else array[..., ::-1])
+def _file_content(path: str | bytes) -> bytes:
+    """Return the content of a regular file; others may have no end, or make the caller wait for ever."""
+    name = os.fsdecode(path)
+    if "\0" in name:
+        raise InvalidImageError(f"{name!r} is no path: it has a NUL character")
+    try:
+        status = os.stat(name)  # noqa: PTH116  (a Path would take 'https://' for a folder)
+    except FileNotFoundError as exc:
+        if _URL.match(name):
+            raise InvalidImageError(f"{name!r} is a URL, which is not fetched: {_FETCH}") from exc
+        raise
+    if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):  # open() says what a folder is
+        raise OSError(errno.EINVAL, "not a regular file but a pipe, a socket or a device: pass its bytes", name)
+    if status.st_size > MAX_FILE_BYTES:
+        raise InvalidImageError(f"{name!r} has {status.st_size} bytes, at most {MAX_FILE_BYTES} are read")
+    with open(name, "rb") as file:  # noqa: PTH123
+        return file.read(status.st_size)  # not to the end, which files of /proc don't have
+
+
+def _rest(file: ReadableFile) -> bytes:
+    """Return what is left in an open file, or refuse one without an end."""
+    if not isinstance(file, io.IOBase):  # its `read` may take no size
+        return bytes(file.read())
+    pieces, left = [], MAX_FILE_BYTES + 1
+    while left > 0 and (piece := file.read(min(left, _PIECE_BYTES))):
+        pieces.append(piece)
+        left -= len(piece)
+    if left <= 0:
+        raise InvalidImageError(f"the open file has more than {MAX_FILE_BYTES} bytes, which is no image")
+    return b"".join(pieces)
 
 
 def _compressed(image: PilImage, array_format: ArrayFormat) -> bytes:
     content = io.BytesIO()
     if array_format == "bmp":
         image.save(content, "BMP")
-    else:
-        image.save(content, "JPEG", quality=JPEG_QUALITY, subsampling="4:4:4")
+        return content.getvalue()
+    if max(image.size) > _LONGEST_JPEG_SIDE:
+        raise InvalidImageError(
+            f"{image.width} x {image.height} pixels don't fit into a JPEG, whose sides have at most "
+            f"{_LONGEST_JPEG_SIDE}: use array_format='bmp'"
+        )
+    image.save(content, "JPEG", quality=JPEG_QUALITY, subsampling="4:4:4")
     return content.getvalue()

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import io
+import os
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,8 @@ from PIL import Image
 
 from tests.fakes.fake_triton import FakeTriton
 from tests.unit.client.conftest import Connect, Serve
-from yolov8_triton import InvalidImageError
+from yolov8_triton import InvalidImageError, _images
+from yolov8_triton._images import MAX_FILE_BYTES
 
 CONTENT = b"\xff\xd8 the bytes of a file"
 
@@ -137,3 +140,78 @@ def test_what_can_not_be_an_image_is_a_type_error(
 ) -> None:
     with pytest.raises(TypeError, match=message):
         connect(serve()).detect(image, **options)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "socket"])
+def test_what_is_no_regular_file_is_refused_at_once(serve: Serve, connect: Connect, tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "image.jpg"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "device":
+        path = Path("/dev/zero")
+    else:
+        with socket.socket(socket.AF_UNIX) as opened:
+            opened.bind(str(path))
+
+    with pytest.raises(OSError, match="not a regular file but a pipe, a socket or a device: pass its bytes") as caught:
+        connect(serve()).detect(path)
+
+    assert caught.value.filename == str(path)
+
+
+def test_a_file_that_is_larger_than_any_image_is_not_read(serve: Serve, connect: Connect, tmp_path: Path) -> None:
+    with (tmp_path / "disk.img").open("wb") as file:
+        file.truncate(MAX_FILE_BYTES + 1)  # takes no space
+
+    with pytest.raises(InvalidImageError, match=f"has {MAX_FILE_BYTES + 1} bytes, at most {MAX_FILE_BYTES} are read"):
+        connect(serve()).detect(tmp_path / "disk.img")
+
+
+def test_a_file_without_a_size_is_empty_and_not_read_to_its_end(serve: Serve, connect: Connect) -> None:
+    fake = serve()
+
+    connect(fake).detect("/proc/self/maps")
+
+    assert sent(fake) == b""
+
+
+def test_an_open_file_without_an_end_is_refused(
+    serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_images, "MAX_FILE_BYTES", 3_000_000)
+
+    with open("/dev/zero", "rb") as file, pytest.raises(InvalidImageError, match="more than 3000000 bytes"):  # noqa: PTH123
+        connect(serve()).detect(file)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://example.org/bus.jpg",
+        "http://example.org/a?b=c",
+        Path("https://example.org/bus.jpg"),
+        "s3://bucket/bus.jpg",
+        "file:///tmp/bus.jpg",
+        "data:image/png;base64,iVBORw0KGgo",
+    ],
+    ids=str,
+)
+def test_a_url_is_refused_with_the_way_to_send_it(serve: Serve, connect: Connect, url: Any) -> None:
+    with pytest.raises(InvalidImageError, match="is a URL, which is not fetched: download it and pass the bytes"):
+        connect(serve()).detect(url)
+
+
+def test_a_path_with_a_nul_is_refused(serve: Serve, connect: Connect) -> None:
+    with pytest.raises(InvalidImageError, match="has a NUL character"):
+        connect(serve()).detect("a\0b.jpg")
+
+
+@pytest.mark.parametrize("name", ["c:/none.jpg", "at 12:30/none.jpg", "https/none.jpg"])
+def test_a_path_with_a_colon_is_a_path(serve: Serve, connect: Connect, name: str) -> None:
+    with pytest.raises(FileNotFoundError):
+        connect(serve()).detect(name)
+
+
+def test_a_folder_is_python_s_own_error(serve: Serve, connect: Connect, tmp_path: Path) -> None:
+    with pytest.raises(IsADirectoryError):
+        connect(serve()).detect(tmp_path)

@@ -166,6 +166,6 @@ def _ask(
             if coco.coco is None
             else stack.enter_context(CocoResults(coco.coco, coco.coco_truth, client.labels)),
         )
-        many = partial(getattr(client, f"{task.value}_many"), in_flight=options.in_flight, **thresholds)
-        code = ask(many, paths, outputs)
+        call = partial(getattr(client, task.value), **thresholds)
+        code = ask(call, paths, outputs, in_flight=options.in_flight)
     raise typer.Exit(code)

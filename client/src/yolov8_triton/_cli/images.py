@@ -19,7 +19,8 @@ from yolov8_triton._cli.output import SERVER_ERRORS, USAGE_ERRORS, ExitCode, com
 from yolov8_triton._drawing.draw import draw
 from yolov8_triton._errors import YoloTritonError
 from yolov8_triton._extras import extra
-from yolov8_triton._images import ImageInput
+from yolov8_triton._images import ImageInput, encoded
+from yolov8_triton._in_flight import ahead
 from yolov8_triton._results.objects import DetectedObjects
 from yolov8_triton._results.outcome import Outcome, Result
 
@@ -43,9 +44,9 @@ def listed_images(lines: Iterable[str]) -> Iterator[str]:
     return (path for line in lines if (path := line.rstrip("\r\n")))
 
 
-def image(path: str) -> Path | bytes:
+def image(path: str) -> str | bytes:
     """Return the image for a client: the path, or the bytes that stdin has."""
-    return sys.stdin.buffer.read() if path == STDIN else Path(path)
+    return encoded(sys.stdin.buffer, channels=None, array_format="bmp") if path == STDIN else path
 
 
 def _paths(word: str) -> Iterable[str]:
@@ -121,8 +122,10 @@ class Outputs:
     pictures: Pictures | None = None
     coco: CocoResults | None = None
 
-    def write(self, path: str, outcome: Outcome[Any]) -> None:
+    def write(self, path: str, outcome: Outcome[Any] | Exception) -> None:
         """Output the result of an image, or raise the error that the image has instead."""
+        if isinstance(outcome, Exception):
+            raise outcome
         result = outcome.result
         self.show(path, result)
         if self.pictures is not None:
@@ -132,46 +135,60 @@ class Outputs:
             self.coco.add(path, result)
 
 
-def ask(many: Callable[[Iterable[Path | bytes]], Any], paths: Iterable[str], outputs: Outputs) -> ExitCode:
+def ask(call: Callable[..., Result], paths: Iterable[str], outputs: Outputs, *, in_flight: int) -> ExitCode:
     """Ask about images and output their results; an image that fails is one line on stderr.
 
     Args:
-        many: The client's method for many images of the task, with its options.
+        call: The client's method for the task, with its options.
         paths: Paths of images; ``-`` is stdin.
         outputs: Where results go.
+        in_flight: Number of requests at once.
 
     Raises:
         YoloTritonError: An error that every other image would have as well.
     """
     code = ExitCode.OK
     total = len(paths) if isinstance(paths, Sized) else None
-    asked: list[str] = []  # the paths in flight, in order
 
-    def images() -> Iterator[Path | bytes]:
-        for path in paths:
-            asked.append(path)
-            yield image(path)
+    def one(path: str) -> tuple[str, Outcome[Any] | Exception]:
+        try:
+            given = image(path)
+            return path, Outcome(given, call(given))
+        except Exception as exc:  # noqa: BLE001  (whatever one image causes must not end the run)
+            return path, exc
 
-    with progress(total, "images") as advance, closing(many(images())) as outcomes:
-        for outcome in outcomes:
-            path = asked.pop(0)
+    with progress(total, "images") as advance, closing(ahead(one, paths, in_flight)) as answers:
+        for path, outcome in answers:
             try:
                 outputs.write(path, outcome)
             except (BrokenPipeError, *SERVER_ERRORS, *USAGE_ERRORS):
                 raise
-            except (OSError, YoloTritonError) as exc:
-                complain(f"{path}: {getattr(exc, 'strerror', None) or exc}")
+            except Exception as exc:  # noqa: BLE001  (as above)
+                complain(f"{path}: {_reason(exc)}")
                 code = ExitCode.SOME_FAILED
             advance("")
     return code
 
 
+def _reason(exc: Exception) -> str:
+    if isinstance(exc, OSError | YoloTritonError):
+        return str(getattr(exc, "strerror", None) or exc)
+    return f"{type(exc).__name__}: {exc}; please report this"
+
+
 def show_json(path: str, result: Result) -> None:
     """Print a result as one line of JSON."""
-    sys.stdout.write(json.dumps({"image": path, **result.to_dict()}, ensure_ascii=False) + "\n")
+    values = {"image": path, **result.to_dict()}
+    line = json.dumps(values, ensure_ascii=False)
+    try:
+        line.encode(sys.stdout.encoding)
+    except UnicodeEncodeError:  # a file's name may be any bytes, and a terminal may know few letters
+        line = json.dumps(values)
+    sys.stdout.write(line + "\n")
     sys.stdout.flush()  # a program that reads the lines may act on each of them
 
 
 def show_table(path: str, result: Result) -> None:
     """Print a result as a table."""
+    path = path.encode(sys.stdout.encoding, "backslashreplace").decode(sys.stdout.encoding)
     show_result(Console(highlight=False), path, result)

@@ -127,7 +127,7 @@ class ImageOptions:
         in_flight: Number of requests in flight.
     """
 
-    files_from: Annotated[typer.FileText | None, typer.Option(metavar="FILE")] = None
+    files_from: Annotated[typer.FileText | None, typer.Option(metavar="FILE", errors="surrogateescape")] = None
     output: Annotated[Path | None, typer.Option(metavar="FOLDER")] = None
     as_json: Annotated[bool, typer.Option("--json")] = False
     in_flight: Annotated[int, typer.Option(min=1, metavar="NUMBER")] = DEFAULT_IN_FLIGHT

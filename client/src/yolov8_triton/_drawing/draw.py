@@ -27,10 +27,10 @@ def draw(image: ImageInput, result: Result, *, channels: Channels | None = None)
         channels: The order of an array's channels.
 
     Returns:
-        An RGB image with EXIF orientation applied. ``.save("found.jpg")`` writes it.
+        An RGB image, turned as the server turned it: by EXIF in JPEG and PNG. ``.save("found.jpg")`` writes it.
 
     Raises:
-        InvalidImageError: Pillow can't read the image.
+        InvalidImageError: Pillow can't read the image, or it is not a picture.
         ValueError: The result belongs to an image of another size.
         ImportError: The extra is not installed.
     """

@@ -279,17 +279,16 @@ def test_an_interrupted_run_ends_at_once_with_its_own_code(serve: Serve, photo: 
     assert (done.exit_code, done.stderr) == (130, "error: interrupted\n")
 
 
-def test_a_server_that_stops_during_the_run_is_one_line_on_stderr(photo: Path, tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "later")  # the second image, which the run waits for until the server is gone
+def test_a_server_that_stops_during_the_run_is_one_line_on_stderr(photo: Path) -> None:
     fake = FakeTriton({"yolov8n": ensemble_config("yolov8n", model(Task.DETECT))}, lambda _: arrays(Task.DETECT))
     with serving(fake) as url:
-        command = [*MODULE, "detect", str(photo), str(tmp_path / "later"), "--url", url, "--json"]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        command = [*MODULE, "detect", str(photo), "-", "--url", url, "--json"]  # the run waits for the second image
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        process = subprocess.Popen(command, text=True, **pipes)
         assert process.stdout is not None
         assert process.stdout.readline()
 
-    (tmp_path / "later").write_bytes(b"an image")
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate("an image", timeout=60)  # the server is gone
 
     assert process.returncode == 3
     assert [line.startswith("error: model 'yolov8n' at") for line in errors.splitlines()] == [True]

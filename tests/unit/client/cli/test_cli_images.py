@@ -23,7 +23,7 @@ from tests.processes import rest
 from tests.unit.client.cli.test_cli import MODULE, RUNNER
 from tests.unit.client.conftest import Serve
 from yolov8_contract.task import Task
-from yolov8_triton import COCO_CATEGORY_IDS
+from yolov8_triton import COCO_CATEGORY_IDS, Client, Detections
 from yolov8_triton._cli.app import app
 
 TRUTH = {
@@ -317,3 +317,91 @@ def on_a_terminal(arguments: list[str]) -> tuple[str, int]:
 def read_lines(stdout: Any) -> None:
     for line in stdout:
         json.loads(line)
+
+
+def turned_webp(path: Path) -> Path:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (WIDTH, HEIGHT), "grey").save(path, exif=exif)
+    return path
+
+
+def test_a_picture_has_the_orientation_that_the_server_saw(serve: Serve, tmp_path: Path) -> None:
+    done = ask(serve(), turned_webp(tmp_path / "phone.webp"), "--output", tmp_path / "out")
+
+    assert (done.exit_code, done.stderr) == (0, "")
+    with Image.open(tmp_path / "out" / "phone.jpg") as drawn:
+        assert drawn.size == (WIDTH, HEIGHT)
+
+
+def of_another_size(path: Path) -> Path:
+    Image.new("RGB", (WIDTH + 1, HEIGHT)).save(path)
+    return path
+
+
+def pipe(path: Path) -> Path:
+    os.mkfifo(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        pytest.param(of_another_size, "the result belongs to an image of 100 x 60 pixels", id="other-size"),
+        pytest.param(lambda path: path.write_bytes(b"no image") and path, "no image format", id="no-picture"),
+        pytest.param(pipe, "not a regular file but a pipe", id="pipe"),
+        pytest.param(lambda _: "https://example.org/a.png", "is a URL, which is not fetched", id="url"),
+        pytest.param(lambda _: "/dev/zero", "not a regular file", id="device"),
+    ],
+)
+def test_whatever_one_image_causes_the_others_are_answered_and_the_exit_code_says_so(
+    serve: Serve, photo: Path, tmp_path: Path, make: Any, message: str
+) -> None:
+    bad = make(tmp_path / "bad.png")
+
+    done = ask(serve(), photo, bad, photo, "--output", tmp_path / "out", "--json")
+
+    assert done.exit_code == 1
+    assert [path for path in asked(done) if path == str(photo)] == [str(photo)] * 2
+    assert done.stderr.startswith(f"error: {bad}: ")
+    assert message in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert len(list((tmp_path / "out").iterdir())) >= 2
+
+
+@pytest.mark.parametrize("error", [MemoryError("too large"), ValueError("odd"), RecursionError("deep")], ids=repr)
+def test_an_error_that_nobody_expected_belongs_to_its_image(
+    serve: Serve, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    other = picture(tmp_path / "other.png")
+
+    def detect(_: Client, image: Any, **options: Any) -> Any:  # noqa: ARG001
+        if image == str(photo):
+            raise error
+        return Detections.empty(orig_shape=(HEIGHT, WIDTH))
+
+    monkeypatch.setattr(Client, "detect", detect)
+
+    done = ask(serve(), photo, other, "--json")
+
+    assert (done.exit_code, asked(done)) == (1, [str(other)])
+    assert done.stderr == f"error: {photo}: {type(error).__name__}: {error}; please report this\n"
+
+
+@pytest.mark.parametrize("how", ["argument", "list"])
+@pytest.mark.parametrize("options", [["--json"], []], ids=["json", "table"])
+def test_a_name_that_is_no_text_is_an_image_like_others(
+    serve: Serve, tmp_path: Path, how: str, options: list[str]
+) -> None:
+    name = os.fsencode(tmp_path) + b"/\xff.png"
+    picture(tmp_path / "a.png").rename(os.fsdecode(name))
+    (tmp_path / "list.txt").write_bytes(name + b"\n")
+    command = [*map(os.fsencode, [*MODULE, "detect", "--url", serve().url, *options])]
+    command += [name] if how == "argument" else [b"--files-from", os.fsencode(tmp_path / "list.txt")]
+
+    done = subprocess.run(command, capture_output=True, timeout=60, check=False)
+
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert rb"\udcff.png" in done.stdout
+    if options:
+        assert json.loads(done.stdout)["image"] == os.fsdecode(name)
