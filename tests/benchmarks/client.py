@@ -49,7 +49,7 @@ def main() -> int:
     rounds = parser.parse_args().rounds
     with tempfile.TemporaryDirectory() as folder:
         repository = tiny_model.write(Path(folder), instances=2)
-        with TritonServer(repository, stop_timeout_s=0) as server:
+        with TritonServer(repository, http=True, allow=["shared-memory"], stop_timeout_s=0) as server:
             kept = [
                 report_ways(server, rounds),
                 asyncio.run(report_aio(server, rounds)),

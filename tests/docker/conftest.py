@@ -59,5 +59,5 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def server(repository: Path) -> Iterator[TritonServer]:
     """The embedded server, with the options of docker/serve.sh that the metrics depend on."""
-    with TritonServer(repository, arguments=("--metrics-config=summary_latencies=true",)) as running:
+    with TritonServer(repository, http=True, arguments=("--metrics-config=summary_latencies=true",)) as running:
         yield running

@@ -41,5 +41,5 @@ def detector_repository(repository: Path, tmp_path_factory: pytest.TempPathFacto
 
 @pytest.fixture(scope="session")
 def server(repository: Path) -> Iterator[TritonServer]:
-    with TritonServer(repository, stop_timeout_s=0) as running:
+    with TritonServer(repository, http=True, stop_timeout_s=0) as running:
         yield running

@@ -202,7 +202,7 @@ def local_server(repository: Path, log: Path) -> Iterator[Endpoint]:
             "no server was named (--url), and none can be started here: install yolov8-triton-loadtest[server]"
         ) from exc
     log.parent.mkdir(parents=True, exist_ok=True)
-    server = TritonServer(repository, log_file=log)
+    server = TritonServer(repository, allow=["shared-memory"], log_file=log)  # the benchmark measures it, too
     try:
         server.start()
     except ServerError as exc:

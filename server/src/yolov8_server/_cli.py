@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 from importlib.metadata import version
 from pathlib import Path
@@ -12,13 +13,15 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperCommand
 
-from ._errors import ServerError
+from ._command import ALLOWABLE
+from ._errors import RestartError, ServerError
+from ._restarts import DEFAULT_MAX_GROWTH_MIB, DEFAULT_RESTARTS, RestartPolicy, keep_running
 from ._server import DEFAULT_HOST, DEFAULT_READY_TIMEOUT_S, DEFAULT_STOP_TIMEOUT_S, TritonServer
 
 DISTRIBUTION = "yolov8-triton-server"
 PROGRAM = "yolov8-server"
 EXIT_FAILED = 1
-POLL_S = 0.5
+EXIT_GAVE_UP = 3
 MIN_TIMEOUT_S = 0.001
 
 app = typer.Typer(
@@ -92,12 +95,27 @@ def serve(
         float, _timeout_option("Longest time that requests in flight may take after the stop signal")
     ] = DEFAULT_STOP_TIMEOUT_S,
     model_config_name: ConfigName = None,
+    http: Annotated[
+        bool,
+        typer.Option("--http", help="Open inference over HTTP, for trusted callers: one small request can end Triton"),
+    ] = False,
+    allow: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PROTOCOL", help=f"Open a closed protocol: {', '.join(ALLOWABLE)}; repeatable"),
+    ] = None,
+    restarts: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Early ends or failed starts in a row after which to give up")
+    ] = DEFAULT_RESTARTS,
+    max_growth: Annotated[
+        int, typer.Option(min=0, metavar="MIB", help="Growth of memory after which to start again; 0 for no limit")
+    ] = DEFAULT_MAX_GROWTH_MIB,
     log_file: Annotated[Path | None, typer.Option(metavar="FILE", help="File to write the server's log to")] = None,
     _version: Annotated[
         bool, typer.Option("--version", help="Show the version and exit", callback=_print_version, is_eager=True)
     ] = False,
 ) -> None:
     """Serve a Triton model repository with the tritonserver of this machine until Ctrl-C or SIGTERM."""
+    logging.basicConfig(format="%(asctime)s %(message)s", level=logging.WARNING)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _raise_stop)
     server = TritonServer(
@@ -110,30 +128,32 @@ def serve(
         stop_timeout_s=stop_timeout,
         log_file=log_file,
         model_config_name=model_config_name,
+        http=http,
+        allow=allow or (),
         arguments=triton_options or (),
     )
     try:
-        _run(server)
+        _run(server, RestartPolicy(limit=restarts, max_growth_mib=max_growth))
+    except RestartError as exc:
+        _fail(f"{exc}\n{exc.log}", EXIT_GAVE_UP)
     except ServerError as exc:
         _fail(str(exc))
     except _StopRequested:
         raise typer.Exit from None
 
 
-def _run(server: TritonServer) -> NoReturn:
+def _run(server: TritonServer, policy: RestartPolicy) -> None:
     with server:
         typer.echo(f"gRPC     {server.grpc_url}")
         typer.echo(f"HTTP     {server.http_url}")
         typer.echo(f"metrics  {server.metrics_url}")
         typer.echo("ready; stop with Ctrl-C")
-        while (code := server.wait(POLL_S)) is None:
-            pass
-        _fail(f"tritonserver exited with code {code}:\n{server.log_tail()}")
+        keep_running(server, policy)
 
 
-def _fail(message: str) -> NoReturn:
+def _fail(message: str, code: int = EXIT_FAILED) -> NoReturn:
     typer.echo(f"error: {message}", err=True)
-    raise typer.Exit(EXIT_FAILED)
+    raise typer.Exit(code)
 
 
 class _StopRequested(BaseException):

@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from ._errors import InvalidArgumentError, UnsupportedEnvironmentError
@@ -25,6 +26,40 @@ OWN_OPTIONS = frozenset(
     }
 )  # fmt: skip
 
+# Whoever uses these protocols can end the server, or write files with its rights.
+RESTRICTED = ("shared-memory", "trace", "logging")
+# The protocol is read-only unless models can be loaded by request.
+RESTRICTED_WITH_MODEL_CONTROL = "model-repository"
+ALLOWABLE = (*RESTRICTED, RESTRICTED_WITH_MODEL_CONTROL)
+# Each of them reads a JSON body. One small body can end this release of tritonserver.
+RESTRICTED_OVER_HTTP = (*ALLOWABLE, "inference")
+# Triton's refusal names the header that it expects.
+CLOSED_HEADER = "closed-see-yolov8-server-help"
+
+
+def restrictions(*, http: bool, allow: Collection[str], extra: Sequence[str]) -> list[str]:
+    """Return the options that close protocols with a random key, so that nobody can use them.
+
+    Args:
+        http: Whether inference over HTTP is open.
+        allow: Names of `ALLOWABLE` to leave open, over gRPC and HTTP.
+        extra: The options that the user gives; a user's own restrictions replace ours for the protocol.
+
+    Raises:
+        InvalidArgumentError: if ``allow`` has a name that is not in `ALLOWABLE`.
+    """
+    if unknown := sorted(set(allow) - set(ALLOWABLE)):
+        raise InvalidArgumentError(f"can't allow {unknown[0]!r}: expected one of {', '.join(ALLOWABLE)}")
+    given = {argument.partition("=")[0] for argument in extra}
+    over_grpc = (*RESTRICTED, *([RESTRICTED_WITH_MODEL_CONTROL] if "--model-control-mode" in given else []))
+    over_http = over_grpc if http else RESTRICTED_OVER_HTTP
+    key = f"{CLOSED_HEADER}={secrets.token_hex(16)}"
+    closed = {
+        "--grpc-restricted-protocol": [name for name in over_grpc if name not in allow],
+        "--http-restricted-api": [name for name in over_http if name not in allow],
+    }
+    return [f"{option}={','.join(names)}:{key}" for option, names in closed.items() if names and option not in given]
+
 
 def build_command(
     installation: Installation,
@@ -34,6 +69,7 @@ def build_command(
     host: str,
     ports: Ports,
     mark: str,
+    closed: Sequence[str],
     extra: Sequence[str] = (),
 ) -> list[str]:
     """Return the argument vector, with ``extra`` last so that it overrides the defaults."""
@@ -52,6 +88,7 @@ def build_command(
         f"--http-port={ports.http}",
         f"--metrics-address={host}",
         f"--metrics-port={ports.metrics}",
+        *closed,
     ]
     if not GPU_CONTROL_DEVICE.exists():
         command.append("--allow-gpu-metrics=false")  # otherwise the server logs that NVML is missing

@@ -7,6 +7,7 @@
   - InvalidArgumentError         an argument is invalid (no such repository, an unknown option of tritonserver)
   - PortInUseError               another process listens on one of the ports
   - StartError                   the server started but did not become ready; carries exit code and log
+  - RestartError                 the server ended by itself and is not started again; carries the log
 """
 
 from __future__ import annotations
@@ -43,4 +44,16 @@ class StartError(ServerError):
     def __init__(self, message: str, *, exit_code: int | None, log: str) -> None:
         super().__init__(message)
         self.exit_code = exit_code
+        self.log = log
+
+
+class RestartError(ServerError):
+    """The server ended by itself, and the limit of restarts is reached.
+
+    Attributes:
+        log: the last lines of its log.
+    """
+
+    def __init__(self, message: str, *, log: str) -> None:
+        super().__init__(message)
         self.log = log

@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Check over HTTP whether a server is ready."""
+"""Check over HTTP whether a server is ready, and read how much memory it holds."""
 
 from __future__ import annotations
 
 import http.client
 import json
+import re
+from pathlib import Path
+
+from ._leftovers import SHARED_MEMORY
 
 REQUEST_TIMEOUT_S = 2.0
 
@@ -37,3 +41,13 @@ def _get(host: str, port: int, path: str) -> tuple[int, bytes]:
         return response.status, response.read()
     finally:
         connection.close()
+
+
+def memory_mib(pid: int, mark: str) -> int:
+    """Return the memory that requests can make a server hold, in MiB: its heap and its shared memory regions.
+
+    The memory of the python models' own processes is not included.
+    """
+    heap = re.search(r"^RssAnon:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    regions = sum(region.stat().st_blocks * 512 for region in SHARED_MEMORY.glob(f"{mark}*"))
+    return (int(heap[1]) * 1024 + regions if heap else regions) // 2**20

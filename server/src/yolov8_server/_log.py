@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,13 +31,21 @@ _NOISE = re.compile(r"CudaDriverHelper|CUDA driver version|Failed to create inst
 
 
 class Log:
-    """The log of one server, in a given file or an anonymous temporary file."""
+    """The log of one server, in a given file or an anonymous temporary file.
 
-    def __init__(self, path: Path | None) -> None:
+    Args:
+        path: The file; None for one without a name.
+        keep: Whether to append to the file: the log of a server that is started again follows that of its end.
+    """
+
+    def __init__(self, path: Path | None, *, keep: bool = False) -> None:
+        self.path = path
         try:
-            self._file: IO[bytes] = _nameless_file() if path is None else path.open("w+b")
+            self._file: IO[bytes] = _nameless_file() if path is None else path.open("a+b" if keep else "w+b")
         except OSError as exc:
             raise InvalidArgumentError(f"can't write the log file {str(path)!r}: {exc.strerror}") from exc
+        # The supervisor empties a log that is too large; what comes next is to stand at its start.
+        fcntl.fcntl(self._file, fcntl.F_SETFL, fcntl.fcntl(self._file, fcntl.F_GETFL) | os.O_APPEND)
         self._end: str | None = None
 
     def fileno(self) -> int:
@@ -55,7 +65,6 @@ class Log:
 
     def _read(self) -> str:
         size = os.fstat(self.fileno()).st_size
-        # pread leaves the file position alone; the server shares it and writes there.
         return os.pread(self.fileno(), TAIL_BYTES, max(0, size - TAIL_BYTES)).decode(errors="replace")
 
 
@@ -74,6 +83,16 @@ def explain_delay(log: str) -> str:
         if f"successfully loaded '{model}'" not in log and f"failed to load '{model}'" not in log
     ]
     return "\n".join(waiting) or explain(log)
+
+
+def explain_exit(code: int | None) -> str:
+    """Return what an exit code means; a negative code is the signal that ended the process."""
+    if code is None:
+        return "it still runs"
+    if code >= 0:
+        return f"it exited with code {code}"
+    name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
+    return f"it was ended by {name}"
 
 
 def _last(log: str) -> list[str]:

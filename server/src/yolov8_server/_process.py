@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import select
 import signal
 import subprocess
@@ -12,11 +13,24 @@ import time
 from collections.abc import Mapping, Sequence
 
 from . import _leftovers, supervisor
-from ._errors import StartError
+from ._errors import StartError, UnsupportedEnvironmentError
 from ._log import Log
 
 # After the stop timeout the supervisor kills the server and cleans up, which takes a moment.
 SUPERVISOR_MARGIN_S = 10.0
+# An idle server of one model has 70 descriptors open. Without free ones it can't accept connections, and logs that
+# without end.
+MIN_DESCRIPTORS = 256
+
+
+def check_descriptor_limit() -> None:
+    """Raise `UnsupportedEnvironmentError` if a server may open too few descriptors; the supervisor asks for more."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < MIN_DESCRIPTORS:
+        raise UnsupportedEnvironmentError(
+            f"at most {hard} files may be open (hard limit), expected at least {MIN_DESCRIPTORS} and one more for each "
+            "connection: raise the limit, for example ulimit -Hn 4096, docker run --ulimit nofile=4096"
+        )
 
 
 class SupervisedProcess:
@@ -24,6 +38,8 @@ class SupervisedProcess:
 
     Attributes:
         pid: the process ID of the server itself.
+        mark: the mark of its files; see `_leftovers`.
+        reason: why the supervisor killed the server; empty if it did not.
     """
 
     def __init__(
@@ -36,10 +52,11 @@ class SupervisedProcess:
         stop_timeout_s: float,
     ) -> None:
         self._command = tuple(command)
-        self._mark = mark
+        self.mark = mark
         self._stop_timeout_s = stop_timeout_s
         self._exit_code: int | None = None
         self._unread = b""
+        self.reason = ""
         self._supervisor = subprocess.Popen(
             [
                 *(sys.executable, "-I", "-S", supervisor.__file__),  # isolated: no site-packages, starts in 30 ms
@@ -51,6 +68,7 @@ class SupervisedProcess:
                     "--stop-timeout-s",
                     str(stop_timeout_s),
                 ),
+                *(() if log.path is None else ("--log-file", str(log.path.absolute()))),
                 *("--", *command),
             ],
             env=dict(environment),
@@ -70,7 +88,8 @@ class SupervisedProcess:
         """Wait until the server has exited and is cleaned up; return the same as `poll`."""
         if self._exit_code is None and (line := self._read_line(timeout_s)) is not None:
             # An empty line is the end of the stream: the supervisor was killed, and the kernel stops the server.
-            self._exit_code = int(line.split()[1]) if line else self._end_without_supervisor()
+            _, code, self.reason = line.decode().split(" ", 2) if line else ("", self._end_without_supervisor(), "")
+            self._exit_code = int(code)
             self._supervisor.wait()
         return self._exit_code
 
@@ -102,7 +121,7 @@ class SupervisedProcess:
         if not _readable(self._pidfd, self._stop_timeout_s):
             signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
             _readable(self._pidfd, SUPERVISOR_MARGIN_S)
-        _leftovers.remove(self._mark)
+        _leftovers.remove(self.mark)
         return -signal.SIGKILL
 
     def _read_pid(self, log: Log) -> int:

@@ -6,18 +6,18 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from types import TracebackType
 
 from . import _leftovers
-from ._command import build_command, build_environment, check_extra_options
+from ._command import build_command, build_environment, check_extra_options, restrictions
 from ._errors import InvalidArgumentError, PortInUseError, ServerError, StartError
-from ._health import is_ready
+from ._health import is_ready, memory_mib
 from ._installation import Installation, find_tritonserver
-from ._log import TAIL_LINES, Log, explain, explain_delay
+from ._log import TAIL_LINES, Log, explain, explain_delay, explain_exit
 from ._ports import Ports, choose_ports, resolve_host
-from ._process import SupervisedProcess
+from ._process import SupervisedProcess, check_descriptor_limit
 from ._repository import check_config_name, check_repository, plain_path
 from ._run_folder import create_run_folder, lay_out
 
@@ -51,6 +51,9 @@ class TritonServer:
         stop_timeout_s: the longest time that requests in flight may take at the end; then the server is killed.
         log_file: the file for the server's log; by default a temporary file without a name.
         model_config_name: the custom model configuration to read where a model has it: ``MODEL/configs/NAME.pbtxt``.
+        http: whether inference over HTTP is open. A single small HTTP request can end this release of tritonserver.
+        allow: the protocols to open: ``shared-memory``, ``model-repository``, ``trace``, ``logging``. Whoever reaches
+            the server can end it through them.
         arguments: further options of tritonserver, such as ``--log-verbose=1``.
     """
 
@@ -66,6 +69,8 @@ class TritonServer:
         stop_timeout_s: float = DEFAULT_STOP_TIMEOUT_S,
         log_file: str | os.PathLike[str] | None = None,
         model_config_name: str | None = None,
+        http: bool = False,
+        allow: Collection[str] = (),
         arguments: Sequence[str] = (),
     ) -> None:
         self._repository = Path(repository)
@@ -77,6 +82,9 @@ class TritonServer:
         self._model_config_name = model_config_name
         named = () if model_config_name is None else (f"--model-config-name={model_config_name}",)
         self._arguments = (*named, *arguments)
+        self._http = http
+        self._allow = allow
+        self._restarts = 0
         self._process: SupervisedProcess | None = None
 
     def __enter__(self) -> TritonServer:
@@ -100,10 +108,12 @@ class TritonServer:
         """
         if self._process is not None:
             raise InvalidArgumentError("the server is already running")
+        check_descriptor_limit()
         check_repository(self._repository)
         if self._model_config_name is not None:
             check_config_name(self._repository, self._model_config_name)
         self._address = resolve_host(self._host)
+        self._closed = restrictions(http=self._http, allow=self._allow, extra=self._arguments)
         installation = find_tritonserver()
         check_extra_options(installation, self._arguments)
         _leftovers.sweep()
@@ -122,6 +132,17 @@ class TritonServer:
         process, self._process = self._process, None
         if process is not None:
             self._end(process)
+
+    def restart(self) -> None:
+        """End the server if it still runs, and start it on the same ports; its log goes on in the same file.
+
+        Raises:
+            ServerError: as `start` does.
+        """
+        self.stop()
+        self._restarts += 1
+        self._wanted = self._ports
+        self.start()
 
     def wait(self, timeout_s: float) -> int | None:
         """Wait for the server to exit; return its exit code (negative: a signal), or None if it still runs."""
@@ -147,13 +168,28 @@ class TritonServer:
         """The address of the metrics for Prometheus, ``http://HOST:PORT/metrics``."""
         return f"http://{self._url(self._ports.metrics)}/metrics"
 
+    def memory_mib(self) -> int:
+        """Return the memory that requests have made the server hold, in MiB: its heap and its shared memory.
+
+        Raises:
+            OSError: if the server has exited.
+        """
+        process = self._running()
+        return memory_mib(process.pid, process.mark)
+
+    @property
+    def end_reason(self) -> str:
+        """Why a server that has exited did so, as far as is known: what its supervisor saw, or its exit code."""
+        process = self._running()
+        return process.reason or explain_exit(process.poll())
+
     def log_tail(self, lines: int = TAIL_LINES) -> str:
         """Return the last lines of the server's log."""
         return self._log.tail(lines)
 
     def _launch(self, installation: Installation) -> None:
         mark = _leftovers.new_mark()
-        self._log = Log(self._log_file)
+        self._log = Log(self._log_file, keep=self._restarts > 0)
         try:
             process = self._spawn(installation, mark, create_run_folder(mark))
         except BaseException:
@@ -175,6 +211,7 @@ class TritonServer:
             host=self._address,
             ports=self._ports,
             mark=mark,
+            closed=self._closed,
             extra=self._arguments,
         )
         return SupervisedProcess(

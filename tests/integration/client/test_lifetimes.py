@@ -46,7 +46,9 @@ else:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
-    with TritonServer(tiny_model.write(tmp_path_factory.mktemp("tiny"), instances=2), stop_timeout_s=0) as running:
+    with TritonServer(
+        tiny_model.write(tmp_path_factory.mktemp("tiny"), instances=2), http=True, stop_timeout_s=0
+    ) as running:
         yield running
 
 

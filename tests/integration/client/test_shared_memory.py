@@ -24,10 +24,12 @@ from yolov8_contract.task import Task
 from yolov8_server import TritonServer
 from yolov8_triton import AsyncClient, Client, DeadlineExceededError, Detections, SharedMemoryError
 
+ALLOW = ["shared-memory"]
+
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[TritonServer]:
-    with TritonServer(tiny_model.write(tmp_path), stop_timeout_s=0) as running:
+    with TritonServer(tiny_model.write(tmp_path), allow=ALLOW, stop_timeout_s=0) as running:
         yield running
 
 
@@ -83,14 +85,14 @@ def test_the_asyncio_client_does_the_same(server: TritonServer) -> None:
 
 def test_a_server_that_was_started_anew_is_told_again(tmp_path: Path) -> None:
     repository = tiny_model.write(tmp_path)
-    with TritonServer(repository, stop_timeout_s=0) as first:
+    with TritonServer(repository, allow=ALLOW, stop_timeout_s=0) as first:
         url = first.grpc_url
         client = Client(url, shared_memory=True, timeout_s=30)
         assert arrived(client.detect(image(1)), image(1))
         os.kill(first.pid, signal.SIGKILL)
         wait_until(lambda: first.wait(0.1) is not None, "the server runs on")
 
-    with TritonServer(repository, stop_timeout_s=0, grpc_port=int(url.rpartition(":")[2])), client:
+    with TritonServer(repository, allow=ALLOW, stop_timeout_s=0, grpc_port=int(url.rpartition(":")[2])), client:
         assert arrived(client.detect(image(2)), image(2))
         assert len(regions(url)) == 1
 
@@ -105,7 +107,7 @@ def test_a_region_that_a_late_request_may_still_read_is_kept_and_used_again(serv
 
 
 def test_closing_without_the_server_ends_soon(tmp_path: Path) -> None:
-    with TritonServer(tiny_model.write(tmp_path), stop_timeout_s=0) as server:
+    with TritonServer(tiny_model.write(tmp_path), allow=ALLOW, stop_timeout_s=0) as server:
         client = Client(server.grpc_url, shared_memory=True)
         client.detect(image(1))
     with ThreadPoolExecutor(1) as pool:

@@ -27,7 +27,8 @@ MAKES_OWN = {"MAKEFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "MFLAGS"}
 """Variables by which a `make` that runs the tests would pass its arguments on to the `make` of a page."""
 
 TIMEOUT_S = 240
-PORTS = ["--grpc-port", "0", "--http-port", "0", "--metrics-port", "0"]
+# Pages also ask over HTTP and shared memory, which are closed by default; they name the options.
+OPTIONS = ["--grpc-port=0", "--http-port=0", "--metrics-port=0", "--http", "--allow=shared-memory"]
 SERVERS = ("yolov8-server ", "make serve")
 """Commands that run until Ctrl-C begin so."""
 
@@ -118,7 +119,7 @@ class Checkout:
 
     def _start(self, line: str) -> None:
         words = line.split()
-        words = [*words, *PORTS] if words[0] == "yolov8-server" else [*words, f"ARGS={' '.join(PORTS)}"]
+        words = [*words, *OPTIONS] if words[0] == "yolov8-server" else [*words, f"ARGS={' '.join(OPTIONS)}"]
         self._server = subprocess.Popen(
             words, cwd=self.root, env=self.environment(), stdout=subprocess.PIPE, text=True, start_new_session=True
         )

@@ -124,15 +124,6 @@ def test_a_killed_launcher_takes_its_server_along(launch: Callable[..., Launcher
     wait_until_gone(partial(traces, launcher.pid))
 
 
-def test_the_end_of_the_server_is_the_end_of_the_command(launch: Callable[..., Launcher]) -> None:
-    launcher = launch()
-
-    os.kill(launcher.server_pid(), signal.SIGKILL)
-
-    assert launcher.process.wait(DEADLINE_S) == 1
-    assert traces(launcher.pid) == []
-
-
 @pytest.mark.parametrize(
     "killed",
     [

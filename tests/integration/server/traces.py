@@ -55,6 +55,19 @@ def parent(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
+def children(pid: int) -> list[tuple[int, str]]:
+    """Return the process IDs and the names of a process's children."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            try:
+                if parent(int(folder.name)) == pid:
+                    found.append((int(folder.name), (folder / "comm").read_text().strip()))
+            except OSError:
+                continue  # it has ended
+    return found
+
+
 def _processes() -> list[tuple[int, str]]:
     found = []
     for folder in Path("/proc").iterdir():
