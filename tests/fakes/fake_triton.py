@@ -65,6 +65,7 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
         headers: The metadata of each of them.
         config_calls: How often a configuration was asked.
         memory: What it says of regions of shared memory: it can open none.
+        left: Whether the caller had cancelled, for each request that was answered.
         damage: Changes every reply to an inference request before it is sent.
     """
 
@@ -79,6 +80,7 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
         self.config_calls = 0
         self.memory = "Unable to open shared memory region"
         self.damage: Callable[[service_pb2.ModelInferResponse], None] = lambda _: None
+        self.left: list[bool] = []
         self._answer = answer
 
     def ModelInfer(self, request, context):  # noqa: N802  (the protocol's names, here and below)
@@ -91,6 +93,7 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
             arrays = self._answer(request)
         except Refusal as refusal:
             context.abort(refusal.status, refusal.text)
+        self.left.append(not context.is_active())
         reply = _reply(request.model_name, arrays)
         self.damage(reply)
         return reply

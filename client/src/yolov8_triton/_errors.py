@@ -120,6 +120,7 @@ _NO_MEMORY = (
     "allows it; leave it out otherwise"
 )
 _MORE_TIME = "raise timeout_s, or see whether the server is overloaded"
+_MODEL_DIED = "a python model of the server has died: restart the server, or use another one"
 _CLOSED = "the client was closed while the request was under way"
 
 # The first rule that fits decides, so specific texts come first. Texts are in lower case.
@@ -148,6 +149,11 @@ _RULES = (
     _Rule("UNAVAILABLE", ": socket closed", ServerUnavailableError, _HUNG_UP),
     _Rule("UNAVAILABLE", "", ServerUnavailableError, _CHECK_ADDRESS),
     _Rule("NOT_FOUND", "unable to find shared memory", SharedMemoryLostError, _NO_MEMORY),
+    # The process of a python model has died: every request fails until the server is started again.
+    _Rule("INTERNAL", "is not healthy", ServerUnavailableError, _MODEL_DIED),
+    _Rule("INTERNAL", "stub process is unhealthy", ServerUnavailableError, _MODEL_DIED),
+    # A proxy in front of a dying server, or the server itself, ends the stream.
+    _Rule("INTERNAL", "rst_stream", ServerUnavailableError, _CHECK_ADDRESS),
     _Rule("INTERNAL", "unable to open shared memory", SharedMemoryError, _NO_MEMORY),
     _Rule("INTERNAL", "shared memory region", SharedMemoryError, _NO_MEMORY),
     _Rule("UNAVAILABLE", "shared memory", SharedMemoryError, _NO_MEMORY),

@@ -173,6 +173,31 @@ def test_a_call_that_is_cancelled_leaves_the_client_usable(serve: Serve) -> None
         over.set()
 
 
+def test_a_call_that_is_cancelled_runs_out_at_the_server(serve: Serve) -> None:
+    asked, over = threading.Event(), threading.Event()
+
+    def wait(_: object) -> dict[str, Any]:
+        asked.set()
+        over.wait(timeout=30)
+        return arrays(Task.DETECT)
+
+    async def leave(client: AsyncClient) -> None:
+        call = asyncio.ensure_future(client.detect(b"an image"))
+        assert await asyncio.to_thread(asked.wait, 30)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        asyncio.get_running_loop().call_later(0.2, over.set)
+
+    fake = serve(answer=wait)
+    try:
+        ask(fake, leave)
+    finally:
+        over.set()
+
+    assert fake.left == [False]
+
+
 def test_a_model_that_could_not_be_asked_about_is_asked_again(serve: Serve) -> None:
     fake = serve()
 

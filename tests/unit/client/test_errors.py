@@ -120,6 +120,21 @@ CASES = [
         id="died-meanwhile",
     ),
     pytest.param(
+        Status.INTERNAL,
+        "in ensemble 'yolov8n', Failed to process the request(s) for model instance 'yolov8n_postprocess_0_0', "
+        "message: Stub process 'yolov8n_postprocess_0_0' is not healthy.",
+        yt.ServerUnavailableError,
+        "a python model of the server has died",
+        id="model-died",
+    ),
+    pytest.param(
+        Status.INTERNAL,
+        "Received RST_STREAM with error code 2",
+        yt.ServerUnavailableError,
+        "is the server up",
+        id="stream-ended",
+    ),
+    pytest.param(
         Status.UNIMPLEMENTED, "", yt.ContractMismatchError, "what answers there is not Triton", id="another-server"
     ),
     pytest.param(

@@ -94,6 +94,7 @@ def answered(outcomes: Outcomes) -> list[bool]:
         pytest.param(Status.UNAVAILABLE, "... is not at ready state", id="loading"),
         pytest.param(Status.NOT_FOUND, "Request for unknown model: 'm' has no available versions", id="drained"),
         pytest.param(Status.CANCELLED, "CANCELLED", id="cancelled-there"),
+        pytest.param(Status.INTERNAL, "Stub process 'm_postprocess_0_0' is not healthy.", id="model-died"),
     ],
 )
 def test_what_a_dead_or_draining_server_says_is_tried_again(serve: Serve, ask: Ask, status: Status, text: str) -> None:

@@ -7,6 +7,7 @@ their ``__del__`` closes the channel a second time, on which a program that runs
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from operator import attrgetter
 from types import ModuleType
@@ -145,24 +146,52 @@ class GrpcServers:
         self._channels.close()
 
 
+ABANDONED_S = 2.0
+"""How long the end of a client waits for requests whose callers were cancelled."""
+
+
 class AsyncGrpcServers:
-    """Servers that are asked from the event loop in which this object is made."""
+    """Servers that are asked from the event loop in which this object is made.
+
+    A request whose caller is cancelled goes on until its answer or its deadline: many cancellations at once end servers
+    before Triton 25.06 (https://github.com/triton-inference-server/server/issues/8034).
+    """
 
     def __init__(self, connection: Connection) -> None:
         self._channels = _Channels(grpc.aio, connection)
+        self._abandoned: set[asyncio.Task[Any]] = set()
 
     async def ask(self, rpc: Rpc) -> Any:
         """Make one request."""
         method = method_of(rpc)
+        asked = asyncio.ensure_future(_awaited(self._channels.call(rpc, method)))
         try:
-            message = await self._channels.call(rpc, method)
+            message = await asyncio.shield(asked)
         except grpc.RpcError as exc:
             raise failure(exc) from exc
+        except asyncio.CancelledError:
+            if not asked.done():
+                self._abandoned.add(asked)
+                asked.add_done_callback(self._forget)
+            raise
         return method.read(message)
 
     def close(self) -> list[Awaitable[None]]:
         """Close the connections, on which requests in flight fail; return what has to be awaited."""
-        return self._channels.close()
+        return [self._let_run_out(), *self._channels.close()]
+
+    async def _let_run_out(self) -> None:
+        if self._abandoned:
+            await asyncio.wait(self._abandoned, timeout=ABANDONED_S)
+
+    def _forget(self, asked: asyncio.Task[Any]) -> None:
+        self._abandoned.discard(asked)
+        if not asked.cancelled():
+            asked.exception()  # nobody else takes it, which asyncio would log
+
+
+async def _awaited(call: Awaitable[Any]) -> Any:
+    return await call
 
 
 class _Channels:
