@@ -3,6 +3,10 @@
 
 from __future__ import annotations
 
+import os
+import threading
+from types import TracebackType
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +28,41 @@ def configure_opencv() -> None:
     cv2.setLogLevel(0)
 
 
+class _Silence:
+    """Sends the process' standard error to nowhere while a thread of it decodes.
+
+    libpng and libjpeg write warnings there, with bytes of the image in them: a caller could fill the server's log.
+    """
+
+    def __init__(self) -> None:
+        self._changing = threading.Lock()
+        self._inside = 0
+        self._nowhere = os.open(os.devnull, os.O_WRONLY)
+        self._stderr = -1
+
+    def __enter__(self) -> None:
+        """Enter the context."""
+        with self._changing:
+            if self._inside == 0:
+                self._stderr = os.dup(_STDERR)
+                os.dup2(self._nowhere, _STDERR)
+            self._inside += 1
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Give standard error back when the last thread has decoded."""
+        with self._changing:
+            self._inside -= 1
+            if self._inside == 0:
+                os.dup2(self._stderr, _STDERR)
+                os.close(self._stderr)
+
+
+_STDERR = 2
+_silence = _Silence()
+
+
 def decode(content: bytes) -> Image:
     """Return an image as displayed: EXIF orientation applied, alpha dropped, 16 bit reduced to 8.
 
@@ -32,7 +71,8 @@ def decode(content: bytes) -> Image:
     """
     image: Image | None
     try:
-        image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)  # type: ignore[assignment]
+        with _silence:
+            image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)  # type: ignore[assignment]
     except (cv2.error, MemoryError) as exc:
         raise InvalidImageError("it can't be decoded, its data are damaged or too large") from exc
     if image is None:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cropped
@@ -30,6 +32,33 @@ def test_a_file_is_read_as_ultralytics_reads_it(name: str, tmp_path: Path) -> No
     read = ultralytics_input.read(tmp_path, READABLE[name], name.split("-")[0])
 
     assert np.array_equal(pixels.decode(READABLE[name]), read)
+
+
+def with_text_chunk(png: bytes) -> bytes:
+    """Return a PNG with a chunk of text whose checksum is wrong, which libpng reports with the chunk's name."""
+    header = len(b"\x89PNG\r\n\x1a\n") + 25
+    return png[:header] + b"\0\0\0\4tEXtabcd\0\0\0\0" + png[header:]
+
+
+def with_more_bytes(jpeg: bytes) -> bytes:
+    """Return a JPEG with bytes between its segments, which libjpeg reports."""
+    return jpeg[:-2] + b"CALLER" + jpeg[-2:]
+
+
+def test_libraries_do_not_write_bytes_of_an_image_to_standard_error(capfd: pytest.CaptureFixture[str]) -> None:
+    picture = corpus.picture(32, 48)
+    png, jpeg = (cv2.imencode(kind, picture)[1].tobytes() for kind in (".png", ".jpg"))
+    files = [with_text_chunk(png), with_more_bytes(jpeg), jpeg[: len(jpeg) // 2], png[: len(png) // 2]]
+    for file in files:
+        cv2.imdecode(np.frombuffer(file, np.uint8), cv2.IMREAD_COLOR)
+    assert "JPEG" in capfd.readouterr().err  # the libraries do write
+
+    with ThreadPoolExecutor(4) as pool:
+        for decoded in [pool.submit(pixels.decode, file) for _ in range(20) for file in files]:
+            decoded.exception()
+    os.write(2, b"the models' own\n")
+
+    assert capfd.readouterr().err == "the models' own\n"
 
 
 @pytest.mark.parametrize("imgsz", [pytest.param(SQUARE, id="square"), pytest.param(WIDE, id="wide")])
