@@ -18,6 +18,7 @@ from yolov8_triton._errors import (
     DeadlineExceededError,
     ModelNotFoundError,
     ServerDrainingError,
+    ServerOverloadedError,
     ServerUnavailableError,
     translated,
     wrong_task,
@@ -190,6 +191,11 @@ class Calls:
             number = self.endpoints.pick(tried)
             try:
                 answer = yield from self._once(number, deadline, request)
+            except ServerOverloadedError:  # another server may have room; the same one needs a rest
+                tried.add(number)
+                if len(tried) == len(self.endpoints.urls) or not self.budget.spend():
+                    raise
+                continue
             except ServerUnavailableError:
                 tried.add(number)
                 around = len(tried) == len(self.endpoints.urls)

@@ -70,7 +70,7 @@ class Endpoints:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPolicy:
-    """The retries of a client where a server is dead or draining; other errors are never retried.
+    """The retries of a client where a server is dead or draining; an overloaded one is passed over for another.
 
     A call tries each address once, pauses, and tries them again, all within its deadline. All calls of a client share
     one budget of retries, so that a client in trouble does not multiply its load.

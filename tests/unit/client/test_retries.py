@@ -25,6 +25,7 @@ from yolov8_triton import (
     DeadlineExceededError,
     Detections,
     RetryPolicy,
+    ServerOverloadedError,
     ServerUnavailableError,
     YoloTritonError,
 )
@@ -107,8 +108,6 @@ def test_what_a_dead_or_draining_server_says_is_tried_again(serve: Serve, ask: A
 @pytest.mark.parametrize(
     ("status", "text"),
     [
-        pytest.param(Status.UNAVAILABLE, "in ensemble 'm', Exceeds maximum queue size", id="queue-full"),
-        pytest.param(Status.UNAVAILABLE, "Request timeout expired", id="queued-too-long"),
         pytest.param(Status.UNAVAILABLE, "This protocol is restricted, expecting header 'x'", id="restricted"),
         pytest.param(Status.DEADLINE_EXCEEDED, "Deadline Exceeded", id="deadline"),
         pytest.param(Status.INVALID_ARGUMENT, "invalid image: 3 bytes", id="bad-image"),
@@ -126,6 +125,25 @@ def test_what_another_try_would_not_help_is_tried_once(serve: Serve, ask: Ask, s
 
     assert answered(ask([fake.url for fake in fakes])) == [False]
     assert sum(len(fake.requests) for fake in fakes) == 1
+
+
+@pytest.mark.parametrize("text", ["in ensemble 'm', Exceeds maximum queue size", "Request timeout expired"])
+@pytest.mark.parametrize("servers", [1, 2, 3])
+def test_an_overloaded_server_is_asked_once_and_then_each_other_one(
+    serve: Serve, ask: Ask, servers: int, text: str
+) -> None:
+    fakes = [serve(answer=refusing(Status.UNAVAILABLE, text)) for _ in range(servers)]
+
+    (error,) = ask([fake.url for fake in fakes])
+
+    assert type(error) is ServerOverloadedError
+    assert [len(fake.requests) for fake in fakes] == [1] * servers
+
+
+def test_a_server_with_room_answers_for_an_overloaded_one(serve: Serve, ask: Ask) -> None:
+    full = serve(answer=refusing(Status.UNAVAILABLE, "Exceeds maximum queue size"))
+
+    assert answered(ask([full.url, serve().url])) == [True]
 
 
 @pytest.mark.parametrize("attempts", [1, 3])
