@@ -78,7 +78,7 @@ DALI ?= 2.1.1
 test-dali: ## Test the DALI graph of the gpu profile on the CPU, with DALI=2.1.1 or another (1.3 GB in build/)
 	@test -e build/dali-$(DALI)/ready || { $(PYTHON) -m venv --clear build/dali-$(DALI) && \
 	    build/dali-$(DALI)/bin/python -m pip install --quiet --disable-pip-version-check --no-cache-dir \
-	    nvidia-dali-cuda120==$(DALI) opencv-python-headless pillow pytest pytest-timeout numpy && touch build/dali-$(DALI)/ready; }
+	    nvidia-dali-cuda120==$(DALI) opencv-python-headless pillow hypothesis pytest pytest-timeout numpy && touch build/dali-$(DALI)/ready; }
 	PYTHONPATH=client/src:. build/dali-$(DALI)/bin/python -m pytest tests/dali -W default $(ARGS)
 
 .PHONY: test-int8

@@ -24,6 +24,11 @@ SOURCE = Path(__file__).parents[2] / "model_repository_gpu" / "yolov8n_preproces
 Array = npt.NDArray[Any]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--mutants", type=int, default=4000, help="damaged JPEGs that pass the check, to decode")
+    parser.addoption("--mutants-seed", type=int, default=1, help="another number gives other damages")
+
+
 @dataclass
 class Twin:
     """The graph that ships, built for the CPU."""

@@ -58,7 +58,7 @@ def _next_segment(content: bytes, position: int, *, in_scan: bool) -> tuple[int,
 
     Inside a scan, damaged bytes may look like a marker; the decoder ignores it.
     """
-    position = _find_marker(content, position)
+    position = find_marker(content, position)
     marker, start = content[position + 1], position + 2
     if marker not in _WITH_LENGTH:
         return marker, start, start
@@ -70,7 +70,7 @@ def _next_segment(content: bytes, position: int, *, in_scan: bool) -> tuple[int,
     return marker, start + 2, end
 
 
-def _find_marker(content: bytes, position: int) -> int:
+def find_marker(content: bytes, position: int) -> int:
     """Return the position of the next marker. On hostile bytes a regular expression would be 50 times slower."""
     if len(content) >= position + 2 and content[position] == 0xFF and content[position + 1] in _MARKERS:
         return position

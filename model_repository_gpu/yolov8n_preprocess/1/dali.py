@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import base64
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,13 @@ GREY_JPEG = base64.b64decode(
 _SEES_EXIF = tuple(int(part) for part in dali.__version__.split(".")[:2]) >= (2, 2)
 _operators = fn if _SEES_EXIF else fn.experimental
 decode, peek = _operators.decoders.image, _operators.peek_image_shape
+
+
+with suppress(ImportError, AttributeError):  # it is private to DALI
+    from nvidia.dali._utils import dali_trace
+
+    # Otherwise callers get the path and the lines of this file with each of DALI's errors.
+    dali_trace.set_tracing(enabled=False)
 
 
 def float64(value: float) -> Any:
