@@ -13,7 +13,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -116,6 +116,43 @@ def test_a_request_that_is_too_large_is_refused_as_an_image_would_be(proxy: Prox
             client.detect(picture() + bytes(33 * MIB))
 
         assert len(client.detect(picture(), conf=0.1)) > 0  # the connection lives on
+
+
+NESTED = b"[" * 150_000
+HUGE = b'{"inputs":[{"name":"image","shape":[1,4611686018427387904],"datatype":"UINT8","data":[1]}]}'
+CHUNKS = b"1\r\nx\r\n" * 600_000 + b"0\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("header", "body"),
+    [
+        pytest.param(f"Content-Length: {len(NESTED)}", NESTED, id="deep-json"),
+        pytest.param(f"Content-Length: {len(HUGE)}", HUGE, id="shape-of-2^62"),
+        pytest.param("Transfer-Encoding: chunked", CHUNKS, id="many-chunks"),
+        pytest.param(
+            f"Inference-Header-Content-Length: 150000\r\nContent-Length: {len(NESTED)}", NESTED, id="deep-binary-header"
+        ),
+        pytest.param(
+            "Inference-Header-Content-Length: 9\r\nTransfer-Encoding: chunked", CHUNKS, id="chunks-of-binary-tensors"
+        ),
+        pytest.param(
+            f"Inference-Header-Content-Length: 9999\r\nContent-Length: {len(NESTED)}", NESTED, id="deepest-json-let-in"
+        ),
+    ],
+)
+def test_a_request_over_http_that_ends_a_triton_without_limits_is_refused(
+    proxy: Proxy, header: str, body: bytes
+) -> None:
+    host, _, port = proxy.http.partition(":")
+    with socket.create_connection((host, int(port)), timeout=30) as connection:
+        head = f"POST /v2/models/{MODEL}/infer HTTP/1.1\r\nHost: x\r\n{header}\r\nConnection: close\r\n\r\n"
+        with suppress(ConnectionError):  # nginx answers and hangs up before all is sent
+            connection.sendall(head.encode() + body)
+        answer = connection.recv(4096)
+        assert answer.startswith(b"HTTP/1.1 400") or b"failed to parse the request JSON" in answer
+
+    with Client(proxy.grpc, model=MODEL) as client:
+        assert len(client.detect(picture(), conf=0.1)) > 0
 
 
 def test_a_request_over_http_that_is_too_large_is_refused(proxy: Proxy) -> None:
