@@ -81,6 +81,10 @@ test-dali: ## Test the DALI graph of the gpu profile on the CPU, with DALI=2.1.1
 	    nvidia-dali-cuda120==$(DALI) opencv-python-headless pillow hypothesis pytest pytest-timeout numpy && touch build/dali-$(DALI)/ready; }
 	PYTHONPATH=client/src:. build/dali-$(DALI)/bin/python -m pytest tests/dali -W default $(ARGS)
 
+.PHONY: drills
+drills: setup ## Attack a server in the ways that have ended one (ARGS="--share 0.02", ARGS="killed-models overload")
+	@YOLO_OFFLINE=true $(BIN)/python -m tests.drills $(ARGS)
+
 .PHONY: test-int8
 test-int8: setup ## Export and serve INT8 networks with OpenVINO and NNCF (1 GB in build/)
 	@test -e build/int8/ready || { $(BIN)/python -m venv --clear build/int8 && \

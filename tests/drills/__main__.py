@@ -40,6 +40,7 @@ DRILLS: dict[str, tuple[Callable[[Subject, int], int], int]] = {
     "odd-requests": (attacks.odd_requests, 10_000),
     "http-kills": (attacks.http_kills, 40),
     "large-messages": (attacks.large_messages, 6),
+    "overload": (attacks.overload, 6),
     "killed-models": (attacks.killed_models, 50),
     "killed-servers": (attacks.killed_servers, 10),
     "paused-models": (attacks.paused_models, 10),

@@ -21,6 +21,7 @@ from tests.drills.subject import Subject, pause
 IN_FLIGHT = 64
 STEADY_S = 5.5
 """A server that has run for 5 s is started again at once, so a drill lets it run for a little longer."""
+OVERLOAD_S = 10.0
 SEED = 20261128
 
 
@@ -44,7 +45,7 @@ def closed_channels(subject: Subject, count: int) -> int:
     for _ in range(count // IN_FLIGHT):
         with subject.stub() as stub:
             _ = [stub.ModelInfer.future(subject.request(), timeout=30) for _ in range(IN_FLIGHT)]
-            time.sleep(random.uniform(0, 0.05))
+            time.sleep(random.uniform(0, 0.01))
         made += IN_FLIGHT
         _wait_while_away(subject)
     return made
@@ -135,13 +136,40 @@ def paused_trees(subject: Subject, count: int) -> int:
     return _one_by_one(subject, count, pause_all)
 
 
+def overload(subject: Subject, count: int) -> int:
+    """Send three times as many requests as the server answers, for 10 s, without a limit of their time in its queues."""
+    made = 0
+    for _ in range(count):
+        rate = 3 * _capacity_per_s(subject)
+        with subject.stub() as stub:
+            calls, began = [], time.monotonic()
+            while (now := time.monotonic() - began) < OVERLOAD_S:
+                while len(calls) < now * rate:
+                    calls.append(stub.ModelInfer.future(subject.request(), timeout=2))
+                time.sleep(0.005)
+            for call in calls:
+                call.exception()
+        made += len(calls)
+    return made
+
+
+def _capacity_per_s(subject: Subject) -> float:
+    def ask(_: int) -> bool:
+        return subject.works(10.0)
+
+    with ThreadPoolExecutor(8) as pool:
+        began = time.monotonic()
+        answered = sum(pool.map(ask, range(200)))
+    return answered / (time.monotonic() - began)
+
+
 def _one_by_one(subject: Subject, count: int, attack: Callable[[int], None]) -> int:
     for number in range(count):
+        time.sleep(STEADY_S)
         with _load(subject):
             attack(number)
             time.sleep(1.5)  # a broken server must be noticed; until then it may seem to be back
             subject.wait_until_back()
-        time.sleep(STEADY_S)
     return count
 
 

@@ -93,11 +93,16 @@ class SupervisedProcess:
             self._supervisor.wait()
         return self._exit_code
 
-    def stop(self) -> None:
-        """Stop the server and wait for the cleanup; kill it after the stop timeout or when interrupted."""
+    def stop(self, grace_s: float | None = None) -> None:
+        """Stop the server and wait for the cleanup; kill it after the stop timeout or when interrupted.
+
+        Args:
+            grace_s: Seconds after which to kill it, if fewer than the stop timeout.
+        """
         self._supervisor.terminate()
+        longest_s = self._stop_timeout_s + SUPERVISOR_MARGIN_S
         try:
-            stopped = self.wait(self._stop_timeout_s + SUPERVISOR_MARGIN_S) is not None
+            stopped = self.wait(longest_s if grace_s is None else min(grace_s, longest_s)) is not None
         except BaseException:
             self.kill()
             raise

@@ -30,8 +30,9 @@ class RestartPolicy:
         steady_s: Seconds after which a server counts as running.
         first_pause_s: Pause after the first early end.
         longest_pause_s: The pause does not grow beyond this.
-        max_growth_mib: MiB by which the server's memory may grow; then it finishes its requests and is started again.
-            Triton keeps the memory of its largest requests, and a gRPC request may have 2 GiB. 0 for no limit.
+        max_growth_mib: MiB by which the server's memory may grow; then it has 2 s to finish its requests, and is
+            started again. Triton keeps the memory of its largest requests, and a gRPC request may have 2 GiB. 0 for no
+            limit.
     """
 
     limit: int = DEFAULT_RESTARTS

@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 DEFAULT_READY_TIMEOUT_S = 120.0
 DEFAULT_STOP_TIMEOUT_S = 30.0
+RESTART_GRACE_S = 2.0
 PORT_ATTEMPTS = 3  # another process may take a free port before the server listens
 MANY_LINES = 2000  # of the log, searched for the reasons of a failed start
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 0.5
@@ -136,10 +137,14 @@ class TritonServer:
     def restart(self) -> None:
         """End the server if it still runs, and start it on the same ports; its log goes on in the same file.
 
+        Requests in flight have 2 s to end.
+
         Raises:
             ServerError: as `start` does.
         """
-        self.stop()
+        process, self._process = self._process, None
+        if process is not None:
+            self._end(process, RESTART_GRACE_S)
         self._restarts += 1
         self._wanted = self._ports
         self.start()
@@ -222,9 +227,9 @@ class TritonServer:
             stop_timeout_s=self._stop_timeout_s,
         )
 
-    def _end(self, process: SupervisedProcess) -> None:
+    def _end(self, process: SupervisedProcess, grace_s: float | None = None) -> None:
         try:
-            process.stop()
+            process.stop(grace_s)
         finally:
             process.close()
             self._log.close()
