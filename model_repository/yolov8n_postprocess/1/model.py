@@ -16,6 +16,7 @@ import numpy as np
 import triton_python_backend_utils as pb_utils
 
 from yolov8_contract import signature
+from yolov8_contract.build import check_build
 from yolov8_contract.errors import ConfigError, Refusal, RequestError
 from yolov8_contract.parameters import ParameterPolicy, parameters_text
 from yolov8_contract.postprocess import postprocess
@@ -29,8 +30,10 @@ class TritonPythonModel:
         """Compare the configuration with the contract.
 
         Raises:
-            ConfigError: The configuration breaks the contract, so the model doesn't load.
+            ConfigError: The configuration breaks the contract, or another model of the ensemble comes from another
+                export, so the model doesn't load.
         """
+        check_build(Path(args["model_repository"]), args["model_name"], args["model_version"])
         config = json.loads(args["model_config"])
         self._model = ServedModel.from_config(config)
         self._policy = ParameterPolicy.from_config(config, self._model)

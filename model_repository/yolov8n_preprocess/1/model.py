@@ -21,6 +21,7 @@ import triton_python_backend_utils as pb_utils
 from preparation import Outputs, Preparation, Raw
 
 from yolov8_contract import signature
+from yolov8_contract.build import check_build
 from yolov8_contract.errors import RequestError
 from yolov8_contract.image_header import ImageLimits
 from yolov8_contract.parameters import ParameterPolicy, parameters_text
@@ -36,8 +37,10 @@ class TritonPythonModel:
         """Compare the configuration with the contract, and create the thread pool.
 
         Raises:
-            ConfigError: The configuration breaks the contract, so the model doesn't load.
+            ConfigError: The configuration breaks the contract, or another model of the ensemble comes from another
+                export, so the model doesn't load.
         """
+        check_build(Path(args["model_repository"]), args["model_name"], args["model_version"])
         config = json.loads(args["model_config"])
         model = ServedModel.from_config(config)
         signature.preprocess(model).check_config(config)

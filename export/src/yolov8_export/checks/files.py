@@ -14,6 +14,7 @@ import onnx
 import onnx_ir as ir
 from google.protobuf.message import DecodeError
 
+from yolov8_contract.build import read_build_id
 from yolov8_contract.served_model import CONTRACT_VERSION
 from yolov8_contract.tensors import Signature
 from yolov8_export.graph.network import problems
@@ -54,6 +55,8 @@ def file_findings(repository: Path, name: str, members: Iterable[str]) -> Iterat
     network = f"{name}_network"
     for version in versions[network]:
         yield from _hash_findings(repository, network, version)
+    for version in versions[name]:
+        yield from _build_findings([repository / model / version for model in versions])
 
 
 def configured_file_findings(
@@ -80,6 +83,15 @@ def configured_file_findings(
 
 def _versions(folder: Path) -> list[str]:
     return sorted((path.name for path in folder.iterdir() if path.is_dir() and path.name.isdecimal()), key=int)
+
+
+def _build_findings(folders: list[Path]) -> Iterator[Finding]:
+    """Compare the ids of the exports that wrote the models' folders of one version."""
+    ids = [read_build_id(folder) for folder in folders]
+    for folder, its in zip(folders, ids, strict=True):
+        if folder.is_dir() and its != ids[0]:
+            problem = f"is of another export (build {its}) than {folders[0]} (build {ids[0]}): one was stopped halfway"
+            yield Finding(folder, problem, EXPORT_AGAIN)
 
 
 def _network_findings(folder: Path, tensors: Signature) -> Iterator[Finding]:

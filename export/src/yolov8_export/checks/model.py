@@ -18,6 +18,7 @@ from typing import Any
 from tritonclient.grpc import model_config_pb2 as pb
 
 from yolov8_contract import signature
+from yolov8_contract.build import ROLES
 from yolov8_contract.errors import ConfigError
 from yolov8_contract.image_header import ImageLimits
 from yolov8_contract.parameters import ParameterPolicy
@@ -29,8 +30,8 @@ from yolov8_export.checks.files import EXPORT_AGAIN, Finding, configured_file_fi
 from yolov8_export.config.files import as_json, config_path
 from yolov8_export.config.members import ensemble_steps
 from yolov8_export.config.parts import MIN_BOUNDED_INSTANCES, is_bounded
-from yolov8_export.model_code import WARMUP_FOLDER
-from yolov8_export.repository.layout import ROLES
+from yolov8_export.model_code import DALI, WARMUP_FOLDER
+from yolov8_export.repository.layout import dali_problem
 from yolov8_export.ultralytics_metadata import read_literal, stable_metadata
 
 
@@ -101,6 +102,8 @@ def check_served(
     yield from _contract_findings(served)
     if config_name is None:  # all configurations share the files, and hashing large networks takes seconds
         yield from file_findings(repository, name, [config.name for config in served.members])
+        if served.preprocess.backend == DALI and (problem := dali_problem(repository, name)) is not None:
+            yield served.finding(served.preprocess, f"would not load: {problem}")
     yield from _parameter_findings(served)
     yield from _queue_findings(served)
     for config in served.members:

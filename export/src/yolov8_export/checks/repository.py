@@ -16,6 +16,7 @@ from yolov8_export.config.files import config_names, config_path, custom_config_
 from yolov8_export.config.parts import CONTRACT_VERSION
 from yolov8_export.errors import RepositoryError
 from yolov8_export.repository.layout import model_names
+from yolov8_export.repository.stage import leftovers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,8 +49,9 @@ def check(repository: Path) -> CheckReport:
     """
     if not repository.is_dir():
         raise RepositoryError(f"{repository}: no such folder")
-    folders = sorted(path for path in repository.iterdir() if path.is_dir())
-    if not folders:
+    left = leftovers(repository)
+    folders = sorted(path for path in repository.iterdir() if path.is_dir() and path not in left)
+    if not folders and not left:
         raise RepositoryError(f"{repository}: contains no model; export one: yolov8-export export yolov8n.pt")
     findings, configs = _configured(folders, None)
     served = [name for name, config in configs.items() if _is_ours(config) and config.HasField("ensemble_scheduling")]
@@ -64,6 +66,8 @@ def check(repository: Path) -> CheckReport:
         # Findings about config.pbtxt are already in the list.
         findings += [finding for finding in also if finding not in findings]
     findings += _orphans(repository, configs, served)
+    remedy = "the next export into this repository removes it"
+    findings += [Finding(path, "was left by an export that was killed", remedy) for path in left]
     return CheckReport(served=tuple(served), findings=tuple(findings))
 
 

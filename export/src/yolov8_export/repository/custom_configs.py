@@ -25,7 +25,8 @@ from yolov8_export.config.recover import ServedModelSpec, read_spec, spec_from_c
 from yolov8_export.config.serving import serving_commands
 from yolov8_export.errors import ExportError, OptionError, RepositoryError
 from yolov8_export.repository.layout import Target
-from yolov8_export.repository.write import adds_version, changed_fields, exchange_all, staging
+from yolov8_export.repository.stage import staging
+from yolov8_export.repository.write import adds_version, changed_fields, exchange_all
 
 CustomConfigs = Mapping[str, Mapping[str, pb.ModelConfig]]
 """Configurations by their name and the model's."""

@@ -10,18 +10,24 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import re
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from yolov8_contract.build import ROLES
 from yolov8_export.errors import OptionError
 from yolov8_export.graph.network import Network
 from yolov8_export.graph.verify import LIMITS, Verification
 from yolov8_export.precision.accuracy import Accuracy
 
-ROLES = ("check", "preprocess", "network", "postprocess")
+MAX_NAME = 200
+"""File names have at most 255 bytes, and the names of composing models are longer than the ensemble's."""
+
+_DALI_NAME = r"[A-Za-z0-9_.]+"
+_DALI_PATH = r"[A-Za-z0-9_./-]+"
 
 
 def model_names(name: str) -> tuple[str, ...]:
@@ -48,10 +54,10 @@ class Target:
     version: int | None = None
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", self.name, re.ASCII):
+        if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", self.name, re.ASCII) or len(self.name) > MAX_NAME:
             raise OptionError(
-                f"--name: expected letters, digits, '_', '-' and '.', got {self.name!r}; "
-                "the default is the weights' file name, so say --name NAME"
+                f"--name: expected at most {MAX_NAME} letters, digits, '_', '-' and '.', and a letter or digit first; "
+                f"got {reprlib.repr(self.name)}; the default is the weights' file name, so say --name NAME"
             )
         if self.version is not None and self.version < 1:
             raise OptionError(f"--version: expected 1 or more, got {self.version}")
@@ -60,6 +66,30 @@ class Target:
     def model_names(self) -> tuple[str, ...]:
         """The names that this model may have in the repository, the ensemble's last."""
         return model_names(self.name)
+
+
+def dali_name(name: str) -> str:
+    """Return a name in characters that Triton's dali backend takes."""
+    return re.sub(r"[^A-Za-z0-9_.]|\.(?=\.)", "_", name)
+
+
+def dali_problem(repository: Path, name: str) -> str | None:
+    """Return why Triton's dali backend would load no file of a model, or None.
+
+    It puts the path into a command, and refuses a path with other characters than letters, digits, ``_``, ``.`` and
+    ``/``, or with ``..``. A repository path with ``-`` passes here: containers see the repository under another path.
+    """
+    place = str(repository.resolve())
+    if not re.fullmatch(_DALI_NAME, name) or ".." in name:
+        what, remedy = f"the name {name}", f"say --name {dali_name(name)}"
+    elif not re.fullmatch(_DALI_PATH, place) or ".." in place:
+        what, remedy = f"the repository's path {place!r}", "choose another --repository"
+    else:
+        return None
+    return (
+        f"{what}: Triton's dali backend loads no file under a path that has '..' or other characters than letters, "
+        f"digits, '_' and '.'; {remedy}"
+    )
 
 
 MANIFEST_VERSION = 1

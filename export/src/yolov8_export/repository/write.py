@@ -8,11 +8,12 @@ of other names are never touched.
 from __future__ import annotations
 
 import ctypes
+import errno
+import hashlib
 import json
 import os
 import shutil
 import signal
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from pathlib import Path
 
 from tritonclient.grpc import model_config_pb2 as pb
 
+from yolov8_contract.build import BUILD_FILE
 from yolov8_contract.image_header import ImageLimits
 from yolov8_export.config.files import CONFIG, custom_config_path, read_config, render
 from yolov8_export.config.members import ONNX_FILE
@@ -30,6 +32,7 @@ from yolov8_export.graph.verify import Verification
 from yolov8_export.model_code import SETTINGS_FILE, WARMUP_PICTURE, has_code, write_code
 from yolov8_export.precision.accuracy import Accuracy
 from yolov8_export.repository.layout import MANIFEST, Target, build_manifest
+from yolov8_export.repository.stage import locked
 from yolov8_export.runtime import serialize
 from yolov8_export.source.original import sha256_of
 
@@ -37,6 +40,7 @@ MODEL_FILE = ONNX_FILE
 KEEP = ".keep"
 KEEP_TEXT = "Triton wants a version folder of an ensemble, too; git and S3 keep no empty folders.\n"
 
+_ID_DIGITS = 16
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
 
@@ -120,53 +124,53 @@ def _signals_blocked() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-@contextmanager
-def staging(repository: Path) -> Iterator[Path]:
-    """Yield an empty folder from which files can be renamed into the repository; it is removed in the end.
-
-    It lies beside the repository if possible, since Triton takes each folder inside for a model.
-    """
-    try:
-        repository.mkdir(parents=True, exist_ok=True)
-        beside = repository.resolve().parent
-        if not os.access(beside, os.W_OK) or beside.stat().st_dev != repository.stat().st_dev:
-            beside = repository
-        folder = tempfile.TemporaryDirectory(prefix=f".{repository.resolve().name}-export-", dir=beside)
-    except OSError as exc:
-        raise RepositoryError(f"{repository}: can't be written: {exc}") from exc
-    with folder as path:
-        yield Path(path)
-
-
 def write_model(model: PreparedModel, stage: Path) -> dict[Path, int]:
     """Put a served model into its repository; return the folders that were written and their sizes in bytes.
 
     Args:
         model: The model to write.
-        stage: The folder from `staging`.
+        stage: The folder from `yolov8_export.repository.stage.staging`.
 
     Raises:
         RepositoryError: The repository can't take the model, and is unchanged.
     """
     target = model.target
     try:
-        _check_owned(target)
-        if adds_version(target):
-            _check_unchanged(target, model.configs)
         _stage_members(model, stage)
         _stage_network(model, stage)
         _stage_custom_configs(model, stage)
-        list_changes = _version_changes if adds_version(target) else _model_changes
-        changes = list_changes(target, model.configs, stage)
-        exchange_all(changes)
+        _stage_build_id(model, stage)
+        with locked(target.repository):
+            check_replaceable(target, model.configs)
+            list_changes = _version_changes if adds_version(target) else _model_changes
+            changes = list_changes(target, model.configs, stage)
+            exchange_all(changes)
     except OSError as exc:
-        raise RepositoryError(f"{target.repository}: writing model {target.name!r} failed: {exc}") from exc
+        raise RepositoryError(
+            f"{target.repository}: writing model {target.name!r} failed, and nothing in it was changed: {exc}"
+            + ("; free space there, or choose another --repository" if exc.errno == errno.ENOSPC else "")
+        ) from exc
     return {place: _bytes_in(place) for _, place in changes if place.exists()}
 
 
 def adds_version(target: Target) -> bool:
     """Return whether an export adds a version to a model that is there, and does not replace the whole model."""
     return target.version is not None and (target.repository / target.name / CONFIG).is_file()
+
+
+def check_replaceable(target: Target, configs: Mapping[str, pb.ModelConfig] | None) -> None:
+    """Refuse to replace strangers' models, or to add a version that would change the configurations.
+
+    Args:
+        target: The place of the model.
+        configs: The configurations of the new model by model name; None if they are not known yet.
+
+    Raises:
+        RepositoryError: The target can't take the model.
+    """
+    _check_owned(target)
+    if configs is not None and adds_version(target):
+        _check_unchanged(target, configs)
 
 
 def _check_owned(target: Target) -> None:
@@ -247,6 +251,19 @@ def _stage_network(model: PreparedModel, stage: Path) -> None:
     for path in network.engine_files:
         shutil.move(path, folder / path.name)
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _stage_build_id(model: PreparedModel, stage: Path) -> None:
+    """Write the same id into each version folder, so that models of two exports are told apart when they are loaded.
+
+    The id is a hash of all files, so that the same export gives the same id.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(path for path in stage.rglob("*") if path.is_file() and path.name != MANIFEST):
+        digest.update(f"{path.relative_to(stage)}={sha256_of(path)}\n".encode())
+    for name in model.configs:
+        path = stage / name / str(model.target.version or 1) / BUILD_FILE
+        path.write_text(digest.hexdigest()[:_ID_DIGITS] + "\n", encoding="utf-8")
 
 
 def _model_changes(target: Target, configs: Mapping[str, pb.ModelConfig], stage: Path) -> list[tuple[Path, Path]]:
