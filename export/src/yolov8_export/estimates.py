@@ -41,7 +41,7 @@ class Gpu:
     def images_per_second(self, operations: int, precision: str) -> tuple[float, float]:
         """Return a low and a high estimate of the throughput of the network alone."""
         peak = {"fp16": self.fp16_tops, "int8": self.int8_tops}.get(precision, self.fp32_tops) * 1e12
-        return peak * LEAST_SHARE / operations, peak * MOST_SHARE / operations
+        return peak * LEAST_SHARE / max(operations, 1), peak * MOST_SHARE / max(operations, 1)
 
 
 GPUS = (
@@ -59,7 +59,7 @@ DECODED_BYTES_A_PIXEL = 8
 """DALI keeps an image both decoded and partly resized."""
 TYPICAL_PIXELS = 2_000_000
 
-_WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+_WEIGHTED = frozenset({"Conv", "ConvInteger", "ConvTranspose", "Gemm", "MatMul", "MatMulInteger"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,8 @@ Size = tuple[int, int]
 """Height and width in pixels."""
 
 OPTION = "--imgsz"
+MAX_IMGSZ = 8192
+"""The longest side of an input in pixels; larger ones would fill the memory before anything could be said."""
 DEFAULT_OPSET = 18
 OPSETS = range(12, 19)
 """The supported opsets. torch can write newer ones, but ONNX Runtime has no CUDA kernels for their Resize."""
@@ -26,24 +28,35 @@ def parse_imgsz(text: str) -> Size:
     Raises:
         OptionError: The text is not one of these.
     """
-    found = re.fullmatch(r"\s*(\d+)(?:\s*[ ,xX]\s*(\d+))?\s*", text)
+    found = re.fullmatch(r"\s*(\d{1,9})(?:\s*[ ,xX]\s*(\d{1,9}))?\s*", text)
     if found is None or 0 in (size := tuple(int(number) for number in found.groups(default=found[1]))):
         raise OptionError(f"{OPTION}: expected pixels such as 640, or height and width such as 480 640; got {text!r}")
     return size[0], size[1]
 
 
 def check_stride(imgsz: Size, stride: int) -> None:
-    """Refuse a size that the network's stride does not divide.
+    """Refuse a size that the network's stride does not divide, or that is too large.
 
     Raises:
-        OptionError: Height or width is not a multiple of ``stride``.
+        OptionError: Height or width is not a multiple of ``stride``, or larger than `MAX_IMGSZ`.
     """
+    check_largest(imgsz)
     if any(length % stride for length in imgsz):
         nearest = " ".join(str(max(round(length / stride), 1) * stride) for length in imgsz)
         raise OptionError(
             f"{OPTION}: height and width must be multiples of the model's stride {stride}, "
             f"got {imgsz[0]} {imgsz[1]}; the nearest is {nearest}"
         )
+
+
+def check_largest(imgsz: Size) -> None:
+    """Refuse a size whose images and activations would fill the memory.
+
+    Raises:
+        OptionError: Height or width is larger than `MAX_IMGSZ`.
+    """
+    if max(imgsz) > MAX_IMGSZ:
+        raise OptionError(f"{OPTION}: expected at most {MAX_IMGSZ} pixels a side, got {imgsz[0]} {imgsz[1]}")
 
 
 def join_imgsz(arguments: Sequence[str]) -> list[str]:

@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,11 @@ from yolov8_contract.served_model import ServedModel
 from yolov8_export.choices import CalibrationData
 from yolov8_export.config.deployment import Deployment, as_served
 from yolov8_export.config.members import IR_FILE
-from yolov8_export.config.recover import ServedModelSpec
+from yolov8_export.config.recover import ServedModelSpec, read_spec
 from yolov8_export.config.serving import serving_commands
 from yolov8_export.config.sizing import shm_mib
 from yolov8_export.errors import OptionError
-from yolov8_export.graph.batch import servable_network
+from yolov8_export.graph.batch import mixes_images, servable_network
 from yolov8_export.graph.network import Network
 from yolov8_export.graph.rewrite import check_opset, rewritten
 from yolov8_export.graph.verify import Verification, verify
@@ -30,9 +31,10 @@ from yolov8_export.precision.accuracy import Accuracy
 from yolov8_export.precision.reduce import check_calibration_data, reduce
 from yolov8_export.progress import Progress
 from yolov8_export.repository.custom_configs import regenerate
-from yolov8_export.repository.layout import Target
-from yolov8_export.repository.write import PreparedModel, staging, write_model
-from yolov8_export.runtime import onnx_runner
+from yolov8_export.repository.layout import Target, dali_name, dali_problem
+from yolov8_export.repository.stage import staging
+from yolov8_export.repository.write import PreparedModel, adds_version, check_replaceable, write_model
+from yolov8_export.runtime import in_batches_of, onnx_runner
 from yolov8_export.source.families import note_on_family
 from yolov8_export.source.onnx_file import read_onnx
 from yolov8_export.source.original import Original
@@ -133,10 +135,13 @@ def export(
     data = calibration_data or CalibrationData()
     _check_request(target, deployment, data)
     with staging(target.repository) as stage:
-        original = _read(weights, overrides, opset, progress)
+        accept = partial(_check_target, target, deployment)
+        original = _read(weights, overrides, opset, progress, accept)
         network = servable_network(original)
         with progress.step(f"Comparing the network with the {original.reference}"):
             run = onnx_runner(network.onnx, called="the network")
+            if mixes_images(network.onnx):
+                run = in_batches_of(1, run)
             verification = verify(run, original.run, original.model, against=original.reference)
         model = _check_served(network, deployment)
         network, accuracy = reduce(
@@ -161,7 +166,7 @@ def export(
 
 def default_name(weights: Path, deployment: Deployment) -> str:
     """Return the name of a model without ``--name``: the file's, in characters that the deployment can load."""
-    return re.sub(r"[^A-Za-z0-9_.]", "_", weights.stem) if deployment.preprocess == "dali" else weights.stem
+    return dali_name(weights.stem) if deployment.preprocess == "dali" else weights.stem
 
 
 def _check_request(target: Target, deployment: Deployment, data: CalibrationData) -> None:
@@ -170,27 +175,40 @@ def _check_request(target: Target, deployment: Deployment, data: CalibrationData
     if deployment.preprocess == "dali":
         member_files("check")
     member_files("preprocess", DALI if deployment.preprocess == "dali" else PYTHON)
-    _check_name(target, deployment)
+    if deployment.preprocess == "dali" and (problem := dali_problem(target.repository, target.name)) is not None:
+        raise OptionError(problem)
     check_calibration_data(deployment.precision, deployment.engine, data)
+    check_replaceable(target, None)
+    if adds_version(target):
+        _check_target(target, deployment, read_spec(target.repository, target.name).model)
 
 
-def _check_name(target: Target, deployment: Deployment) -> None:
-    """Refuse a name that DALI's backend can't load, since it starts a command with the path."""
-    if deployment.preprocess == "dali" and not re.fullmatch(r"[A-Za-z0-9_.]+", target.name):
-        raise OptionError(
-            f"--name {target.name}: Triton's dali backend loads no file under a path that has other characters than "
-            f"letters, digits, '_' and '.'; say --name {re.sub(r'[^A-Za-z0-9_.]', '_', target.name)}"
-        )
+def _check_target(target: Target, deployment: Deployment, model: ServedModel) -> None:
+    """Check a model and its deployment before the network is traced.
+
+    If a version is added, its configurations are those of the model that is there, except for what is known by now.
+    """
+    model = as_served(model, deployment)
+    try:
+        deployment.policy(model.task, num_classes=len(model.labels))
+    except ConfigError as exc:
+        raise OptionError(str(exc)) from exc
+    if adds_version(target):
+        there = read_spec(target.repository, target.name)
+        with suppress(ConfigError):  # another head, which is refused when the network is known
+            check_replaceable(target, replace(there, model=model, deployment=deployment).configs())
 
 
-def _read(weights: Path, overrides: ModelOverrides, opset: int, progress: Progress) -> Original:
-    """Load the weights as an ONNX network in memory."""
+def _read(
+    weights: Path, overrides: ModelOverrides, opset: int, progress: Progress, accept: Callable[[ServedModel], None]
+) -> Original:
+    """Load the weights as an ONNX network in memory; ``accept`` raises an error for a model that can't be served."""
     if weights.suffix != ".pt":
-        return read_onnx(weights, overrides, progress)
+        return read_onnx(weights, overrides, progress, accept)
     with progress.step("Loading torch and Ultralytics"):
         prepare_ultralytics()
         from yolov8_export.source.checkpoint import read_checkpoint
-    return read_checkpoint(weights, overrides, opset, progress)
+    return read_checkpoint(weights, overrides, opset, progress, accept)
 
 
 def _check_served(network: Network, deployment: Deployment) -> ServedModel:
@@ -206,7 +224,12 @@ def _configured(
 ) -> tuple[PreparedModel, tuple[str, ...]]:
     """Return the network with its configurations, and notes for the user."""
     spec = ServedModelSpec(
-        name=target.name, model=network.model, head=network.head, stride=network.stride, deployment=deployment
+        name=target.name,
+        model=network.model,
+        head=network.head,
+        stride=network.stride,
+        deployment=deployment,
+        single_images=mixes_images(network.onnx),
     )
     try:
         configs = spec.configs()
@@ -223,4 +246,5 @@ def _configured(
         custom_configs=custom.configs,
     )
     family = note_on_family(network.source.architecture, network.source.head or "")
-    return prepared, (*([family] if family else []), *custom.notes)
+    single = "the network is quantized dynamically, by one range for a batch, so it runs one image at a time"
+    return prepared, (*([family] if family else []), *([single] if spec.single_images else []), *custom.notes)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -40,14 +41,14 @@ def onnx_runner(network: ir.Model, *, called: str) -> Run:
     try:
         session = onnxruntime.InferenceSession(serialize(network), options, providers=["CPUExecutionProvider"])
     except _ORT_ERRORS as exc:
-        raise RunError(f"{called}: ONNX Runtime can't load it: {_first_line(exc)}") from exc
+        raise RunError(f"{called}: ONNX Runtime can't load it: {one_line(exc)}") from exc
     names = sorted(output.name for output in session.get_outputs())
 
     def run(images: Array) -> Sequence[Array]:
         try:
             outputs: Sequence[Array] = session.run(names, {"images": images})
         except _ORT_ERRORS as exc:
-            raise RunError(f"{called}: ONNX Runtime can't run it on {len(images)} images: {_first_line(exc)}") from exc
+            raise RunError(f"{called}: ONNX Runtime can't run it on {len(images)} images: {one_line(exc)}") from exc
         return outputs
 
     return run
@@ -126,5 +127,6 @@ def in_batches_of(size: int, run: Run) -> Run:
     return one_by_one
 
 
-def _first_line(exc: Exception) -> str:
-    return str(exc).strip().splitlines()[0][:200]
+def one_line(exc: BaseException) -> str:
+    """Return a foreign error's text as one line that ends at a word."""
+    return textwrap.shorten(str(exc), width=250, placeholder=" ...") or type(exc).__name__

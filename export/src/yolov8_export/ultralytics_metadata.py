@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ast
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -41,6 +42,8 @@ def read_metadata(props: Mapping[str, str]) -> dict[str, Any]:
 def read_literal(text: str) -> Any:
     """Return the value of a Python literal without running any code; other texts are returned as they are."""
     try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about escapes in a stranger's text
+            return ast.literal_eval(text)
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         return text

@@ -150,7 +150,7 @@ def test_a_head_of_another_layout_is_refused_by_name(
         run(weights)
 
     assert words in str(caught.value)
-    assert list((tmp_path / "repository").iterdir()) == []
+    assert not (tmp_path / "repository").exists()
 
 
 class RunsCode:

@@ -54,9 +54,11 @@ def write_onnx(
     name: str = "images",
     opset: int = 18,
     ir_version: int = 8,
+    classes: int = len(LABELS),
 ) -> Path:
     """Write a network of a task; by default as export wants it."""
-    nodes, weights, outputs = _classifier() if task is Task.CLASSIFY else _detector(task, batch, activation, scale_px)
+    is_classifier = task is Task.CLASSIFY
+    nodes, weights, outputs = _classifier() if is_classifier else _detector(task, batch, activation, scale_px, classes)
     graph = helper.make_graph(
         [helper.make_node("Identity", [name], ["in"]), *nodes],
         "tiny",
@@ -70,20 +72,20 @@ def write_onnx(
     return path
 
 
-def shapes(task: Task) -> tuple[tuple[int, ...], ...]:
+def shapes(task: Task, classes: int = len(LABELS)) -> tuple[tuple[int, ...], ...]:
     """Shapes of a network's outputs without the batch axis."""
     if task is Task.CLASSIFY:
         return ((len(LABELS),),)
     anchors = (IMGSZ[0] // CELL) * (IMGSZ[1] // CELL)
-    head = (4 + len(LABELS) + EXTRA[task], anchors)
+    head = (4 + classes + EXTRA[task], anchors)
     return (head, (MASKS, IMGSZ[0] * 2 // CELL, IMGSZ[1] * 2 // CELL)) if task is Task.SEGMENT else (head,)
 
 
 Graph = tuple[list[onnx.NodeProto], list[onnx.TensorProto], Sequence[Sequence[Dim]]]
 
 
-def _detector(task: Task, batch: Dim, activation: str, scale_px: float) -> Graph:
-    rows = {"boxes": 4, "scores": len(LABELS), "extra": EXTRA[task]}
+def _detector(task: Task, batch: Dim, activation: str, scale_px: float, classes: int) -> Graph:
+    rows = {"boxes": 4, "scores": classes, "extra": EXTRA[task]}
     rows = {part: count for part, count in rows.items() if count}
     weights = [_weight(part, (count, 3, 1, 1)) for part, count in rows.items()]
     extra = ["extra_raw"] if "extra" in rows else []
@@ -103,7 +105,7 @@ def _detector(task: Task, batch: Dim, activation: str, scale_px: float) -> Graph
         half = CELL // 2
         nodes.append(helper.make_node("AveragePool", ["in"], ["quarter"], kernel_shape=[half] * 2, strides=[half] * 2))
         nodes.append(helper.make_node("Conv", ["quarter", "masks"], ["output1"]))
-    return nodes, weights, shapes(task)
+    return nodes, weights, shapes(task, classes)
 
 
 def _classifier() -> Graph:

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import json
 import logging
+import reprlib
 import sys
+import traceback
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -160,6 +162,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _fail(name_options(str(exc), RequestParameters, ImageLimits, Deployment), EXIT_USAGE)
     except ExportError as exc:
         _fail(str(exc), EXIT_NO_WEIGHTS if isinstance(exc, WeightsNotFoundError) else EXIT_FAILED)
+    except OSError as exc:
+        where = f"{reprlib.repr(str(exc.filename))}: " if exc.filename is not None else ""
+        _fail(f"{where}{exc.strerror or exc}", EXIT_FAILED)
+    except Exception as exc:  # noqa: BLE001  (the end of the process; a traceback helps no user)
+        place = traceback.extract_tb(exc.__traceback__)[-1]
+        said = f"{type(exc).__name__}: {' '.join(str(exc).split())} ({Path(place.filename).name}:{place.lineno})"
+        _fail(f"unexpected {said}; please report this fault of {PROGRAM}", EXIT_FAILED)
 
 
 def _fail(message: str, code: int) -> None:

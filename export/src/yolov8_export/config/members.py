@@ -8,6 +8,7 @@ in it comes from a clock, a path or a version.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 
 from tritonclient.grpc import model_config_pb2 as pb
 
@@ -54,16 +55,25 @@ _CUDA_OPTIONS = {
 
 
 def served_configs(
-    name: str, model: ServedModel, head: Head, *, stride: int, deployment: Deployment
+    name: str, model: ServedModel, head: Head, *, stride: int, deployment: Deployment, single_images: bool = False
 ) -> dict[str, pb.ModelConfig]:
     """Return the configurations of a served model by model name, the ensemble's last.
+
+    Args:
+        name: The name of the ensemble.
+        model: The served model.
+        head: The shapes of the network's outputs without the batch axis.
+        stride: Height and width of an input must be multiples of this number of pixels.
+        deployment: The settings with which the model is served.
+        single_images: Whether the network may run only one image at a time.
 
     Raises:
         ConfigError: The deployment's defaults don't fit the model, or ``head`` is not one of its task.
     """
     policy = deployment.policy(model.task, num_classes=len(model.labels))
     members = _first_members(name, model, policy, deployment)
-    members.append(network_config(name, model, head, stride=stride, deployment=deployment))
+    of_network = replace(deployment, max_batch_size=1) if single_images else deployment
+    members.append(network_config(name, model, head, stride=stride, deployment=of_network))
     if model.task is not Task.CLASSIFY:
         members.append(_postprocess(name, model, head, policy, deployment))
     return {config.name: config for config in (*members, _ensemble(name, model, members))}

@@ -29,17 +29,34 @@ _Text = TypeVar("_Text", bound=str)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServedModelSpec:
-    """A model and the settings with which it is served."""
+    """A model and the settings with which it is served.
+
+    Attributes:
+        name: The name of the ensemble.
+        model: The served model.
+        head: The shapes of the network's outputs without the batch axis.
+        stride: Height and width of an input must be multiples of this number of pixels.
+        deployment: The settings with which the model is served.
+        single_images: Whether the network may run only one image at a time.
+    """
 
     name: str
     model: ServedModel
     head: Head
     stride: int
     deployment: Deployment
+    single_images: bool = False
 
     def configs(self) -> dict[str, pb.ModelConfig]:
         """Return the configurations that export writes for the model, by model name."""
-        return served_configs(self.name, self.model, self.head, stride=self.stride, deployment=self.deployment)
+        return served_configs(
+            self.name,
+            self.model,
+            self.head,
+            stride=self.stride,
+            deployment=self.deployment,
+            single_images=self.single_images,
+        )
 
     def custom_configs(self, config_name: str, tuning: Tuning) -> dict[str, pb.ModelConfig]:
         """Return the configurations that differ on another kind of machine; Triton reads ``config.pbtxt`` for the rest.
@@ -103,6 +120,8 @@ def spec_from_configs(repository: Path, name: str, configs: Mapping[str, pb.Mode
             head=head,
             stride=int(metadata["stride"]),
             deployment=_deployment(model, first, preprocess, network),
+            # OpenVINO's backend takes no batches in any case.
+            single_images=network.backend != "openvino" and network.max_batch_size < first.max_batch_size,
         )
     except (ConfigError, OptionError, KeyError, IndexError, TypeError, ValueError) as exc:
         raise RepositoryError(f"{repository / name}: export would not have written it so: {exc}") from exc

@@ -11,14 +11,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
+from onnx import shape_inference
 
 from yolov8_export.graph.network import MAX_IR_VERSION, Network, checked_network
+from yolov8_export.runtime import to_proto
 from yolov8_export.source.onnx_graph import image_inputs
 from yolov8_export.source.original import Original
 
 BATCH = "batch"
 _COPY = 0
 """In the shape of a Reshape node, 0 keeps the length of the axis."""
+_UNKNOWN = 0
+"""In ONNX' types, the length of an axis that has no number."""
 
 
 def servable_network(original: Original) -> Network:
@@ -51,7 +55,7 @@ def free_batch_axis(onnx: ir.Model, shape: tuple[int, ...]) -> None:
         return
     fixed = images.shape[0] if images.shape else None
     if isinstance(fixed, int) and fixed:
-        _free_reshapes(onnx.graph, fixed)
+        _free_reshapes(onnx, images, fixed)
     images.shape = wanted
     for node in onnx.graph:  # the old shapes of values inside the graph are no longer true
         for value in node.outputs:
@@ -59,17 +63,41 @@ def free_batch_axis(onnx: ir.Model, shape: tuple[int, ...]) -> None:
                 value.shape = value.type = None
 
 
-def _free_reshapes(graph: ir.Graph, batch: int) -> None:
-    for index, node in enumerate(graph):
+def mixes_images(onnx: ir.Model) -> bool:
+    """Return whether the outputs for an image depend on the other images of its batch.
+
+    Dynamic quantization takes one range of values over the whole batch.
+    """
+    return any(node.op_type.startswith("DynamicQuantize") for node in onnx.graph)
+
+
+def _free_reshapes(onnx: ir.Model, images: ir.Value, batch: int) -> None:
+    """Let Reshape nodes keep the batch axis of what is computed from the images; weights are reshaped, too."""
+    batched, dims = {images}, _dims(onnx)
+    for index, node in enumerate(onnx.graph):
+        data = next((value for value in node.inputs if value in batched), None)
+        if data is None:
+            continue
+        batched.update(node.outputs)
         given = node.inputs[1] if node.op_type == "Reshape" else None
         constant = None if given is None else ir.convenience.get_const_tensor(given)
-        if constant is None:
+        if constant is None or dims.get(data.name or "", [batch])[:1] not in ([batch], [_UNKNOWN]):
             continue
         shape = np.array(constant.numpy())
         if shape.size > 1 and shape[0] == batch:
             shape[0] = _COPY
             name = f"free_batch_{index}"  # a new name, since other nodes may share the constant
-            node.replace_input_with(1, add_initializer(graph, name, shape))
+            node.replace_input_with(1, add_initializer(onnx.graph, name, shape))
+
+
+def _dims(onnx: ir.Model) -> dict[str, list[int]]:
+    """Return the dimensions of the values inside a network, as far as ONNX can infer them."""
+    inferred = shape_inference.infer_shapes(to_proto(onnx)).graph.value_info
+    return {
+        value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim]
+        for value in inferred
+        if value.type.tensor_type.HasField("shape")
+    }
 
 
 def add_initializer(graph: ir.Graph, name: str, array: npt.NDArray[Any]) -> ir.Value:

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import copy
 import io
-import pickle
 import re
 import warnings
 import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -27,14 +28,27 @@ from ultralytics.nn.tasks import torch_safe_load
 
 from yolov8_contract.served_model import ServedModel
 from yolov8_contract.task import Task
-from yolov8_export.errors import OptionError, UnsupportedError, WeightsError
+from yolov8_export.errors import ExportError, OptionError, UnsupportedError, WeightsError
 from yolov8_export.overrides import ModelOverrides, Size, check_stride
 from yolov8_export.progress import Progress
+from yolov8_export.runtime import one_line
 from yolov8_export.source.families import task_of_head
 from yolov8_export.source.original import Original, Source, sha256_of
+from yolov8_export.source.values import class_names, keypoints, largest, read_value, size, text
 from yolov8_export.ultralytics_metadata import stable_metadata
 
 DEFAULT_IMGSZ = 640
+
+NUMBER_TYPES = tuple(type(np.dtype(code)) for code in "?bhilqBHILQefdgFDGSU")
+"""The types of numpy's numbers and texts, which run no code when they are unpickled; Ultralytics allows only one."""
+
+_OLDER_FORMAT = b"\x8a\x0a" + (0x1950A86A20F9469CFC6C).to_bytes(10, "little") + b"."
+"""The pickled magic number with which torch's files began before they were zip archives."""
+
+_Value = TypeVar("_Value")
+_SIZE = "pixels such as 640 or [480, 640]"
+_NAMES = "a list, or a dictionary of names by class id, from 0"
+_KPT_SHAPE = "[points, 2 or 3]"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,19 +58,19 @@ class Checkpoint:
     Attributes:
         module: The network in evaluation mode, FP32, on the CPU.
         task: The task of its head.
-        labels: The class names by id.
+        names: The class names, as the checkpoint has them.
         kpt_shape: The number of keypoints of an object and of values of a keypoint, for pose.
         stride: Height and width of an input must be multiples of this number of pixels.
-        imgsz: The height and width of the training images.
+        imgsz: The size of the training images, as the checkpoint has it.
         source: The weights.
     """
 
     module: torch.nn.Module
     task: Task
-    labels: tuple[str, ...]
+    names: Any
     kpt_shape: tuple[int, int] | None
     stride: int
-    imgsz: Size
+    imgsz: Any
     source: Source
 
     def served_model(self, overrides: ModelOverrides) -> ServedModel:
@@ -65,18 +79,21 @@ class Checkpoint:
         Raises:
             OptionError: An override contradicts the checkpoint.
         """
+        count = len(self.names) if isinstance(self.names, dict | list | tuple) else None
         for option, said, wanted in (
             ("--task", self.task, overrides.task),
             ("--kpt-shape", self.kpt_shape, overrides.kpt_shape),
-            ("--labels: number of classes", len(self.labels), overrides.labels and len(overrides.labels)),
+            ("--labels: number of classes", count, count and overrides.labels and len(overrides.labels)),
         ):
             if wanted is not None and wanted != said:
                 raise OptionError(f"{option}: {self.source.path} says of itself {said}, got {wanted}")
-        imgsz = overrides.imgsz or self.imgsz
+        imgsz = overrides.imgsz or self._value("train_args 'imgsz'", self.imgsz, size, _SIZE, "--imgsz")
         check_stride(imgsz, self.stride)
-        return ServedModel(
-            task=self.task, labels=overrides.labels or self.labels, imgsz=imgsz, kpt_shape=self.kpt_shape
-        )
+        labels = overrides.labels or self._value("'names'", self.names, _class_names, _NAMES, "--labels")
+        return ServedModel(task=self.task, labels=labels, imgsz=imgsz, kpt_shape=self.kpt_shape)
+
+    def _value(self, name: str, said: Any, parse: Callable[[Any], _Value], expected: str, option: str) -> _Value:
+        return read_value(self.source.path, name, said, parse, expected=expected, option=option)
 
     def run(self, images: npt.NDArray[np.float32]) -> list[npt.NDArray[np.float32]]:
         """Return the outputs of the network as it was loaded for ``(n, 3, h, w)`` images in [0, 1]."""
@@ -88,13 +105,15 @@ class Checkpoint:
         parameters = sum(parameter.numel() for parameter in self.module.parameters())
         return (
             f"{type(self.module).__name__} ({self.source.architecture or 'architecture not said'}), "
-            f"{parameters / 1e6:.1f} M parameters, head {self.source.head}, {len(self.labels)} classes, "
+            f"{parameters / 1e6:.1f} M parameters, head {self.source.head}, "
             f"written by Ultralytics {self.source.trained_with or 'of unknown version'}"
         )
 
 
-def read_checkpoint(path: Path, overrides: ModelOverrides, opset: int, progress: Progress) -> Original:
-    """Load a checkpoint and trace it into an ONNX network.
+def read_checkpoint(
+    path: Path, overrides: ModelOverrides, opset: int, progress: Progress, accept: Callable[[ServedModel], None]
+) -> Original:
+    """Load a checkpoint and trace it into an ONNX network; ``accept`` raises an error for a model that can't be served.
 
     Raises:
         WeightsError: The checkpoint can't be loaded safely.
@@ -105,7 +124,8 @@ def read_checkpoint(path: Path, overrides: ModelOverrides, opset: int, progress:
         checkpoint = load_checkpoint(path)
     progress.note(f"  {checkpoint}")
     model = checkpoint.served_model(overrides)
-    with progress.step("Tracing it into ONNX"):
+    accept(model)
+    with progress.step("Tracing it into ONNX"), _as_ultralytics_writes(path):
         network, shapes = trace(checkpoint.module, model.imgsz, opset=opset)
     return Original(
         onnx=network,
@@ -127,60 +147,100 @@ def load_checkpoint(path: Path) -> Checkpoint:
         UnsupportedError: The network has another head than YOLOv8's, or needs other images.
     """
     content = _load(path)
-    module: Any = content.get("ema") or content.get("model")
-    if not isinstance(module, torch.nn.Module):
+    models = [model for key in ("ema", "model") if isinstance(model := content.get(key), torch.nn.Module)]
+    if not models:
         raise WeightsError(
             f"{path}: holds {', '.join(sorted(map(str, content))) or 'nothing'} and no model; "
             "expected a checkpoint as Ultralytics writes it (weights/best.pt), not a state dict"
         )
-    if content.get("modelopt"):
-        raise UnsupportedError(f"{path}: was trained with quantization, which is not served; take the FP32 checkpoint")
-    module = module.float().eval()
+    with _as_ultralytics_writes(path):
+        if content.get("modelopt"):
+            raise UnsupportedError(
+                f"{path}: was trained with quantization, which is not served; take the FP32 checkpoint"
+            )
+        return _described(path, models[0].float().eval(), content)
+
+
+def _described(path: Path, module: Any, content: Mapping[str, Any]) -> Checkpoint:
+    """Return a loaded network with what it and its checkpoint say of it."""
     head = module.model[-1] if hasattr(module, "model") else module
     task = task_of_head(type(head).__name__, end_to_end=getattr(head, "one2one_cv2", None) is not None)
     _check_channels(path, module)
     if task is Task.CLASSIFY:
         _check_normalisation(path, module)
-    architecture = _yaml(module).get("yaml_file")
+    shape, stride = getattr(head, "kpt_shape", None), getattr(module, "stride", None)
+    architecture = text(_yaml(module).get("yaml_file"))
     return Checkpoint(
         module=module,
         task=task,
-        labels=tuple(name for _, name in sorted(check_class_names(module.names).items())),
-        kpt_shape=(int(head.kpt_shape[0]), int(head.kpt_shape[1])) if task is Task.POSE else None,
-        stride=max(int(stride) for stride in module.stride),
-        imgsz=_trained_at(content.get("train_args") or {}),
+        names=getattr(module, "names", None),
+        kpt_shape=read_value(path, "'kpt_shape'", shape, keypoints, expected=_KPT_SHAPE) if task is Task.POSE else None,
+        stride=read_value(path, "'stride'", stride, largest, expected="pixels such as 32"),
+        imgsz=_trained_at(content.get("train_args")),
         source=Source(
             path=path,
             sha256=sha256_of(path),
             format="pytorch",
             architecture=None if architecture is None else Path(architecture).name,
             head=type(head).__name__,
-            trained_with=content.get("version"),
+            trained_with=text(content.get("version")),
         ),
     )
+
+
+@contextmanager
+def _as_ultralytics_writes(path: Path) -> Iterator[None]:
+    """Turn the errors of a network that lacks what Ultralytics' networks have into one for the user."""
+    try:
+        yield
+    except ExportError:
+        raise
+    except Exception as exc:  # code of another version runs on attributes of any type
+        raise WeightsError(
+            f"{path}: is not as Ultralytics 8.4 writes checkpoints: {type(exc).__name__}: {one_line(exc)}; "
+            "load it with the Ultralytics that wrote it, and export it to .onnx there"
+        ) from exc
 
 
 def _load(path: Path) -> dict[str, Any]:
     if not hasattr(torch.serialization, "get_unsafe_globals_in_checkpoint"):
         raise WeightsError(f"{path}: loading it safely needs torch 2.6 or newer, got {torch.__version__}")
-    if not zipfile.is_zipfile(path):
-        raise WeightsError(f"{path}: no PyTorch checkpoint, or cut short; download or copy it again")
     try:
+        _check_format(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the warnings are about files that are refused here
+            torch.serialization.add_safe_globals(list(NUMBER_TYPES))
             content, _ = torch_safe_load(path, safe_only=True)  # type: ignore[no-untyped-call]  # Ultralytics has no types
-    except (TypeError, RuntimeError, EOFError, pickle.UnpicklingError, ImportError, AttributeError) as exc:
+        return dict(content)
+    except WeightsError:
+        raise
+    except OSError as exc:
+        raise WeightsError(f"{path}: can't be read: {exc.strerror or one_line(exc)}") from exc
+    except Exception as exc:  # the bytes of a stranger: unpickling raises errors of any type
         raise WeightsError(_reason(path, exc)) from exc
-    return dict(content)
+
+
+def _check_format(path: Path) -> None:
+    if zipfile.is_zipfile(path):
+        return
+    with path.open("rb") as file:
+        start = file.read(len(_OLDER_FORMAT) + 2)
+    if _OLDER_FORMAT in start:
+        raise WeightsError(
+            f"{path}: is in the format that torch wrote before 1.6, in which it loads no model safely. If you trust "
+            "the file, write it anew in a place where that does no harm: "
+            f"torch.save(torch.load({path.name!r}, weights_only=False), 'new.pt')"
+        )
+    raise WeightsError(f"{path}: no PyTorch checkpoint, or cut short; download or copy it again")
 
 
 def _reason(path: Path, exc: BaseException) -> str:
-    text = f"{exc} {exc.__cause__ or ''}"
-    if "TorchScript" in text:
+    said = f"{exc} {exc.__cause__ or ''}"
+    if "TorchScript" in said:
         return f"{path}: is a TorchScript archive; export the checkpoint that it was made from"
-    refused = re.search(r"GLOBAL ([\w.]+)", text)
+    refused = re.search(r"GLOBAL ([\w.]+)", said)
     if refused is None:
-        return f"{path}: can't be loaded as a checkpoint of Ultralytics: {' '.join(text.split())[:200]}"
+        return f"{path}: can't be loaded as a checkpoint of Ultralytics: {one_line(exc.__cause__ or exc)}"
     if refused[1].startswith("models."):
         return (
             f"{path}: is a checkpoint of the YOLOv5 repository ({refused[1]}), which Ultralytics can't load; "
@@ -194,7 +254,8 @@ def _reason(path: Path, exc: BaseException) -> str:
 
 
 def _yaml(module: Any) -> dict[str, Any]:
-    return getattr(module, "yaml", None) or {}
+    described = getattr(module, "yaml", None)
+    return described if isinstance(described, dict) else {}
 
 
 def _check_channels(path: Path, module: torch.nn.Module) -> None:
@@ -214,10 +275,17 @@ def _check_normalisation(path: Path, module: Any) -> None:
             )
 
 
-def _trained_at(train_args: dict[str, Any]) -> Size:
-    imgsz = train_args.get("imgsz", DEFAULT_IMGSZ)
-    height, width = (imgsz, imgsz) if isinstance(imgsz, int) else imgsz
-    return int(height), int(width)
+def _trained_at(train_args: Any) -> Any:
+    """Return what the arguments of the training say of the size; a missing or empty value is Ultralytics' default."""
+    arguments = train_args if isinstance(train_args, dict) else getattr(train_args, "__dict__", {})
+    said = arguments.get("imgsz")
+    return DEFAULT_IMGSZ if said is None else said
+
+
+def _class_names(said: Any) -> tuple[str, ...]:
+    """Return the class names; Ultralytics replaces the codes of ImageNet's classes by words."""
+    named: dict[int, str] = check_class_names(dict(enumerate(class_names(said))))
+    return tuple(named.values())
 
 
 def trace(module: torch.nn.Module, imgsz: Size, *, opset: int) -> tuple[ir.Model, tuple[tuple[int, ...], ...]]:

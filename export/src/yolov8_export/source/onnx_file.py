@@ -3,34 +3,39 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import onnx_ir as ir
-from google.protobuf.message import DecodeError
 
+from yolov8_contract.candidates import BOX_ROWS
 from yolov8_contract.errors import ConfigError
 from yolov8_contract.served_model import ServedModel
 from yolov8_contract.task import Task
 from yolov8_export.errors import OptionError, UnsupportedError, WeightsError
-from yolov8_export.overrides import ModelOverrides, Size, check_stride
+from yolov8_export.overrides import ModelOverrides, Size, check_largest, check_stride
 from yolov8_export.progress import Progress
-from yolov8_export.runtime import in_batches_of, onnx_runner
+from yolov8_export.runtime import in_batches_of, one_line, onnx_runner
 from yolov8_export.source.families import task_of_head
 from yolov8_export.source.onnx_graph import Graph, GraphTensor, read_graph
 from yolov8_export.source.original import Original, Source, sha256_of
+from yolov8_export.source.values import class_names, flag, keypoints, largest, read_value, size
 from yolov8_export.ultralytics_metadata import read_metadata, stable_metadata
 
 DEFAULT_STRIDE = 32
+_CHOSEN_COLUMNS = 6
 _EXPORT_AGAIN = "export it again: yolo export format=onnx dynamic=True opset=18, without nms and half"
 
 
-def read_onnx(path: Path, overrides: ModelOverrides, progress: Progress) -> Original:
-    """Read a given `.onnx` file.
+def read_onnx(
+    path: Path, overrides: ModelOverrides, progress: Progress, accept: Callable[[ServedModel], None]
+) -> Original:
+    """Read a given `.onnx` file; ``accept`` raises an error for a model that can't be served.
 
     Raises:
         WeightsError: The file is damaged, or not an ONNX file.
@@ -41,15 +46,17 @@ def read_onnx(path: Path, overrides: ModelOverrides, progress: Progress) -> Orig
         network = load_onnx(path)
         graph = read_graph(network)
         model, stride, source = _described(path, graph, overrides)
+        accept(model)
         batch = graph.inputs[0].dims[0]
         run = in_batches_of(batch if isinstance(batch, int) else 1, onnx_runner(network, called=str(path)))
-        outputs = run(np.zeros((1, 3, *model.imgsz), np.float32))
+        shapes = tuple(output.shape[1:] for output in run(np.zeros((1, 3, *model.imgsz), np.float32)))
+        _refuse_chosen(path, graph, model, shapes)
     return Original(
         onnx=network,
         model=model,
         stride=stride,
         source=source,
-        output_shapes=tuple(output.shape[1:] for output in outputs),
+        output_shapes=shapes,
         metadata={key: str(value) for key, value in stable_metadata(model, stride).items()},
         run=run,
         reference="given file",
@@ -64,8 +71,13 @@ def load_onnx(path: Path) -> ir.Model:
     """
     try:
         network = ir.from_proto(onnx.load(path))
-    except (DecodeError, ValueError, OSError, ir.serde.SerdeError) as exc:
-        raise WeightsError(f"{path}: no ONNX file, or damaged: {' '.join(str(exc).split())[:200]}") from exc
+    except onnx.checker.ValidationError as exc:  # raised for files that an attacker could have it read
+        raise WeightsError(
+            f"{path}: its weights are in another file that is not read: {one_line(exc)}; "
+            "put that file, not a link to it, into the same folder, or save the network as one file"
+        ) from exc
+    except Exception as exc:  # the bytes of a stranger: decoders raise errors of any type
+        raise WeightsError(f"{path}: no ONNX file, or damaged: {one_line(exc)}") from exc
     if not network.graph.outputs:
         raise WeightsError(f"{path}: no ONNX file, or damaged: it contains no network")
     return network
@@ -74,9 +86,9 @@ def load_onnx(path: Path) -> ir.Model:
 def _described(path: Path, graph: Graph, overrides: ModelOverrides) -> tuple[ServedModel, int, Source]:
     """Return the model that a network was trained for, the stride of its input, and where it comes from."""
     metadata = read_metadata(graph.metadata)
-    _refuse_chosen(path, graph, metadata)
+    _refuse_end_to_end(path, graph, metadata)
     task = _task(path, metadata, overrides)
-    stride = _stride(metadata, task)
+    stride = _stride(path, metadata, task)
     try:
         model = ServedModel(
             task=task,
@@ -97,29 +109,54 @@ def _described(path: Path, graph: Graph, overrides: ModelOverrides) -> tuple[Ser
     return model, stride, source
 
 
-def _refuse_chosen(path: Path, graph: Graph, metadata: Mapping[str, Any]) -> None:
-    """Refuse networks that output the boxes that NMS has chosen, and not all anchors."""
+def _refuse_end_to_end(path: Path, graph: Graph, metadata: Mapping[str, Any]) -> None:
+    """Refuse networks whose metadata say that they output chosen boxes, and not all anchors."""
     arguments = metadata.get("args")
-    nms = isinstance(arguments, dict) and bool(arguments.get("nms"))
+    said = {"nms": arguments.get("nms") if isinstance(arguments, dict) else None, "end2end": metadata.get("end2end")}
+    nms, end2end = (
+        read_value(path, f"metadata {name!r}", value, flag, expected="True or False") for name, value in said.items()
+    )
     if isinstance(head := metadata.get("head"), str):
-        task_of_head(head, end_to_end=bool(metadata.get("end2end")) and not nms)
-    first = graph.outputs[0].dims
-    rows = len(first) == 3 and all(isinstance(dim, int) for dim in first[1:]) and first[1:] >= (6, 6)
-    if nms or metadata.get("end2end") or (rows and first[2] < first[1]):  # type: ignore[operator]  # ints, see above
-        raise UnsupportedError(
-            f"{path}: outputs {graph.outputs[0]}, boxes that NMS inside the network has chosen; thresholds are "
-            f"parameters of each request here, so it must output all anchors: {_EXPORT_AGAIN}"
-        )
+        task_of_head(head, end_to_end=end2end and not nms)
+    if nms or end2end:
+        raise _chosen(path, graph)
+
+
+def _refuse_chosen(path: Path, graph: Graph, model: ServedModel, shapes: Sequence[tuple[int, ...]]) -> None:
+    """Refuse networks whose output has the shape of chosen boxes: a row of 4 numbers, score, class and extra a box.
+
+    Which of the two axes is longer does not tell: a network of many classes has more rows than a small image anchors.
+    """
+    if model.task is Task.CLASSIFY or len(shapes[0]) != 2:
+        return
+    rows, columns = shapes[0]
+    extra = {Task.OBB: 1, Task.POSE: math.prod(model.kpt_shape or ())}.get(model.task, 0)
+    if model.task is Task.SEGMENT and len(shapes) > 1:
+        extra = shapes[1][0]
+    if columns == _CHOSEN_COLUMNS + extra and rows != BOX_ROWS + len(model.labels) + extra:
+        raise _chosen(path, graph)
+
+
+def _chosen(path: Path, graph: Graph) -> UnsupportedError:
+    return UnsupportedError(
+        f"{path}: outputs {graph.outputs[0]}, boxes that NMS inside the network has chosen; thresholds are "
+        f"parameters of each request here, so it must output all anchors: {_EXPORT_AGAIN}"
+    )
 
 
 def _images(path: Path, graph: Graph) -> GraphTensor:
     images = graph.inputs[0] if len(graph.inputs) == 1 else None
-    if images is None or len(images.dims) != 4 or (images.name, images.dtype) != ("images", "FLOAT"):
+    is_named = images is not None and (images.name, images.dtype) == ("images", "FLOAT")
+    if images is None or not is_named or len(images.dims) != 4 or images.dims[1] not in (3, *_names(images)):
         raise UnsupportedError(
             f"{path}: expected one input, images FLOAT [batch, 3, height, width], "
             f"got {', '.join(map(str, graph.inputs)) or 'none'}; {_EXPORT_AGAIN}"
         )
     return images
+
+
+def _names(images: GraphTensor) -> list[str]:
+    return [dim for dim in images.dims if isinstance(dim, str)]
 
 
 def _task(path: Path, metadata: Mapping[str, Any], overrides: ModelOverrides) -> Task:
@@ -139,22 +176,33 @@ def _task(path: Path, metadata: Mapping[str, Any], overrides: ModelOverrides) ->
 def _labels(path: Path, metadata: Mapping[str, Any], overrides: ModelOverrides) -> tuple[str, ...]:
     names = metadata.get("names")
     if overrides.labels is not None:
-        if isinstance(names, dict) and len(names) != len(overrides.labels):
+        if isinstance(names, dict | list) and len(names) != len(overrides.labels):
             raise OptionError(f"--labels: {path} has {len(names)} classes, got {len(overrides.labels)} names")
         return overrides.labels
-    if not isinstance(names, dict) or sorted(names) != list(range(len(names))):
+    if names is None:
         raise OptionError(f"{path}: its metadata has no class names; say --labels")
-    return tuple(str(names[index]) for index in range(len(names)))
+    expected = "a list, or a dictionary of names by class id, from 0"
+    return read_value(path, "metadata 'names'", names, class_names, expected=expected, option="--labels")
 
 
 def _kpt_shape(path: Path, metadata: Mapping[str, Any], overrides: ModelOverrides) -> tuple[int, int]:
-    said = metadata.get("kpt_shape")
-    if overrides.kpt_shape is not None and (said is None or tuple(said) == overrides.kpt_shape):
-        return overrides.kpt_shape
-    if said is None or overrides.kpt_shape is not None:
-        raise OptionError(f"--kpt-shape: {path} says of itself {said}, got {overrides.kpt_shape}")
-    points, values = said
-    return int(points), int(values)
+    said, wanted = metadata.get("kpt_shape"), overrides.kpt_shape
+    if wanted is not None and (said is None or _is_malformed(said)):
+        return wanted
+    if said is None:
+        raise OptionError(f"{path}: its metadata has no kpt_shape; say --kpt-shape, such as 17,3")
+    shape = read_value(path, "metadata 'kpt_shape'", said, keypoints, expected="[points, 2 or 3]", option="--kpt-shape")
+    if wanted not in (None, shape):
+        raise OptionError(f"--kpt-shape: {path} says of itself {shape}, got {wanted}")
+    return shape
+
+
+def _is_malformed(kpt_shape: object) -> bool:
+    try:
+        keypoints(kpt_shape)
+    except (ValueError, TypeError):
+        return True
+    return False
 
 
 def _imgsz(
@@ -164,13 +212,15 @@ def _imgsz(
     if isinstance(height, int) and isinstance(width, int):
         if overrides.imgsz not in (None, (height, width)):
             raise OptionError(f"--imgsz: {path} takes images of {height},{width} and no others; {_EXPORT_AGAIN}")
+        check_largest((height, width))
         return height, width
     said = overrides.imgsz or metadata.get("imgsz")
     if said is None:
         raise OptionError(f"{path}: takes images of any size; say --imgsz")
-    height, width = said
-    check_stride((int(height), int(width)), stride)
-    return int(height), int(width)
+    expected = "pixels such as 640 or [480, 640]"
+    imgsz = read_value(path, "metadata 'imgsz'", said, size, expected=expected, option="--imgsz")
+    check_stride(imgsz, stride)
+    return imgsz
 
 
 def _architecture(description: str) -> str | None:
@@ -179,5 +229,6 @@ def _architecture(description: str) -> str | None:
     return found[1] if found else None
 
 
-def _stride(metadata: Mapping[str, Any], task: Task) -> int:
-    return int(metadata.get("stride", 1 if task is Task.CLASSIFY else DEFAULT_STRIDE))
+def _stride(path: Path, metadata: Mapping[str, Any], task: Task) -> int:
+    said = metadata.get("stride", 1 if task is Task.CLASSIFY else DEFAULT_STRIDE)
+    return read_value(path, "metadata 'stride'", said, largest, expected="pixels such as 32")

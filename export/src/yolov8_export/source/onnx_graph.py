@@ -51,10 +51,11 @@ class Graph:
 def read_graph(network: ir.Model) -> Graph:
     """Return the description of an ONNX network."""
     graph = network.graph
+    opsets = [version for domain, version in network.opset_imports.items() if domain in ("", "ai.onnx")]
     return Graph(
         inputs=tuple(_tensor(value) for value in image_inputs(network)),
         outputs=tuple(_tensor(value) for value in graph.outputs),
-        opset=max(version for domain, version in network.opset_imports.items() if domain in ("", "ai.onnx")),
+        opset=max(opsets, default=1),
         ir_version=network.ir_version,
         precision=_precision(graph),
         metadata=dict(network.metadata_props),
@@ -73,7 +74,7 @@ def _tensor(value: ir.Value) -> GraphTensor:
 
 def _precision(graph: ir.Graph) -> str:
     """Return the precision of most of the arithmetic; inputs and outputs may be of another type."""
-    if any(node.op_type == "QuantizeLinear" for node in graph):
+    if any(node.op_type in ("QuantizeLinear", "DynamicQuantizeLinear") for node in graph):
         return "int8"
     half = any(weight.dtype is ir.DataType.FLOAT16 for weight in graph.initializers.values())
     return "fp16" if half else "fp32"

@@ -16,6 +16,7 @@ from tests.unit.export.tiny_networks import IMGSZ, write_onnx
 from yolov8_contract.image_header import ImageLimits
 from yolov8_contract.parameters import RequestParameters
 from yolov8_contract.task import Task
+from yolov8_export import pipeline
 from yolov8_export.choices import CalibrationData
 from yolov8_export.cli.app import main
 from yolov8_export.config.deployment import Deployment, Tuning
@@ -180,6 +181,14 @@ def test_weights_are_looked_up_in_the_folder_that_the_environment_names(
         pytest.param("export tiny.onnx --max-det 2000", 2, "--max-det", id="max-det"),
         pytest.param("export tiny.onnx --max-pixels 0", 2, "--max-pixels", id="max-pixels"),
         pytest.param("export tiny.onnx --instances 0", 2, "--instances", id="instances"),
+        pytest.param("export tiny.onnx --name " + "a" * 300, 2, "--name: expected at most 200", id="long-name"),
+        pytest.param("export tiny.onnx --name=-a", 2, "--name", id="name-like-an-option"),
+        pytest.param("export tiny.onnx --imgsz 9000", 2, "--imgsz", id="huge-imgsz"),
+        pytest.param("export tiny.onnx --imgsz " + "9" * 5000, 2, "--imgsz", id="endless-imgsz"),
+        pytest.param("export " + "a" * 300 + ".onnx", 1, "File name too long", id="long-file-name"),
+        pytest.param("export tiny.onnx --repository " + "a" * 300, 1, "File name too long", id="long-repository"),
+        pytest.param("export folder.onnx", 3, "no such file", id="folder"),
+        pytest.param("check " + "a" * 300, 1, "File name too long", id="check-long-name"),
         pytest.param("check nowhere", 1, "no such folder", id="check-nothing"),
     ],
 )
@@ -188,6 +197,7 @@ def test_an_error_is_one_line_and_an_exit_code(
 ) -> None:
     write_onnx(Path("tiny.onnx"))
     Path("text.onnx").write_text("text")
+    Path("folder.onnx").mkdir()
 
     assert run(*arguments.split()) == code
 
@@ -196,6 +206,21 @@ def test_an_error_is_one_line_and_an_exit_code(
     assert last.startswith("error: ")
     assert words in last
     assert out == ""
+
+
+def test_an_error_that_nobody_expected_is_one_line_too(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise KeyError("two\nlines")
+
+    monkeypatch.setattr(pipeline, "servable_network", broken)
+
+    assert run("export", write_onnx(Path("tiny.onnx"))) == 1
+
+    *_, last = capsys.readouterr().err.splitlines()
+    assert last.startswith("error: unexpected KeyError: 'two\\nlines' (test_cli.py:")
+    assert not Path("repository").exists()
 
 
 def test_check_prints_what_is_wrong_where_and_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +15,14 @@ import yolov8_contract
 from tests.unit.export.conftest import Export
 from tests.unit.export.repositories import break_swap, contents
 from tests.unit.export.tiny_networks import LABELS, metadata, write_onnx
+from yolov8_contract.parameters import RequestParameters
 from yolov8_contract.task import Task
 from yolov8_export.checks.repository import check
-from yolov8_export.config.deployment import Deployment
+from yolov8_export.config.deployment import Deployment, deployment_from
 from yolov8_export.errors import OptionError, RepositoryError
 from yolov8_export.overrides import ModelOverrides
+from yolov8_export.pipeline import export
+from yolov8_export.progress import Progress
 from yolov8_export.repository import write
 from yolov8_export.repository.layout import Target
 
@@ -32,7 +37,7 @@ def test_code_and_contract_travel_with_the_model(role: str, export_tiny: Export,
     source = MODEL_REPOSITORY / f"yolov8n_{role}" / "1"
     expected = {path.name: path.read_bytes() for path in source.glob("*.py")}
     expected |= {f"yolov8_contract/{path.name}": path.read_bytes() for path in CONTRACT.glob("*.py")}
-    expected |= {"yolov8_contract/py.typed": b""}
+    expected |= {"yolov8_contract/py.typed": b"", "build_id": (repository / "tiny" / "1" / "build_id").read_bytes()}
     assert contents(repository / f"tiny_{role}" / "1") == expected
 
 
@@ -97,7 +102,7 @@ def test_a_first_export_that_fails_halfway_leaves_nothing(
     with pytest.raises(RepositoryError, match="no space left"):
         export_tiny()
 
-    assert list(repository.iterdir()) == []
+    assert not repository.exists()
 
 
 def test_a_copy_that_fails_leaves_the_served_model_as_it_was(
@@ -160,6 +165,29 @@ def test_a_version_that_would_change_the_configuration_is_refused(
     assert contents(repository) == before
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param({"deployment": Deployment(defaults=RequestParameters(conf=0.6))}, id="defaults"),
+        pytest.param({"deployment": Deployment(instances=1)}, id="instances"),
+        pytest.param({"overrides": ModelOverrides(labels=("a", "b", "c"))}, id="labels"),
+        pytest.param({"deployment": Deployment(defaults=RequestParameters(classes=(80,)))}, id="class-it-has-not"),
+        pytest.param({"name": "stranger"}, id="name-of-a-stranger"),
+    ],
+)
+def test_what_can_not_be_written_is_refused_before_the_network_runs(
+    options: dict[str, Any], export_tiny: Export, repository: Path
+) -> None:
+    export_tiny()
+    (repository / "stranger").mkdir()
+    progress = Progress()
+
+    with pytest.raises((RepositoryError, OptionError)):
+        export_tiny(version=2, progress=progress, **options)
+
+    assert progress.seconds == {}
+
+
 @pytest.mark.parametrize("config", ['name: "tiny_network"\nbackend: "onnxruntime"\n', None], ids=["model", "folder"])
 def test_a_model_that_only_has_the_name_is_not_replaced(
     config: str | None, export_tiny: Export, repository: Path
@@ -196,10 +224,117 @@ def test_a_repository_that_is_a_file_is_refused(export_tiny: Export, repository:
         export_tiny()
 
 
-@pytest.mark.parametrize("name", ["", "a b", "a/b", "../a", ".hidden", "größe"])
+NAMES = [
+    "",
+    "a b",
+    "a/b",
+    "../a",
+    ".hidden",
+    "größe",
+    ".",
+    "..",
+    "/",
+    "a\0",
+    "-a",
+    "_a",
+    "a\n",
+    "猫",
+    "a" * 201,
+    "a" * 10_000,
+]
+
+
+@pytest.mark.parametrize("name", NAMES, ids=lambda name: ascii(name)[:20])
 def test_a_name_that_triton_or_a_path_would_trip_over_is_refused(name: str) -> None:
-    with pytest.raises(OptionError, match="--name"):
+    with pytest.raises(OptionError, match="--name") as caught:
         Target(repository=Path("r"), name=name)
+
+    assert len(str(caught.value)) < 300
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_the_longest_name_is_exported(export_tiny: Export, repository: Path) -> None:
+    export_tiny(name="a" * 200)
+
+    assert check(repository).findings == ()
+
+
+def full_disk(*_: Any, **__: Any) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize(
+    ("owner", "method"),
+    [
+        pytest.param(Path, "write_bytes", id="network"),
+        pytest.param(Path, "write_text", id="configuration"),
+        pytest.param(Path, "mkdir", id="folder"),
+        pytest.param(shutil, "copyfile", id="code"),
+        pytest.param(tempfile, "mkdtemp", id="stage"),
+    ],
+)
+def test_a_full_disk_is_one_line_and_leaves_nothing(
+    owner: Any, method: str, export_tiny: Export, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = write_onnx(tmp_path / "x.onnx")
+    before = sorted(tmp_path.rglob("*"))
+    monkeypatch.setattr(owner, method, full_disk)
+
+    with pytest.raises(RepositoryError, match="No space left on device") as caught:
+        export_tiny(weights=weights)
+
+    assert len(str(caught.value).splitlines()) == 1
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_refused_export_leaves_the_folder_that_was_there(
+    export_tiny: Export, repository: Path, tmp_path: Path
+) -> None:
+    repository.mkdir(parents=True)
+
+    with pytest.raises(OptionError):
+        export_tiny(weights=write_onnx(tmp_path / "x.onnx", props={}))
+
+    assert list(repository.parent.iterdir()) == [repository]
+
+
+@pytest.mark.parametrize(
+    ("changes", "name", "words"),
+    [
+        pytest.param({}, "a..b", r"the name a\.\.b: .*; say --name a_\.b", id="dots"),
+        pytest.param({}, "a-b", "the name a-b: .*; say --name a_b", id="dash"),
+        pytest.param(
+            {"repository": "my models"}, "m", "path '.*my models': .*; choose another --repository", id="blank"
+        ),
+        pytest.param({"repository": "möbel"}, "m", "choose another --repository", id="letter"),
+        pytest.param({"repository": "a..b"}, "m", "choose another --repository", id="dots-in-the-path"),
+        pytest.param({"repository": "a'b"}, "m", "choose another --repository", id="quote"),
+    ],
+)
+def test_a_path_that_dali_loads_nothing_from_is_refused_at_export_and_by_check(
+    changes: dict[str, str], name: str, words: str, on_gpus: Path, tmp_path: Path
+) -> None:
+    place = tmp_path / changes.get("repository", "models")
+    weights = write_onnx(tmp_path / "x.onnx")
+
+    with pytest.raises(OptionError, match=words):
+        export(weights, Target(repository=place, name=name), deployment=deployment_from("gpu"))
+    assert not place.exists()
+
+    shutil.copytree(on_gpus, place)
+    for model in sorted(place.iterdir()):
+        config = model / "config.pbtxt"
+        config.write_text(config.read_text().replace('"tiny', f'"{name}'))
+        model.rename(place / model.name.replace("tiny", name))
+    assert any("dali backend loads no file" in finding.problem for finding in check(place).findings)
+
+
+def test_names_and_paths_are_free_without_dali(tmp_path: Path) -> None:
+    place = tmp_path / "my möbel..x"
+
+    export(write_onnx(tmp_path / "x.onnx"), Target(repository=place, name="a..b-c"))
+
+    assert check(place).findings == ()
 
 
 def test_a_version_below_one_is_refused() -> None:
