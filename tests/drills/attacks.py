@@ -137,7 +137,7 @@ def paused_trees(subject: Subject, count: int) -> int:
 
 
 def overload(subject: Subject, count: int) -> int:
-    """Send three times as many requests as the server answers, for 10 s, without a limit of their time in its queues."""
+    """Send three times as many requests as the server answers, for 10 s, without a limit of their wait."""
     made = 0
     for _ in range(count):
         rate = 3 * _capacity_per_s(subject)
