@@ -129,11 +129,23 @@ def _add_config(
 
 
 @app.command("compose-env")
-def _compose_env(repository: Repository = DEFAULT_REPOSITORY, config_name: ConfigName = None) -> None:
-    """Print the file .env that docker/compose.yaml needs: the path of the repository and its memory sizes."""
+def _compose_env(
+    repository: Repository = DEFAULT_REPOSITORY,
+    config_name: ConfigName = None,
+    output: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="File to write, such as docker/.env", show_default="print it")
+    ] = None,
+) -> None:
+    """Print or write the file .env that docker/compose.yaml needs: the path of the repository and its memory sizes."""
     from yolov8_export.config.serving import compose_env
 
-    typer.echo(compose_env(repository, config_name), nl=False)
+    text = compose_env(repository, config_name)
+    if output is None:
+        typer.echo(text, nl=False)
+    else:  # as a whole or not at all
+        new = output.with_name(f"{output.name}.new")
+        new.write_text(text, encoding="utf-8")
+        new.replace(output)
 
 
 @app.command("reference")

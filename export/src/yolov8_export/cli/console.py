@@ -50,6 +50,7 @@ def print_report(report: Report, console: Console) -> None:
         _print(console, f"[yellow]Note:[/yellow] {escape(note)}")
     _print_commands(report.commands, console)
     _print_shm(report, console)
+    _print(console, "A server that is running serves what it has loaded: restart it to serve this export")
 
 
 def print_added_config(added: AddedConfig, console: Console) -> None:

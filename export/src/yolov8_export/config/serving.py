@@ -17,6 +17,7 @@ from yolov8_contract.errors import ConfigError
 from yolov8_contract.image_header import ImageLimits
 from yolov8_export.config.deployment import Deployment
 from yolov8_export.config.files import CONFIG, as_json, check_config_exists, config_path, read_config
+from yolov8_export.config.parts import CONTRACT_VERSION
 from yolov8_export.config.sizing import (
     cuda_pool_mib,
     is_on_gpu,
@@ -27,12 +28,12 @@ from yolov8_export.config.sizing import (
 )
 from yolov8_export.errors import RepositoryError
 
-CPU_IMAGE = "yolov8-triton:cpu"
-"""The image that docker/Dockerfile builds; NVIDIA's image has no OpenCV."""
-GPU_IMAGE = "nvcr.io/nvidia/tritonserver:26.11-py3"
-"""NVIDIA's image, unchanged."""
+TRITON_IMAGE = "nvcr.io/nvidia/tritonserver:26.11-py3"
+"""NVIDIA's image, unchanged. docker/Dockerfile adds serve.sh, which restricts what callers may do, and OpenCV for CPUs.
+"""
 BUILD_PLANS = "python3 /docker/build_plans.py /models"
 SERVER = "yolov8-server"
+PORTS = (8000, 8001, 8002)
 
 
 def serving_commands(
@@ -46,27 +47,29 @@ def serving_commands(
         deployment: The deployment that they were written from.
         config_name: The custom model configuration to serve; None for ``config.pbtxt``.
     """
-    image = CPU_IMAGE if deployment.preprocess == "opencv" else GPU_IMAGE
+    target = "cpu" if deployment.preprocess == "opencv" else "gpu"
+    image = f"yolov8-triton:{target}"
     commands = {}
     if deployment.device == "cpu":
         named = f" --model-config-name {config_name}" if config_name else ""
         commands["embedded"] = f"{installed_program(SERVER)} {_quoted(repository)}{named}"
-    if image == CPU_IMAGE:
-        commands["image"] = f"docker build -t {image} --target cpu -f docker/Dockerfile ."
+    commands["image"] = f"docker build -t {image} -f docker/Dockerfile --target {target} ."
     mounted = f"-v {_quoted(repository.resolve())}:/models"
     gpus = "--gpus all " if deployment.device == "gpu" else ""
     if deployment.engine == "tensorrt":
         named = f" --config-name {config_name}" if config_name else ""
-        commands["plans"] = f"docker run --rm {gpus}{mounted} -v ./docker:/docker:ro {image} {BUILD_PLANS}{named}"
-    own_shm = shm_mib(configs.values(), max_bytes=deployment.limits.max_bytes)
-    options = ["--disable-auto-complete-config", *pool_options(configs.values(), deployment)]
-    if config_name:
-        options.append(f"--model-config-name={config_name}")
-    commands["container"] = (
-        f"docker run --rm {gpus}-p8000:8000 -p8001:8001 -p8002:8002 "
-        f"--shm-size={_shm_of_all(repository, config_name, own_shm)}m {mounted} {image} "
-        f"tritonserver --model-repository=/models {' '.join(options)}"
-    )
+        commands["plans"] = (
+            f"docker run --rm {gpus}{mounted} -v ./docker:/docker:ro {TRITON_IMAGE} {BUILD_PLANS}{named}"
+        )
+    shm = shm_mib(configs.values(), max_bytes=deployment.limits.max_bytes)
+    options = pool_options(configs.values(), deployment)
+    with suppress(RepositoryError, ConfigError):  # another model is unreadable
+        shm, options = _sizes(list(_served(repository, config_name))) or (shm, options)
+    settings = {"CONFIG_NAME": config_name, "TRITON_OPTIONS": " ".join(options)}
+    variables = "".join(f"-e {shlex.quote(f'{name}={value}')} " for name, value in settings.items() if value)
+    # Only this machine may call; serve.sh, which the image runs, leaves it the protocols that don't control the server.
+    ports = " ".join(f"-p 127.0.0.1:{port}:{port}" for port in PORTS)
+    commands["container"] = f"docker run --rm {gpus}{ports} --shm-size={shm}m {variables}{mounted}:ro {image}"
     return commands
 
 
@@ -77,13 +80,6 @@ def installed_program(name: str) -> str:
     if not program.is_file() or (found is not None and Path(found).resolve() == program.resolve()):
         return name
     return _quoted(Path(os.path.relpath(program)) if program.is_relative_to(Path.cwd()) else program)
-
-
-def _shm_of_all(repository: Path, config_name: str | None, least: int) -> int:
-    """Return the MiB of shared memory for all models of a repository, or ``least`` if another model is unreadable."""
-    with suppress(RepositoryError, ConfigError):
-        return max(least, sum(shm_mib(members, max_bytes=limit) for members, limit in _served(repository, config_name)))
-    return least
 
 
 def _quoted(path: Path) -> str:
@@ -104,9 +100,22 @@ def compose_env(repository: Path, config_name: str | None = None) -> str:
         >>> Path("docker/.env").write_text(compose_env(Path("build/repository")))  # doctest: +SKIP
     """
     check_config_exists(repository, config_name)
-    models = list(_served(repository, config_name))
-    if not models:
+    sizes = _sizes(list(_served(repository, config_name)))
+    if sizes is None:
         raise RepositoryError(f"{repository}: has no model that export wrote")
+    shm, options = sizes
+    lines = [f"MODELS={repository.resolve()}", f"TRITON_SHM_SIZE={shm}m"]
+    if options:
+        lines.append(f"TRITON_OPTIONS={' '.join(options)}")
+    if config_name is not None:
+        lines.append(f"CONFIG_NAME={config_name}")
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _sizes(models: list[tuple[list[pb.ModelConfig], int]]) -> tuple[int, list[str]] | None:
+    """Return the MiB of shared memory and the options for the pools of all models; None without a model."""
+    if not models:
+        return None
     shm = cuda = pinned = 0
     gpus: set[int] = set()
     for members, max_bytes in models:
@@ -115,18 +124,15 @@ def compose_env(repository: Path, config_name: str | None = None) -> str:
             cuda += cuda_pool_mib(members, max_bytes)
             pinned += pinned_pool_mib(members, max_bytes)
             gpus |= _gpus(members)
-    lines = [f"MODELS={repository.resolve()}", f"TRITON_SHM_SIZE={shm}m"]
-    if options := option_texts(cuda, pinned, sorted(gpus)):
-        lines.append(f"TRITON_OPTIONS={' '.join(options)}")
-    if config_name is not None:
-        lines.append(f"CONFIG_NAME={config_name}")
-    return "".join(f"{line}\n" for line in lines)
+    return shm, option_texts(cuda, pinned, sorted(gpus))
 
 
 def _served(repository: Path, config_name: str | None) -> Iterator[tuple[list[pb.ModelConfig], int]]:
     """Yield the composing models of each ensemble, and the size of the largest image that it takes."""
     for path in sorted(repository.glob(f"*/{CONFIG}")):
         ensemble = read_config(config_path(path.parent, config_name))
+        if CONTRACT_VERSION not in ensemble.parameters:
+            continue
         names = [step.model_name for step in ensemble.ensemble_scheduling.step]
         members = [read_config(config_path(repository / name, config_name)) for name in names]
         if members:

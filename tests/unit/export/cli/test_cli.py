@@ -47,7 +47,8 @@ def test_export_says_what_it_wrote_and_how_to_serve_it(capsys: pytest.CaptureFix
         assert words in out
     assert "yolov8-server served\n" in out
     assert "--shm-size=" in out
-    assert "tritonserver --model-repository=/models --disable-auto-complete-config" in out
+    assert "yolov8-triton:cpu\n" in out
+    assert "A server that is running serves what it has loaded: restart it" in out
     assert "Comparing the network with the given file: " in err
 
 

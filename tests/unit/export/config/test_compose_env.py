@@ -65,3 +65,16 @@ def test_the_command_prints_it() -> None:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
 
     assert done.stdout == compose_env(ROOT / "model_repository_gpu")
+
+
+def test_the_command_writes_a_whole_file_or_none(tmp_path: Path) -> None:
+    place = tmp_path / ".env"
+    program = [sys.executable, "-m", "yolov8_export", "compose-env", "--output", str(place), "--repository"]
+
+    assert subprocess.run([*program, str(tmp_path / "nowhere")], capture_output=True, check=False).returncode
+    assert list(tmp_path.iterdir()) == []
+    subprocess.run([*program, str(ROOT / "model_repository")], check=True)
+    assert place.read_text() == compose_env(ROOT / "model_repository")
+    assert subprocess.run([*program, str(tmp_path / "nowhere")], capture_output=True, check=False).returncode
+    assert place.read_text() == compose_env(ROOT / "model_repository")
+    assert list(tmp_path.iterdir()) == [place]

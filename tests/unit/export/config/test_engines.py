@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,14 @@ from tests.unit.export.conftest import Export
 from tests.unit.export.tiny_networks import IMGSZ
 from yolov8_contract.task import Task
 from yolov8_export.checks.repository import check
+from yolov8_export.choices import Profile
 from yolov8_export.config.deployment import Deployment, deployment_from, parse_gpus
+from yolov8_export.config.reference import committed_labels, reference_configs
+from yolov8_export.config.serving import compose_env, serving_commands
 from yolov8_export.errors import OptionError
 from yolov8_export.pipeline import default_name
 
+ROOT = Path(__file__).parents[4]
 GPU = pb.ModelInstanceGroup.KIND_GPU
 
 
@@ -125,6 +130,44 @@ def test_the_commands_say_how_plans_are_built_and_what_is_served(export_tiny: Ex
     assert "build_plans.py /models" in commands["plans"]
     assert "--gpus all" in commands["container"]  # those that it is given count from 0 in a container
     assert "--shm-size=" in commands["container"]
+
+
+@pytest.mark.parametrize("profile", ["cpu", "gpu"])
+def test_the_container_is_restricted_and_open_to_this_machine_alone(profile: Profile, export_tiny: Export) -> None:
+    container = shlex.split(export_tiny(deployment=deployment_from(profile)).commands["container"])
+
+    ports = [container[index + 1] for index, word in enumerate(container) if word == "-p"]
+    assert ports == [f"127.0.0.1:{port}:{port}" for port in (8000, 8001, 8002)]
+    assert container[-1] == f"yolov8-triton:{profile}"  # without a command, so that the image runs serve.sh
+    dockerfile = (ROOT / "docker" / "Dockerfile").read_text()
+    assert 'CMD ["/opt/yolov8-triton/serve.sh"]' in dockerfile
+    assert f" AS {profile}\n" in dockerfile
+    (mounted,) = (container[index + 1] for index, word in enumerate(container) if word == "-v")
+    assert mounted.endswith(":/models:ro")
+
+
+def test_readme_says_the_lines_that_the_export_prints() -> None:
+    configs = reference_configs(committed_labels(ROOT / "model_repository"))
+    commands = serving_commands(ROOT / "build" / "nothing", configs, deployment_from("cpu"))
+    readme = (ROOT / "README.md").read_text()
+
+    assert commands["image"] in readme
+    container = commands["container"].replace(str(ROOT / "build" / "nothing"), "$PWD/build/repository")
+    assert container in readme
+    assert readme.count("docker run") == 1
+
+
+def test_models_of_another_origin_do_not_change_the_sizes(export_tiny: Export, repository: Path) -> None:
+    export_tiny(name="one")
+    (repository / "other").mkdir()
+    (repository / "other" / "config.pbtxt").write_text(
+        'platform: "ensemble" ensemble_scheduling { step { model_name: "other_network" model_version: -1 } }'
+    )
+
+    one, two = compose_env(repository), export_tiny(name="two").commands["container"]
+
+    (size,) = (int(line[16:-1]) for line in one.splitlines() if line.startswith("TRITON_SHM_SIZE="))
+    assert f"--shm-size={2 * size}m" in two
 
 
 def test_pools_grow_with_the_batches_that_are_handed_on(export_tiny: Export) -> None:
