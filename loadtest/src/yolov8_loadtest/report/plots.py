@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from operator import attrgetter
-from typing import Any
+from typing import Any, TypeVar
 
 from yolov8_loadtest.monitor.processes import ResourceSample, Usage
 from yolov8_loadtest.monitor.server import ServerMoment, moments
@@ -23,6 +23,8 @@ BLUE, ORANGE, GREEN, RED, PURPLE, SKY, GREY = (
     "#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9", "#8a8f98",
 )  # fmt: skip
 PALETTE = (BLUE, ORANGE, GREEN, PURPLE, SKY)
+
+_Sample = TypeVar("_Sample", ServerMoment, ResourceSample)
 
 WIDTH_IN, HEIGHT_IN = 6.4, 3.0
 LEGEND_ROW_IN = 0.19
@@ -96,7 +98,19 @@ def shade(axes: Any, spans: Sequence[tuple[float, float]], label: str) -> None:
         axes.axvspan(start, end, color="#eef0f3", linewidth=0, zorder=0, label=label if number == 0 else None)
 
 
+def from_zero(axes: Any) -> None:
+    """Let the vertical axis begin at 0, and end a little above the highest line."""
+    highest = axes.dataLim.y1
+    axes.set_ylim(0, highest * 1.06 if math.isfinite(highest) and highest > 0 else 1)
+
+
 SECONDS = "seconds from the start"
+_PERCENTILES: dict[str, dict[str, Any]] = {
+    "p50": {"color": BLUE, "zorder": 4},
+    "p95": {"color": ORANGE, "zorder": 3},
+    "p99": {"color": RED, "zorder": 2, "linewidth": 4, "alpha": 0.55},
+}
+"""The styles of the percentiles; p99 is broad, since it often equals p95."""
 LEVELS = {Kind.CLOSED: "users", Kind.OPEN: "due per s", Kind.CAMERAS: "cameras"}
 
 
@@ -114,9 +128,9 @@ def plots(run: Run) -> list[Plot]:
     found = [_latency(run), _throughput(run), _curve(run)]
     if len([stage for stage in run.statistics.stages if not stage.warmup]) > 1:
         found.append(_load(run))
-    seen = moments(run.watch.samples, run.watch.members)
+    seen = _during_load(run, moments(run.watch.samples, run.watch.members))
     found += [_server(run, model, [one for one in seen if one.ensemble == model]) for model in run.watch.members]
-    if len(run.watch.resources) > 1:
+    if len(_during_load(run, run.watch.resources)) > 1:
         found += [_memory(run), _processor(run)]
     return [plot for plot in found if plot is not None]
 
@@ -124,9 +138,9 @@ def plots(run: Run) -> list[Plot]:
 def _latency(run: Run) -> Plot:
     with drawing(x=SECONDS, y="ms") as plot:
         _mark_stages(plot.axes, run)
-        for name, colour in (("p50", BLUE), ("p95", ORANGE), ("p99", RED)):
-            _line(plot.axes, run, attrgetter(f"{name}_ms"), label=name, color=colour)
-        plot.axes.set_ylim(bottom=0)
+        for name, style in _PERCENTILES.items():
+            _line(plot.axes, run, attrgetter(f"{name}_ms"), label=name, **style)
+        from_zero(plot.axes)
         plot.axes.set_xlim(0, run.scenario.load.duration_s)
     caption = "From the moment that a request was due to its answer, by the second at which it was due."
     return Plot(title="Latency over time", caption=caption, svg=plot.svg)
@@ -140,7 +154,7 @@ def _throughput(run: Run) -> Plot:
         for name, colour in (("failed", RED), ("dropped", SKY)):
             if any(getattr(second, name) for second in run.statistics.seconds):
                 _line(plot.axes, run, attrgetter(name), label=name, color=colour)
-        plot.axes.set_ylim(bottom=0)
+        from_zero(plot.axes)
         plot.axes.set_xlim(0, run.scenario.load.duration_s)
     caption = "Requests by the second at which they were due, and successful answers by the second at which they came."
     return Plot(title="Throughput over time", caption=caption, svg=plot.svg)
@@ -156,7 +170,7 @@ def _curve(run: Run) -> Plot | None:
         ticks = [(0.0, "0"), (-math.log10(0.5), "50"), (1, "90"), (2, "99"), (3, "99.9"), (4, "99.99"), (5, "99.999")]
         shown = [(position, label) for position, label in ticks if position <= nines[-1]]
         plot.axes.set_xticks([position for position, _ in shown], [label for _, label in shown])
-        plot.axes.set_ylim(bottom=0)
+        from_zero(plot.axes)
         plot.axes.set_xlim(0, nines[-1])
     return Plot(
         title="Latency curve",
@@ -168,16 +182,16 @@ def _curve(run: Run) -> Plot | None:
 def _load(run: Run) -> Plot:
     stages = [stage for stage in run.statistics.stages if not stage.warmup and stage.summary.successful]
     with drawing(x="successful answers per second", y="ms") as plot:
-        for name, colour in (("p50", BLUE), ("p95", ORANGE), ("p99", RED)):
+        for name, style in _PERCENTILES.items():
             xs = [stage.summary.throughput_per_s for stage in stages]
             ys = [getattr(stage.summary, f"{name}_ms") for stage in stages]
-            plot.axes.plot(xs, ys, color=colour, marker="o", markersize=4, label=name)
+            plot.axes.plot(xs, ys, marker="o", markersize=4, label=name, **style)
         for stage in stages:
             at = (stage.summary.throughput_per_s, stage.summary.p99_ms)
             plot.axes.annotate(
                 f"{stage.level:g}", at, textcoords="offset points", xytext=(0, 5), ha="center", fontsize=8
             )
-        plot.axes.set_ylim(bottom=0)
+        from_zero(plot.axes)
         plot.axes.margins(x=0.08, y=0.15)
     caption = f"Each point is a stage, numbered by its {LEVELS[run.scenario.load.kind]}."
     return Plot(title="Load against latency", caption=caption, svg=plot.svg)
@@ -199,14 +213,14 @@ def _server(run: Run, model: str, seen: Sequence[ServerMoment]) -> Plot | None:
             alpha=0.85,
             linewidth=0,
         )
-        plot.axes.set_ylim(bottom=0)
+        from_zero(plot.axes)
         plot.axes.set_xlim(0, run.scenario.load.duration_s)
     caption = "Triton's own statistics: time in the queues, and time in each composing model."
     return Plot(title=f"Queue against compute: {model}", caption=caption, svg=plot.svg)
 
 
 def _memory(run: Run) -> Plot:
-    samples = run.watch.resources
+    samples = _during_load(run, run.watch.resources)
     return _by_process(
         run,
         title="Memory",
@@ -218,7 +232,7 @@ def _memory(run: Run) -> Plot:
 
 
 def _processor(run: Run) -> Plot:
-    samples = run.watch.resources
+    samples = _during_load(run, run.watch.resources)
 
     def cores(name: str) -> list[float]:
         used = [_usage(sample, name, lambda usage: usage.cpu_s) for sample in samples]
@@ -244,9 +258,14 @@ def _by_process(
         for number, name in enumerate(names):
             style = "-" if number < len(PALETTE) else "--"
             plot.axes.plot(xs, values(name), label=name, color=PALETTE[number % len(PALETTE)], linestyle=style)
-        plot.axes.set_ylim(bottom=0)
+        from_zero(plot.axes)
         plot.axes.set_xlim(0, run.scenario.load.duration_s)
     return Plot(title=title, caption=caption, svg=plot.svg)
+
+
+def _during_load(run: Run, samples: Sequence[_Sample]) -> list[_Sample]:
+    """Leave out what was sampled after the load, when the generator's processes end and no requests come."""
+    return [sample for sample in samples if sample.at_s <= run.scenario.load.duration_s]
 
 
 def _usage(sample: ResourceSample, name: str, value: Callable[[Usage], float]) -> float:

@@ -60,6 +60,9 @@ def _is_numeric(values: Sequence[Cell]) -> bool:
 LATE_MS = 10.0
 """Where the generator's p99 lateness is above this, the generator itself may be the bottleneck."""
 MESSAGE_LENGTH = 150
+FEWEST = {"p95_ms": 20, "p99_ms": 100, "p999_ms": 1000}
+"""The fewest answers of which one lies above the percentile."""
+FEW = "*"
 
 CLIENT_HEADER = (
     "", "requests", "successful", "failed", "dropped", "per s", "p50 ms", "p95 ms", "p99 ms", "p99.9 ms", "max ms",
@@ -160,13 +163,25 @@ def remarks(run: Run) -> list[str]:
             f"The generator sent 1 of 100 requests {lag_ms:.0f} ms or more after they were due. Latencies hold, since "
             "they count from then, but part of them is the generator's: more --processes or another machine would help."
         )
+    parts = [run.statistics.total, *run.statistics.streams, *(stage.summary for stage in run.statistics.stages)]
+    if any(0 < part.successful < FEWEST["p999_ms"] for part in parts):
+        found.append(
+            f"{FEW} marks a percentile of too few answers, about the slowest one: p95 needs {FEWEST['p95_ms']}, "
+            f"p99 {FEWEST['p99_ms']} and p99.9 {FEWEST['p999_ms']:,}."
+        )
     return found
 
 
 def _row(name: str, part: Summary) -> list[Cell]:
     failed = sum(part.failures.values())
     counts: Sequence[Cell] = [name, part.requests, part.successful, failed, part.dropped, part.throughput_per_s]
-    return [*counts, part.p50_ms, part.p95_ms, part.p99_ms, part.p999_ms, part.max_ms]
+    return [*counts, part.p50_ms, *(_percentile(part, key) for key in FEWEST), part.max_ms]
+
+
+def _percentile(part: Summary, key: str) -> Cell:
+    """Return a percentile, marked if too few answers make it the slowest one."""
+    value: float = getattr(part, key)
+    return f"{cell_text(value)} {FEW}" if 0 < part.successful < FEWEST[key] else value
 
 
 def _server_row(one: ModelStatistics) -> list[Cell]:
