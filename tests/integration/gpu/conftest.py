@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from tritonclient.grpc import model_config_pb2 as pb
 
+from yolov8_contract.build import BUILD_FILE
 from yolov8_export.config.files import CONFIG, read_config, render
 from yolov8_server import TritonServer
 
@@ -46,7 +47,8 @@ def runnable(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     preprocess = folder / f"{GPU}_preprocess"
     _change(preprocess, backend="python", default_model_filename="")
     for path in (preprocess / "1").iterdir():
-        path.unlink()
+        if path.name != BUILD_FILE:
+            path.unlink()
     shutil.copy(STAND_IN, preprocess / "1" / "model.py")
     _change(folder / f"{GPU}_network", backend="onnxruntime", default_model_filename="model.onnx")
     return folder
