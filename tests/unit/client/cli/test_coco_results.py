@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: Apache-2.0
+"""COCO results: which ids images and classes get, and which annotations are refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.fakes.answers import LABELS
+from tests.unit.client.cli.test_cli_images import ask, picture, results
+from tests.unit.client.conftest import Serve
+from yolov8_triton import InvalidParameterError
+from yolov8_triton._cli.coco_results import CocoResults, TruthImages
+
+CATEGORIES = [{"id": number, "name": name} for number, name in enumerate(LABELS, 1)]
+
+
+def images(*names: str) -> list[dict[str, Any]]:
+    return [{"id": number, "file_name": name} for number, name in enumerate(names, 1)]
+
+
+def truth_file(folder: Path, images: object = (), categories: object = CATEGORIES) -> Path:
+    path = folder / "truth.json"
+    path.write_text(json.dumps({"images": images, "categories": categories}))
+    return path
+
+
+def test_images_of_one_name_in_two_folders_have_their_own_ids(serve: Serve, tmp_path: Path) -> None:
+    paths = [picture(tmp_path / folder / "frame1.png") for folder in ("b", "a", "c/a")]
+    truth = truth_file(tmp_path, images("a/frame1.png", "b/frame1.png", "c/a/frame1.png"))
+
+    done = ask(serve(count=1), *paths, "--coco", tmp_path / "out.json", "--coco-truth", truth)
+
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert [row["image_id"] for row in results(tmp_path / "out.json")] == [2, 1, 3]
+
+
+@pytest.mark.parametrize(
+    ("names", "path", "found"),
+    [
+        pytest.param(["frame.jpg"], "x/frame.jpg", [1], id="name-alone"),
+        pytest.param(["val2017/frame.jpg"], "val/frame.jpg", [1], id="one-of-that-name-in-another-folder"),
+        pytest.param(["a/f.jpg", "b/f.jpg"], "b/f.jpg", [2], id="folder-decides"),
+        pytest.param(["p/a/f.jpg", "q/a/f.jpg"], "q/a/f.jpg", [2], id="two-folders-decide"),
+        pytest.param(["p/a/f.jpg", "q/a/f.jpg"], "a/f.jpg", [1, 2], id="too-short"),
+        pytest.param(["a/f.jpg", "b/f.jpg"], "c/f.jpg", [1, 2], id="neither-folder"),
+        pytest.param(["f.jpg", "a/f.jpg"], "a/f.jpg", [2], id="longer-wins"),
+        pytest.param(["f.jpg", "a/f.jpg"], "b/f.jpg", [1], id="no-other-folder-wins"),
+        pytest.param(["f.jpg", "train/a/f.jpg"], "a/f.jpg", [2], id="more-in-common-wins"),
+        pytest.param(["f.jpg", "f.jpg"], "f.jpg", [1, 2], id="twice"),
+        pytest.param(["./a//f.jpg", "b/../c/f.jpg"], "c/f.jpg", [2], id="roundabout"),
+        pytest.param(["a\\f.jpg", "b\\f.jpg"], "b/f.jpg", [2], id="backslashes"),
+        pytest.param(["https://host/a/f.jpg", "https://host/b/f.jpg"], "b/f.jpg", [2], id="addresses"),
+        pytest.param(["/data/a/f.jpg", "/data/b/f.jpg"], "b/f.jpg", [2], id="absolute"),
+        pytest.param(["a/f.jpg"], "a/F.jpg", [], id="another-name"),
+        pytest.param(["xf.jpg"], "f.jpg", [], id="ends-with-the-name"),
+    ],
+)
+def test_the_longest_path_in_common_decides(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, names: list[str], path: str, found: list[int]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    assert sorted(TruthImages(images(*names)).find(path)) == found
+
+
+def test_a_relative_path_has_the_folders_of_the_working_directory(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "b").mkdir()
+    monkeypatch.chdir(tmp_path / "b")
+
+    assert list(TruthImages(images("a/f.jpg", "b/f.jpg")).find("f.jpg")) == [2]
+
+
+def test_an_ambiguous_image_is_an_error_of_that_image(serve: Serve, tmp_path: Path) -> None:
+    paths = [picture(tmp_path / folder / "frame1.png") for folder in ("c", "a")]
+    truth = truth_file(tmp_path, images("a/frame1.png", "b/frame1.png"))
+
+    done = ask(serve(count=1), *paths, "--coco", tmp_path / "out.json", "--coco-truth", truth)
+
+    assert done.exit_code == 1
+    assert f"{paths[0]}: {truth} has 2 images that it may be, such as 'a/frame1.png' (id 1) and 'b/" in done.stderr
+    assert [row["image_id"] for row in results(tmp_path / "out.json")] == [1]
+
+
+@pytest.mark.parametrize("with_truth", [True, False])
+def test_two_images_never_share_an_id(serve: Serve, tmp_path: Path, with_truth: bool) -> None:
+    paths = [picture(tmp_path / folder / "0012.png") for folder in ("a", "b")]
+    options = ["--coco-truth", truth_file(tmp_path, images("0012.png"))] if with_truth else []
+
+    done = ask(serve(count=1), *paths, "--coco", tmp_path / "out.json", *options)
+
+    number = 1 if with_truth else 12
+    assert done.exit_code == 1
+    assert done.stderr == (
+        f"error: {paths[1]}: its image id would be {number}, which already has results, those of {paths[0]}\n"
+    )
+    assert [row["image_id"] for row in results(tmp_path / "out.json")] == [number]
+
+
+ONE = {"id": 1, "file_name": "a.jpg"}
+PERSON = {"id": 1, "name": "person"}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        pytest.param("no json", "not COCO annotations", id="no-json"),
+        pytest.param("", "not COCO annotations", id="empty"),
+        pytest.param("[" * 200_000, "not COCO annotations", id="deep"),
+        pytest.param("\xff", "not COCO annotations", id="no-text"),
+        *(
+            pytest.param(json.dumps(value), "expected 'images' and 'categories'", id=f"root-{type(value).__name__}")
+            for value in ([], "text", 7, None, True, {}, {"images": []})
+        ),
+    ],
+)
+def test_a_file_of_another_format_is_refused(tmp_path: Path, content: str, message: str) -> None:
+    (tmp_path / "truth.json").write_bytes(content.encode("latin-1"))
+
+    with pytest.raises(InvalidParameterError, match=f"truth.json: .*{message}"):
+        CocoResults(tmp_path / "out.json", tmp_path / "truth.json", LABELS)
+
+
+@pytest.mark.parametrize(
+    ("images", "categories", "message"),
+    [
+        *(
+            pytest.param(value, [PERSON], "images: expected a list", id=f"images-{value}")
+            for value in (None, {}, "text", 7)
+        ),
+        *(pytest.param([ONE], value, "categories: expected a list", id=f"categories-{value}") for value in (None, {})),
+        *(
+            pytest.param([ONE, value], [PERSON], r"images\[1\]: expected an object", id=f"image-{value}")
+            for value in (None, 7, "text", [])
+        ),
+        *(
+            pytest.param(
+                [{**ONE, "id": value}], [PERSON], r"images\[0\].id: expected a whole number", id=f"id-{value!r}"
+            )
+            for value in ("7", "frame", None, 1.5, 1.0, True, -1, [], {}, float("nan"), float("inf"))
+        ),
+        *(
+            pytest.param(
+                [{**ONE, "file_name": value}], [PERSON], r"images\[0\].file_name: expected a text", id=f"name-{value!r}"
+            )
+            for value in (7, None, "", [], {})
+        ),
+        pytest.param([{"id": 1}], [PERSON], r"images\[0\].file_name: expected a text, got None", id="no-name"),
+        pytest.param([{"file_name": "a"}], [PERSON], r"images\[0\].id: .* got None", id="no-id"),
+        pytest.param(
+            [ONE, {**ONE, "file_name": "b.jpg"}],
+            [PERSON],
+            r"images\[1\].id: .* got 1, the id of 'a.jpg'",
+            id="id-twice",
+        ),
+        *(
+            pytest.param(
+                [ONE], [{**PERSON, "id": value}], r"categories\[0\].id: expected a whole", id=f"class-{value!r}"
+            )
+            for value in ("person", None, 1.5, False, -1, [])
+        ),
+        pytest.param([ONE], [{"id": 1}], r"categories\[0\].name: expected a text", id="class-without-name"),
+        pytest.param([ONE], [None], r"categories\[0\]: expected an object, got None", id="class-null"),
+        pytest.param(
+            [ONE],
+            [PERSON, {"id": 2, "name": "person"}],
+            r"categories\[1\].name: expected a name of its own, got 'person', which id 1 has, too",
+            id="class-twice",
+        ),
+        pytest.param(
+            [ONE],
+            [PERSON, {"id": 1, "name": "bus"}],
+            r"categories\[1\].id: expected a number of its own, got 1, the id of 'person'",
+            id="class-id-twice",
+        ),
+    ],
+)
+def test_odd_annotations_are_refused_with_the_place(
+    tmp_path: Path, images: object, categories: object, message: str
+) -> None:
+    with pytest.raises(InvalidParameterError, match=f"^--coco-truth: {message}"):
+        CocoResults(tmp_path / "out.json", truth_file(tmp_path, images, categories), LABELS)
+
+    assert not list(tmp_path.glob("out.json*"))
+
+
+def test_the_command_line_says_so_in_one_line(serve: Serve, tmp_path: Path) -> None:
+    truth = truth_file(tmp_path, [{**ONE, "id": "frame"}])
+
+    done = ask(serve(), picture(tmp_path / "a.jpg"), "--coco", tmp_path / "out.json", "--coco-truth", truth)
+
+    assert done.exit_code == 2
+    assert done.stderr == "error: --coco-truth: images[0].id: expected a whole number of at least 0, got frame\n"
+
+
+def test_what_is_written_twice_and_the_same_is_no_contradiction(tmp_path: Path) -> None:
+    truth = truth_file(tmp_path, [ONE, ONE], [PERSON, PERSON, *CATEGORIES[1:]])
+
+    with CocoResults(tmp_path / "out.json", truth, LABELS):
+        pass
+
+    assert results(tmp_path / "out.json") == []
+
+
+def test_a_category_that_the_model_lacks_may_have_its_name_twice(tmp_path: Path) -> None:
+    truth = truth_file(tmp_path, [ONE], [*CATEGORIES, {"id": 8, "name": "tree"}, {"id": 9, "name": "tree"}])
+
+    with CocoResults(tmp_path / "out.json", truth, LABELS):
+        pass
