@@ -27,14 +27,14 @@ def model(task: Task) -> ServedModel:
 
 
 def arrays(task: Task, count: int = 2) -> Arrays:
-    """Return the outputs for ``count`` objects: object i is of class i mod 3, with a score of 0.9 - i/1000."""
+    """Return the outputs for ``count`` objects: object i is of class i mod 3, with a score of 0.9 - i/1000 or 0."""
     if task is Task.CLASSIFY:
         return {"class_scores": np.array([[0.2, 0.7, 0.1]], np.float32), "orig_shape": SIZE}
     number = np.arange(count, dtype=np.float32)
     answer: Arrays = {
         "num_detections": np.array([[count]], np.int32),
         "detection_boxes": boxes(number)[np.newaxis],
-        "detection_scores": (0.9 - number / 1000)[np.newaxis].astype(np.float32),
+        "detection_scores": np.maximum(0.9 - number / 1000, 0)[np.newaxis].astype(np.float32),
         "detection_classes": (number % len(LABELS))[np.newaxis].astype(np.int32),
         "orig_shape": SIZE,
     }
@@ -52,15 +52,16 @@ def arrays(task: Task, count: int = 2) -> Arrays:
 
 
 def boxes(number: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Return boxes of 20 x 30 pixels, each a tenth of a pixel further right than the last."""
-    left = 5 + number / 10
+    """Return boxes of 20 x 30 pixels, each a tenth of a pixel further right than the last, up to the edge."""
+    left = np.minimum(5 + number / 10, WIDTH - 20)
     return np.stack([left, number * 0 + 10, left + 20, number * 0 + 40], axis=-1).astype(np.float32)
 
 
 def masks(count: int) -> npt.NDArray[np.object_]:
-    """Return run-length strings: object i's mask is column i, from the top down to the middle."""
+    """Return run-length strings: object i's mask is column i mod 100, from the top down to the middle."""
     half = HEIGHT // 2
-    counts = [np.array([i * HEIGHT, half, HEIGHT * WIDTH - i * HEIGHT - half]) for i in range(count)]
+    starts = [i % WIDTH * HEIGHT for i in range(count)]
+    counts = [np.array([start, half, HEIGHT * WIDTH - start - half]) for start in starts]
     texts = np.empty(count, np.object_)
     texts[:] = rle.encode(counts)
     return texts

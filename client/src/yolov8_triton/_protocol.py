@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from tritonclient.utils import InferenceServerException, deserialize_bytes_tensor
 
-from yolov8_contract import signature
+from yolov8_contract import rle, signature
 from yolov8_contract.errors import ContractError
 from yolov8_contract.served_model import ServedModel
 from yolov8_contract.task import Task
@@ -25,6 +25,13 @@ from yolov8_triton._results.outcome import Result
 Array = npt.NDArray[Any]
 Tensors = Mapping[str, tuple[str, tuple[int, ...], bytes]]
 """Outputs by name: Triton's data type, the shape and the bytes."""
+
+_MOST_PIXELS = 1 << 32
+"""More than any decoder's largest image."""
+_SLACK = 1e-3
+"""A score of a quantised network may exceed 1 by rounding."""
+_SLACK_PIXELS = 1.0
+_VISIBILITY = 2
 
 
 def check(config: Mapping[str, Any]) -> None:
@@ -57,15 +64,20 @@ def response(answer: Tensors, model: ServedModel) -> Result:
     """Return the result in the outputs of a model.
 
     Raises:
-        ContractError: A tensor is missing, of another type or shape, or contradicts another one.
+        ContractError: A tensor is missing, of another type or shape, contradicts another one, or has impossible values.
     """
     outputs = _outputs(model)
     arrays = {output.spec.name: _unwrapped(answer, output) for output in outputs}
     height, width = arrays[signature.ORIG_SHAPE.name].tolist()
+    if min(height, width) < 1 or height * width > _MOST_PIXELS:
+        raise ContractError(f"output 'orig_shape': expected height and width of an image, got {height} x {width}")
     if model.task is Task.CLASSIFY:
         scores = arrays[signature.CLASS_SCORES]
+        _check_range(signature.CLASS_SCORES, scores, 0, 1)
         return ClassProbabilities(scores=scores, labels=model.labels, orig_shape=(height, width))
     _check_rows(arrays, outputs, len(model.labels))
+    if len(arrays[signature.SCORES.name]):
+        _check_objects(arrays, model.task, height, width)
     common: dict[str, Any] = {
         "confidence": arrays[signature.SCORES.name],
         "class_id": arrays[signature.CLASSES.name],
@@ -95,7 +107,8 @@ class _Output(NamedTuple):
         """Tell whether a shape is the expected one behind a batch axis of one, with any number of rows."""
         if not self.has_rows:
             return shape == self.ends_with
-        return len(shape) == len(self.ends_with) + 2 and shape[0] == 1 and shape[2:] == self.ends_with
+        fits = len(shape) == len(self.ends_with) + 2 and shape[0] == 1 and shape[2:] == self.ends_with
+        return fits and shape[1] >= 0  # numpy would take a negative length for an unknown one
 
 
 @lru_cache
@@ -143,3 +156,37 @@ def _check_rows(arrays: Mapping[str, Array], outputs: tuple[_Output, ...], class
             f"output {signature.CLASSES.name!r}: expected ids from 0 to {classes - 1}, "
             f"got {class_ids.min()} to {class_ids.max()}"
         )
+
+
+def _check_objects(arrays: Mapping[str, Array], task: Task, height: int, width: int) -> None:
+    """Raise if scores, boxes, masks or keypoints have values that no image leads to."""
+    _check_range(signature.SCORES.name, arrays[signature.SCORES.name], 0, 1)
+    boxes = arrays[signature.BOXES.name]
+    if task is Task.OBB:
+        _check_finite(signature.BOXES.name, boxes)
+    else:
+        _check_range(signature.BOXES.name, boxes[:, ::2], 0, width, _SLACK_PIXELS)
+        _check_range(signature.BOXES.name, boxes[:, 1::2], 0, height, _SLACK_PIXELS)
+    if task is Task.SEGMENT:
+        try:
+            rle.check(arrays[signature.MASKS.name].tolist(), (height, width))
+        except ContractError as exc:
+            raise ContractError(f"output {signature.MASKS.name!r}: {exc}") from exc
+    if task is Task.POSE:
+        _check_finite(signature.KEYPOINTS, arrays[signature.KEYPOINTS])
+        _check_range(signature.KEYPOINTS, arrays[signature.KEYPOINTS][..., _VISIBILITY:], 0, 1)
+
+
+def _check_range(name: str, values: Array, low: float, high: float, slack: float = _SLACK) -> None:
+    if not values.size:
+        return
+    smallest, largest = values.min(), values.max()
+    if not (smallest >= low - slack and largest <= high + slack):  # NaN is in no range
+        raise ContractError(
+            f"output {name!r}: expected numbers from {low:g} to {high:g}, got {smallest:g} to {largest:g}"
+        )
+
+
+def _check_finite(name: str, values: Array) -> None:
+    if not np.isfinite(values).all():
+        raise ContractError(f"output {name!r}: expected numbers, got NaN or infinity")

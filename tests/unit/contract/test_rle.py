@@ -3,10 +3,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 import pytest
 from faster_coco_eval.core import mask as coco
+from hypothesis import given
+from hypothesis import strategies as st
 
 from yolov8_contract import rle
 from yolov8_contract.errors import ContractError
@@ -105,3 +109,21 @@ def test_masks_shrink_at_least_twentyfold(height: int, width: int) -> None:
     text = rle.encode([counted(blobs(height, width, 0, min(height, width) / 12))])[0]
 
     assert len(text) * 20 < height * width
+
+
+@given(st.lists(st.lists(st.integers(1, 40), min_size=1, max_size=12), min_size=1, max_size=8), st.data())
+def test_strings_are_checked_together_as_each_is_decoded(runs: list[list[int]], data: st.DataObject) -> None:
+    shape = (30, 20)
+    texts = rle.encode([np.array([*one, 600 - sum(one)]) if sum(one) <= 600 else np.array([600]) for one in runs])
+    if data.draw(st.booleans()):
+        index = data.draw(st.integers(0, len(texts) - 1))
+        texts[index] = data.draw(st.binary(max_size=12))
+
+    def refused(check: Callable[[], object]) -> bool:
+        try:
+            check()
+        except ContractError:
+            return True
+        return False
+
+    assert refused(lambda: rle.check(texts, shape)) == refused(lambda: [rle.decode(text, shape) for text in texts])

@@ -69,16 +69,20 @@ def tensors(message: Any) -> Tensors:
     """Return the outputs in a response message.
 
     Raises:
-        InferenceServerException: The numbers of outputs and of their contents differ.
+        InferenceServerException: The numbers of outputs and of their contents differ, or an output is there twice.
     """
     outputs, contents = message.outputs, message.raw_output_contents
     if len(outputs) != len(contents):
         text = f"not an answer of Triton: expected the bytes of {len(outputs)} outputs, got {len(contents)}"
         raise InferenceServerException(text, status="StatusCode.UNIMPLEMENTED")
-    return {
+    found = {
         output.name: (output.datatype, tuple(output.shape), content)
         for output, content in zip(outputs, contents, strict=True)
     }
+    if len(found) != len(outputs):
+        text = f"not an answer of Triton: an output is there twice: {[output.name for output in outputs]}"
+        raise InferenceServerException(text, status="StatusCode.UNIMPLEMENTED")
+    return found
 
 
 def document(message: Any) -> dict[str, Any]:

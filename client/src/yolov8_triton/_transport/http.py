@@ -122,22 +122,43 @@ _LEVEL = 6
 
 def _tensors(headers: Mapping[str, str], content: bytes) -> Tensors:
     try:
-        length = int(headers.get(LENGTH, len(content)))
-        outputs, begin = {}, length
+        begin = length = int(headers.get(LENGTH, len(content)))
+        found: dict[str, tuple[str, tuple[int, ...], bytes]] = {}
+        if not 0 <= length <= len(content):
+            raise ValueError(f"a header of {length} bytes in {len(content)}")
         for output in json.loads(content[:length])["outputs"]:
-            end = begin + output["parameters"]["binary_data_size"]
-            outputs[output["name"]] = output["datatype"], tuple(output["shape"]), content[begin:end]
-            begin = end
-    except (KeyError, TypeError, ValueError) as exc:
-        raise failure("UNIMPLEMENTED", f"not an answer of Triton: {exc!r}") from exc
-    return outputs
+            name, datatype, shape = output["name"], output["datatype"], output["shape"]
+            size = output["parameters"]["binary_data_size"]
+            if not (isinstance(name, str) and isinstance(datatype, str) and _are_lengths([*shape, size])):
+                raise ValueError(f"output {name!r} has datatype {datatype!r}, shape {shape!r} and {size!r} bytes")
+            if name in found:
+                raise ValueError(f"output {name!r} is there twice")
+            found[name] = datatype, tuple(shape), content[begin : begin + size]
+            begin += size
+        if begin != len(content):
+            raise ValueError(f"outputs of {begin - length} bytes, got {len(content) - length}")
+    except _MALFORMED as exc:
+        raise failure("UNIMPLEMENTED", f"not an answer of Triton: {_cut(exc)}") from exc
+    return found
+
+
+def _are_lengths(values: list[object]) -> bool:
+    return all(type(value) is int and 0 <= value < 1 << 63 for value in values)  # True is no length
+
+
+_MALFORMED = (KeyError, TypeError, ValueError, RecursionError)
+"""What reading a foreign answer raises."""
+
+
+def _cut(exc: BaseException) -> str:
+    return repr(exc)[:_QUOTED]
 
 
 def _document(name: str, content: bytes) -> dict[str, Any]:
     """Return a JSON answer in the form that gRPC's has."""
     try:
         return {name: json.loads(content)}
-    except ValueError as exc:
+    except _MALFORMED as exc:
         raise failure("UNIMPLEMENTED", f"not an answer of Triton: {_excerpt(content)}") from exc
 
 
@@ -145,7 +166,7 @@ def _refusal(status: int, content: bytes) -> InferenceServerException:
     name = _STATUSES.get(status, "UNKNOWN")
     try:
         return failure(name, str(json.loads(content)["error"]))
-    except (KeyError, TypeError, ValueError):  # Triton's errors are JSON: this is a proxy's, or another server's
+    except _MALFORMED:  # Triton's errors are JSON: this is a proxy's, or another server's
         name = "UNIMPLEMENTED" if name == "NOT_FOUND" else name
         return failure(name, f"HTTP status {status}: {_excerpt(content)}")
 

@@ -12,6 +12,7 @@ from tritonclient.grpc import service_pb2
 
 from tests.fakes import answers
 from tests.unit.client.conftest import Connect, Serve
+from yolov8_contract import rle
 from yolov8_contract.task import Task
 from yolov8_triton import ContractMismatchError
 
@@ -163,3 +164,171 @@ def test_answers_larger_than_grpc_s_own_limit_arrive(serve: Serve, connect: Conn
     client = connect(serve(count=count), channel_args=[("grpc.enable_retries", 0)])
 
     assert len(client.detect(b"an image")) == count
+
+
+def changed(name: str, index: Any, value: float) -> Callable[[answers.Arrays], answers.Arrays]:
+    def change(sent: answers.Arrays) -> answers.Arrays:
+        array = sent[name].copy()
+        array[index] = value
+        return {**sent, name: array}
+
+    return change
+
+
+def masks_of(*texts: bytes) -> Callable[[answers.Arrays], answers.Arrays]:
+    array = np.empty((1, len(texts)), np.object_)
+    array[0] = texts
+    return with_array("detection_masks", array)
+
+
+WHOLE = rle.encode([np.array([0, answers.HEIGHT * answers.WIDTH])])[0]
+OTHER_SIZE = rle.encode([np.array([0, answers.HEIGHT * answers.WIDTH + 1])])[0]
+NEGATIVE = rle.encode([np.array([10, 20, -5, answers.HEIGHT * answers.WIDTH - 25])])[0]
+NUMBERS = (np.nan, np.inf, -np.inf)
+WRONG_SCORES = (*NUMBERS, -0.1, 1.1, 90.0)
+
+
+@pytest.mark.parametrize(
+    ("task", "broken", "message"),
+    [
+        *(
+            pytest.param(
+                task, changed("detection_scores", (0, 1), value), "'detection_scores': expected numbers from 0 to 1",
+                id=f"{task.value}-score-{value}",
+            )
+            for task in FINDERS
+            for value in WRONG_SCORES
+        ),
+        *(
+            pytest.param(
+                Task.CLASSIFY, changed("class_scores", (0, 1), value), "'class_scores': expected numbers from 0 to 1",
+                id=f"probability-{value}",
+            )
+            for value in WRONG_SCORES
+        ),
+        *(
+            pytest.param(
+                task, changed("detection_boxes", (0, 1, column), value), "'detection_boxes': expected numbers",
+                id=f"{task.value}-box-{column}-{value}",
+            )
+            for task in FINDERS
+            for column in (0, 3)
+            for value in NUMBERS
+        ),
+        *(
+            pytest.param(
+                Task.DETECT, changed("detection_boxes", (0, 1, column), value),
+                f"'detection_boxes': expected numbers from 0 to {limit}", id=f"outside-{column}-{value}",
+            )
+            for column, limit in ((0, 100), (1, 60), (2, 100), (3, 60))
+            for value in (-2.0, limit + 2.0, 1e30)
+        ),
+        *(
+            pytest.param(
+                Task.POSE, changed("detection_keypoints", (0, 1, 3, column), value), "'detection_keypoints': expected",
+                id=f"keypoint-{column}-{value}",
+            )
+            for column in (0, 1, 2)
+            for value in NUMBERS
+        ),
+        *(
+            pytest.param(
+                Task.POSE, changed("detection_keypoints", (0, 1, 3, 2), value),
+                "'detection_keypoints': expected numbers from 0 to 1", id=f"visibility-{value}",
+            )
+            for value in (-0.5, 1.5)
+        ),
+        *(
+            pytest.param(
+                task, with_array("orig_shape", np.array([shape], np.int32)),
+                f"'orig_shape': expected height and width of an image, got {shape[0]} x {shape[1]}",
+                id=f"{task.value}-shape-{shape[0]}x{shape[1]}",
+            )
+            for task in (Task.DETECT, Task.CLASSIFY)
+            for shape in ((0, -5), (0, 10), (10, 0), (-60, -100), (2**31 - 1, 2**31 - 1))
+        ),
+        *(
+            pytest.param(
+                Task.DETECT, changed("num_detections", (0, 0), count), f"expected {count} rows (num_detections), got 2",
+                id=f"count-{count}",
+            )
+            for count in (-1, -(2**31), 1, 3, 2**31 - 1)
+        ),
+        pytest.param(Task.SEGMENT, masks_of(WHOLE, b""), "'detection_masks': run-length string: damaged", id="empty"),
+        pytest.param(Task.SEGMENT, masks_of(b"", b""), "run-length string: damaged", id="all-empty"),
+        pytest.param(Task.SEGMENT, masks_of(WHOLE, b"\xff\xfe"), "run-length string: damaged", id="no-ascii"),
+        pytest.param(Task.SEGMENT, masks_of(WHOLE, b" 0"), "run-length string: damaged", id="other-letters"),
+        pytest.param(Task.SEGMENT, masks_of(WHOLE[:-1], WHOLE), "run-length string: damaged", id="cut"),
+        pytest.param(Task.SEGMENT, masks_of(WHOLE, b"o" * 8 + b"0"), "more than 7 characters", id="endless-count"),
+        pytest.param(Task.SEGMENT, masks_of(WHOLE, OTHER_SIZE), "got", id="other-size"),
+        pytest.param(Task.SEGMENT, masks_of(b"0", WHOLE), "expected 60 x 100 = 6000 pixels, got 0", id="no-pixels"),
+        pytest.param(Task.SEGMENT, masks_of(WHOLE, NEGATIVE), "a run has a negative length", id="negative-run"),
+    ],
+)  # fmt: skip
+def test_an_answer_that_no_image_leads_to_is_refused(
+    serve: Serve, connect: Connect, task: Task, broken: Callable[[answers.Arrays], answers.Arrays], message: str
+) -> None:
+    fake = serve(task, lambda _: broken(answers.arrays(task)))
+
+    with pytest.raises(ContractMismatchError) as caught:
+        getattr(connect(fake), task.value)(b"an image")
+
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("task", Task, ids=lambda task: task.value)
+def test_values_at_the_limits_are_answers(serve: Serve, connect: Connect, task: Task) -> None:
+    sent = answers.arrays(task)
+    if task is Task.CLASSIFY:
+        sent["class_scores"] = np.array([[0, 1, 0]], np.float32)
+    else:
+        sent["detection_scores"] = np.array([[1, 0]], np.float32)
+    if task in (Task.DETECT, Task.SEGMENT, Task.POSE):
+        sent["detection_boxes"][0] = [0, 0, answers.WIDTH, answers.HEIGHT]
+
+    assert len(getattr(connect(serve(task, lambda _: sent)), task.value)(b"an image"))
+
+
+@pytest.mark.parametrize(
+    ("output", "shape"),
+    [
+        pytest.param(1, [1, -2, 4], id="negative-rows"),
+        pytest.param(1, [1, -1, 4], id="unknown-rows"),
+        pytest.param(1, [-1, 2, 4], id="negative-batch"),
+        pytest.param(1, [1, 2**62, 4], id="overflow"),
+        pytest.param(1, [1, 2, -4], id="negative-columns"),
+        pytest.param(0, [1, -1], id="negative-count"),
+        pytest.param(1, [], id="no-axes"),
+    ],
+)
+def test_a_shape_that_no_tensor_has_is_refused(serve: Serve, connect: Connect, output: int, shape: list[int]) -> None:
+    def reshape(reply: service_pb2.ModelInferResponse) -> None:
+        reply.outputs[output].shape[:] = shape
+
+    fake = serve()
+    fake.damage = reshape
+
+    with pytest.raises(ContractMismatchError, match="expected"):
+        connect(fake).detect(b"an image")
+
+
+def twice(reply: service_pb2.ModelInferResponse) -> None:
+    reply.outputs.append(reply.outputs[2])
+    reply.raw_output_contents.append(reply.raw_output_contents[2])
+
+
+def one_content_less(reply: service_pb2.ModelInferResponse) -> None:
+    reply.raw_output_contents.pop()
+
+
+def other_type(reply: service_pb2.ModelInferResponse) -> None:
+    reply.outputs[3].datatype = "UINT32"
+
+
+@pytest.mark.parametrize("damage", [twice, one_content_less, other_type], ids=lambda damage: damage.__name__)
+def test_outputs_that_contradict_themselves_are_refused(serve: Serve, connect: Connect, damage: Any) -> None:
+    fake = serve()
+    fake.damage = damage
+
+    with pytest.raises(ContractMismatchError):
+        connect(fake).detect(b"an image")

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tritonclient.utils import InferenceServerException
 
 import yolov8_triton as yt
 from tests.fakes import fake_http
@@ -25,6 +26,8 @@ from tests.fakes.certificates import Authority
 from tests.unit.client.conftest import QUICK
 from yolov8_contract.task import Task
 from yolov8_triton import AsyncClient, Client, Tls
+from yolov8_triton._transport import http
+from yolov8_triton._transport.requests import Infer
 
 Ask = Callable[..., Any]
 
@@ -186,3 +189,59 @@ def test_the_extra_is_named_where_it_is_missing(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=True)
 
     assert done.stdout == "this needs httpx: pip install 'yolov8-triton-client[http]'\n"
+
+
+def infer_answer(outputs: list[dict[str, Any]], binary: bytes = b"", **header: str) -> Any:
+    head = json.dumps({"outputs": outputs}).encode()
+    headers = {http.LENGTH: str(len(head)), **header}
+    return http.answer(Infer("yolov8n", b"an image", {}), 200, headers, head + binary)
+
+
+COUNT = {"name": "n", "datatype": "INT32", "shape": [1, 1], "parameters": {"binary_data_size": 4}}
+
+
+def test_outputs_of_the_right_form_are_read() -> None:
+    assert infer_answer([COUNT], b"\1\0\0\0") == {"n": ("INT32", (1, 1), b"\1\0\0\0")}
+
+
+@pytest.mark.parametrize(
+    ("outputs", "binary", "header"),
+    [
+        pytest.param([COUNT, COUNT], bytes(8), {}, id="twice"),
+        pytest.param([COUNT], bytes(3), {}, id="too-short"),
+        pytest.param([COUNT], bytes(5), {}, id="too-long"),
+        *(
+            pytest.param([{**COUNT, "shape": shape}], bytes(4), {}, id=f"shape-{shape}")
+            for shape in ([1, -1], [1.0, 1], ["1", 1], [True, 1], [1, None], 7, None, [2**63], [[1]])
+        ),
+        *(
+            pytest.param([{**COUNT, "parameters": {"binary_data_size": size}}], bytes(4), {}, id=f"size-{size}")
+            for size in (-4, 4.0, "4", None, True, 2**70)
+        ),
+        *(pytest.param([{**COUNT, "parameters": value}], bytes(4), {}, id=f"p-{value}") for value in (None, [], "")),
+        *(pytest.param([{**COUNT, "name": value}], bytes(4), {}, id=f"name-{value}") for value in (None, 7, [])),
+        *(pytest.param([{**COUNT, "datatype": value}], bytes(4), {}, id=f"type-{value}") for value in (None, 7, {})),
+        *(pytest.param([value], b"", {}, id=f"output-{value}") for value in (None, 7, "text", [])),
+        *(pytest.param(value, b"", {}, id=f"outputs-{value}") for value in (None, 7, "text")),
+        *(
+            pytest.param([COUNT], bytes(4), {http.LENGTH: value}, id=f"length-{value}")
+            for value in ("-1", "1", "9999", "text", "", "9" * 5000)
+        ),
+    ],
+)
+def test_outputs_of_another_form_are_not_triton_s(outputs: Any, binary: bytes, header: dict[str, str]) -> None:
+    with pytest.raises(InferenceServerException, match="not an answer of Triton") as caught:
+        infer_answer(outputs, binary, **header)
+
+    assert caught.value.status() == "StatusCode.UNIMPLEMENTED"  # which becomes a ContractMismatchError
+    assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"[" * 200_000, b"{", b"", b"\xff", b"[]", b"7"],
+    ids=["deep", "cut", "empty", "binary", "list", "number"],
+)
+def test_answers_that_are_no_document_are_not_triton_s(content: bytes) -> None:
+    with pytest.raises(InferenceServerException, match="not an answer of Triton"):
+        http.answer(Infer("yolov8n", b"an image", {}), 200, {}, content)
