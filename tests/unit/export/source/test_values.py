@@ -40,12 +40,17 @@ REFUSED: list[tuple[Callable[[Any], Any], Any]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("parse", "said", "expected"), READ, ids=str)
+def named(value: object) -> str:
+    """Return a name of a case that is the same in each process."""
+    return getattr(value, "__name__", str(value))
+
+
+@pytest.mark.parametrize(("parse", "said", "expected"), READ, ids=named)
 def test_each_form_that_ultralytics_takes_is_read(parse: Callable[[Any], Any], said: Any, expected: Any) -> None:
     assert read_value(Path("x.pt"), "'value'", said, parse, expected="a value") == expected
 
 
-@pytest.mark.parametrize(("parse", "said"), REFUSED, ids=str)
+@pytest.mark.parametrize(("parse", "said"), REFUSED, ids=named)
 def test_another_value_is_refused_with_what_was_expected(parse: Callable[[Any], Any], said: Any) -> None:
     with pytest.raises(OptionError, match=r"x\.pt: 'value' is .*, expected a value; say --value"):
         read_value(Path("x.pt"), "'value'", said, parse, expected="a value", option="--value")
