@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -43,6 +44,9 @@ SERVER_ERRORS = (
     WrongTaskError,
 )
 """Errors that every other image would have as well, as with `USAGE_ERRORS`."""
+
+_METHOD = re.compile(r"call (\w+)\(\)")
+"""What an error advises those who write Python."""
 
 
 class ExitCode(IntEnum):
@@ -86,7 +90,7 @@ def exiting() -> Iterator[None]:
         complain(str(exc))
         sys.exit(ExitCode.USAGE)
     except YoloTritonError as exc:
-        complain(str(exc))
+        complain(_METHOD.sub(r"use the command \1", str(exc)))
         sys.exit(ExitCode.SERVER)
 
 

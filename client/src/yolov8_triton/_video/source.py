@@ -110,6 +110,7 @@ class _OpenCvSource:
     """A source that OpenCV reads."""
 
     def __init__(self, cv2: Any, capture: Any, name: str | int, scheme: str, stall_s: float) -> None:
+        capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)  # the default changed with OpenCV 5; it swaps width and height
         count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
         fps = float(capture.get(cv2.CAP_PROP_FPS))
         live = isinstance(name, int) or scheme in _LIVE_SCHEMES or (scheme in _WEB_SCHEMES and count <= 0)
@@ -132,6 +133,8 @@ class _OpenCvSource:
         if not there:
             if time.monotonic() - begin >= self._stall_s:  # for OpenCV, a timeout looks like the end
                 raise stalled(self._stall_s)
+            if self._read == 0:
+                raise VideoError(f"{_shown(self._name)}: OpenCV can read no frame of it: is it complete?")
             self._warn_if_short()
             return None
         self._last_s = self._clock_s() if self.info.live else self._file_s()
@@ -184,14 +187,15 @@ def _shown(name: str | int) -> str:
 @contextmanager
 def quiet(cv2: Any) -> Iterator[None]:
     """Silence OpenCV and FFmpeg, since an error says the same; a level that the user has set for FFmpeg is kept."""
-    level = cv2.getLogLevel()
-    cv2.setLogLevel(_SILENT)
+    log = getattr(cv2.utils, "logging", cv2)  # from OpenCV 4.13 on it is there alone
+    level = log.getLogLevel()
+    log.setLogLevel(_SILENT)
     ours = _FFMPEG_LEVEL not in os.environ
     if ours:  # OpenCV reads it only once, at the first video of a process
         os.environ[_FFMPEG_LEVEL] = _FFMPEG_QUIET
     try:
         yield
     finally:
-        cv2.setLogLevel(level)
+        log.setLogLevel(level)
         if ours:
             del os.environ[_FFMPEG_LEVEL]

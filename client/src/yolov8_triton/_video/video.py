@@ -141,7 +141,7 @@ def video(
 
     Raises:
         FileNotFoundError: The file does not exist.
-        VideoError: The video can't be opened, or, while frames are taken, a live source has stalled.
+        VideoError: The video can't be opened, or, while frames are taken, it has none or a live source has stalled.
         ImportError: An extra is not installed.
         ValueError: ``in_flight`` or ``stall_s`` is out of range.
 

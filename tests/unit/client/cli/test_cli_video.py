@@ -19,6 +19,7 @@ from tests.fakes.answers import arrays
 from tests.fakes.fake_triton import FakeTriton, Refusal, refusing
 from tests.unit.client.cli.test_cli import RUNNER
 from tests.unit.client.conftest import Serve
+from tests.unit.client.video.test_video import without_frames
 from yolov8_contract.task import Task
 from yolov8_triton._cli.app import app
 
@@ -156,3 +157,12 @@ def test_an_interrupted_run_leaves_a_readable_video(serve: Serve, tmp_path: Path
     written = read(tmp_path / "out.mp4")
     assert printed <= len(written) <= printed + 1
     assert printed > 20
+
+
+def test_a_video_without_a_frame_is_a_line_and_not_a_success(serve: Serve, tmp_path: Path) -> None:
+    done = ask(serve(), without_frames(tmp_path / "none.avi"), "--json")
+
+    assert done.exit_code in (1, 2)
+    assert done.stdout == ""
+    assert done.stderr.startswith(f"error: {tmp_path / 'none.avi'}: OpenCV can")
+    assert "Traceback" not in done.output

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import struct
 import subprocess
 import sys
 import threading
@@ -12,6 +13,7 @@ import time
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -25,6 +27,7 @@ from tests.fakes.fake_triton import Refusal
 from tests.unit.client.conftest import Connect, Serve
 from yolov8_contract.task import Task
 from yolov8_triton import Detections, InvalidImageError, VideoError, VideoInfo, video
+from yolov8_triton._video.source import quiet
 
 LIVE = VideoInfo(width=100, height=60, fps=FPS, live=True)
 COUNT = 40
@@ -282,3 +285,70 @@ def _no_thread_stays() -> Iterator[None]:
     while any(one.name == "yolov8-triton-video" for one in threading.enumerate()):
         assert time.monotonic() < end, "a thread still reads a source"
         time.sleep(0.01)
+
+
+def turned_clip(path: Path, degrees: int) -> Path:
+    """Write a video of 96 x 64 pixels, white above and black below, that is to be turned clockwise when it is shown."""
+    frame = np.zeros((64, 96, 3), np.uint8)
+    frame[:16] = 255
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), FPS, (96, 64))
+    for _ in range(5):
+        writer.write(frame)
+    writer.release()
+    cos, sin = {0: (1, 0), 90: (0, 1), 180: (-1, 0), 270: (0, -1)}[degrees]
+    content = path.read_bytes()
+    straight, turned = (
+        struct.pack(">9i", c << 16, s << 16, 0, -s << 16, c << 16, 0, 0, 0, 1 << 30) for c, s in ((1, 0), (cos, sin))
+    )
+    place = content.index(straight, content.index(b"tkhd"))
+    path.write_bytes(content[:place] + turned + content[place + len(turned) :])
+    return path
+
+
+@pytest.mark.parametrize("degrees", [0, 90, 180, 270])
+def test_a_phone_s_video_is_turned_as_its_metadata_says(tmp_path: Path, degrees: int) -> None:
+    upright = np.zeros((64, 96), np.uint8)
+    upright[:16] = 255
+    expected = np.rot90(upright, -degrees // 90)
+
+    with video(nothing, turned_clip(tmp_path / "phone.mp4", degrees)) as frames:
+        seen = [frame.pixels[..., 0] for frame in frames]
+
+    assert (frames.info.height, frames.info.width) == expected.shape
+    assert len(seen) == 5
+    for pixels in seen:
+        assert pixels.shape == expected.shape
+        assert np.abs(pixels.astype(int) - expected).mean() < 10
+
+
+def without_frames(path: Path) -> Path:
+    """Write a video whose header is complete and whose frames are all damaged."""
+    content = bytearray(clip(path, numbered(5)).read_bytes())
+    begin = content.index(b"movi") + 4
+    content[begin : content.index(b"idx1")] = bytes(content.index(b"idx1") - begin)
+    path.write_bytes(content)
+    return path
+
+
+def test_a_video_without_a_frame_is_an_error(tmp_path: Path) -> None:
+    path = without_frames(tmp_path / "none.avi")
+
+    with (
+        pytest.raises(VideoError, match=r"none\.avi: OpenCV can read no frame of it|none\.avi: OpenCV can't open it"),
+        video(nothing, path) as frames,
+    ):
+        list(frames)
+
+
+@pytest.mark.parametrize("newer", [False, True], ids=["until-4.12", "from-4.13-on"])
+def test_opencv_is_silenced_by_the_functions_that_it_has(newer: bool) -> None:
+    levels = [4]
+    log = SimpleNamespace(getLogLevel=lambda: levels[-1], setLogLevel=levels.append)
+    module = SimpleNamespace(utils=SimpleNamespace(logging=log)) if newer else log
+    if not newer:
+        module.utils = SimpleNamespace()
+
+    with quiet(module):
+        assert levels[-1] == 0
+
+    assert levels[-1] == 4
