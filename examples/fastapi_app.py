@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Serve HTTP in front of Triton: POST an image, get its objects as JSON.
 
-YOLOV8_TRITON_URL=localhost:8001 YOLOV8_TRITON_MODEL=yolov8n uvicorn --app-dir examples fastapi_app:app
-curl --data-binary @bus.jpg 'localhost:8000/detect?conf=0.4'
+YOLOV8_TRITON_URL=localhost:8001 YOLOV8_TRITON_MODEL=yolov8n uvicorn --app-dir examples --port 8080 fastapi_app:app
+curl --data-binary @bus.jpg 'localhost:8080/detect?conf=0.4'
+
+Port 8000, uvicorn's default, is Triton's own for HTTP. localhost:8080/docs lets one send an image from the browser.
 """
 
 from __future__ import annotations
@@ -58,7 +60,11 @@ async def refuse(_: Request, error: YoloTritonError) -> JSONResponse:
     return JSONResponse({"error": type(error).__name__, "detail": str(error)}, status, headers)
 
 
-@app.post("/detect")
+BODY = {"required": True, "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
+"""What /docs shows of the request's body, which FastAPI does not see: the function reads it itself."""
+
+
+@app.post("/detect", openapi_extra={"requestBody": BODY})
 async def detect(request: Request, conf: Annotated[float | None, Query(ge=0, le=1)] = None) -> dict[str, Any]:
     """Detect the objects in the image that is the request's body."""
     image = bytearray()

@@ -20,7 +20,7 @@ STANDARD = set(sys.stdlib_module_names) | {"__future__"}
 ALLOWED = {
     "client/src/yolov8_contract": {"numpy"},
     "client/src/yolov8_triton": {
-        "httpx", "opentelemetry",
+        "httpcore", "httpx", "opentelemetry",
         "yolov8_contract", "yolov8_triton", "numpy", "tritonclient", "grpc", "google", "PIL",
         "supervision", "trackers", "cv2", "typer", "rich", "typing_extensions",
     },

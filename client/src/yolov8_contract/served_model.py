@@ -14,6 +14,8 @@ from .task import Task
 CONTRACT_VERSION = 1
 """The version is increased when a client or model code of an older version could misread the newer one."""
 
+_SHOWN = 200
+"""Letters of a foreign value in a message."""
 CPU_IMAGE_FORMATS = ("jpeg", "png", "webp", "bmp")
 GPU_IMAGE_FORMATS = ("jpeg",)
 NETWORK_INPUTS = ("fp32", "uint8")
@@ -109,16 +111,16 @@ class ServedModel:
                 "export the model again, or use the release that exported it"
             )
         task = read_parameter(config, "task")
-        if task not in {known.value for known in Task}:
+        if task not in [known.value for known in Task]:
             raise ConfigError(f"{_where(config)}: task is {task!r}, expected one of {[known.value for known in Task]}")
         kpt_shape = read_parameter(config, "kpt_shape") if Task(task) is Task.POSE else None
         try:
             return cls(
                 task=Task(task),
-                labels=tuple(str(label) for label in read_parameter(config, "labels")),
+                labels=_texts(read_parameter(config, "labels")),
                 imgsz=_pair(read_parameter(config, "imgsz")),
                 kpt_shape=None if kpt_shape is None else _pair(kpt_shape),
-                image_formats=tuple(str(name) for name in read_parameter(config, "image_formats")),
+                image_formats=_texts(read_parameter(config, "image_formats")),
                 network_input=_optional_parameter(config, "network_input", "fp32"),
                 network_output=_optional_parameter(config, "network_output", "raw"),
             )
@@ -134,14 +136,14 @@ def read_parameter(config: Mapping[str, Any], name: str) -> Any:
     """
     try:
         text = config["parameters"][name]["string_value"]
-    except KeyError:
+    except (KeyError, TypeError):
         raise ConfigError(
             f"{_where(config)}: parameter {name!r} is missing; was this model exported by yolov8-triton?"
         ) from None
     try:
         return json.loads(text)
-    except ValueError as exc:
-        raise ConfigError(f"{_where(config)}: parameter {name!r} is not JSON: {text!r}") from exc
+    except (ValueError, TypeError, RecursionError) as exc:
+        raise ConfigError(f"{_where(config)}: parameter {name!r} is not JSON: {repr(text)[:_SHOWN]}") from exc
 
 
 def _optional_parameter(config: Mapping[str, Any], name: str, default: str) -> str:
@@ -154,5 +156,13 @@ def _where(config: Mapping[str, Any]) -> str:
 
 
 def _pair(value: Any) -> tuple[int, int]:
+    if not isinstance(value, list) or len(value) != 2 or not all(type(one) is int for one in value):
+        raise ValueError(f"expected two whole numbers, got {repr(value)[:_SHOWN]}")
     first, second = value
-    return int(first), int(second)
+    return first, second
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+        raise ValueError(f"expected a list of texts, got {repr(value)[:_SHOWN]}")
+    return tuple(value)

@@ -177,6 +177,7 @@ class AsyncClient:
 
     async def _known(self, deadline: Deadline) -> ServedModel:
         """Return the model's description, which a task of its own asks for: the end of a caller does not cancel it."""
+        self._driver.check()
         if self._info is None:
             if self._asking is None or self._asking.done():
                 self._asking = asyncio.ensure_future(self._driver.run(self._calls.info(self._calls.deadline(None))))

@@ -117,7 +117,7 @@ class Calls:
         """Get the model's description."""
         config = yield from self._config(self.model, deadline)
         with translated(self.where, deadline.timeout_s):
-            return ServedModel.from_config(config)
+            return _protocol.served_model(config)
 
     def encoded(self, image: ImageInput, options: Mapping[str, Any]) -> bytes:
         """Return the bytes to send; this reads files and compresses arrays, which may take a while."""
@@ -143,7 +143,9 @@ class Calls:
         """Get the models on the server that keep the contract, by name."""
         configs = []
         index = yield from self._answer(deadline, GetIndex())
-        for name in _protocol.ready_models(index):
+        with translated(self.where, deadline.timeout_s):
+            names = _protocol.ready_models(index)
+        for name in names:
             config = yield from self._config(name, deadline)
             configs.append(config)
         return _protocol.served_models(configs)

@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -32,6 +32,7 @@ _SLACK = 1e-3
 """A score of a quantised network may exceed 1 by rounding."""
 _SLACK_PIXELS = 1.0
 _VISIBILITY = 2
+_QUOTED = 200
 
 
 def check(config: Mapping[str, Any]) -> None:
@@ -40,24 +41,54 @@ def check(config: Mapping[str, Any]) -> None:
     Raises:
         ContractError: A parameter or a tensor is missing, unknown or different.
     """
-    signature.ensemble(ServedModel.from_config(config)).check_config(config)
-    if int(config.get("max_batch_size", 0)) < 1:
-        raise ContractError("max_batch_size: expected 1, got 0; a request has a batch axis")
+    with _reading("configuration"):
+        signature.ensemble(ServedModel.from_config(config)).check_config(config)
+        if int(config.get("max_batch_size", 0)) < 1:
+            raise ContractError("max_batch_size: expected 1, got 0; a request has a batch axis")
+
+
+def served_model(config: Mapping[str, Any]) -> ServedModel:
+    """Return what a model's configuration, in Triton's JSON form, says of it.
+
+    Raises:
+        ContractError: A parameter is missing or malformed.
+    """
+    with _reading("configuration"):
+        return ServedModel.from_config(config)
 
 
 def ready_models(index: Mapping[str, Any]) -> list[str]:
-    """Return the names of the ready models in a repository index, in Triton's JSON form."""
-    return sorted({model["name"] for model in index.get("models", ()) if model.get("state") == "READY"})
+    """Return the names of the ready models in a repository index, in Triton's JSON form.
+
+    Raises:
+        ContractError: It is no index.
+    """
+    with _reading("index of a model repository"):
+        names = {model["name"] for model in index.get("models", ()) if model.get("state") == "READY"}
+        if not all(isinstance(name, str) for name in names):
+            raise TypeError("a name that is no text")
+        return sorted(names)
 
 
 def served_models(configs: Iterable[Mapping[str, Any]]) -> dict[str, ServedModel]:
     """Return the ensembles of this contract among configurations; composing models and other models are left out."""
     served = {}
     for config in configs:
-        if config.get("platform") == "ensemble":
-            with suppress(ContractError):
-                served[str(config["name"])] = ServedModel.from_config(config)
+        with suppress(ContractError):
+            if config.get("platform") == "ensemble":
+                served[str(config.get("name"))] = served_model(config)
     return served
+
+
+@contextmanager
+def _reading(what: str) -> Iterator[None]:
+    """Turn the errors of reading a document of another form into the contract's; who wrote it is not known."""
+    try:
+        yield
+    except ContractError:
+        raise
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as exc:
+        raise ContractError(f"this is no {what} of Triton: {repr(exc)[:_QUOTED]}") from exc
 
 
 def response(answer: Tensors, model: ServedModel) -> Result:

@@ -89,7 +89,8 @@ class Connection:
     def served_models(self, timeout_s: float) -> dict[str, ServedModel]:
         """Return the models on the server that keep this project's contract, by name."""
         index = self._ask(self._stub.RepositoryIndex, pb.RepositoryIndexRequest(), timeout_s)
-        names = _protocol.ready_models(transport.document(index))
+        with translated(f"the server at {self.url}", timeout_s):
+            names = _protocol.ready_models(transport.document(index))
         return _protocol.served_models([transport.document(self._config(name, timeout_s)) for name in names])
 
     def composing_models(self, model: str, timeout_s: float) -> list[str]:

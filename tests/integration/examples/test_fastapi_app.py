@@ -128,3 +128,11 @@ def test_a_body_that_is_too_large_is_refused_before_it_is_all_there(
 
     assert answered.status_code == 413
     assert len(sent) < 64
+
+
+def test_the_docs_page_takes_an_image_and_the_port_is_not_triton_s(app: ModuleType) -> None:
+    body = app.app.openapi()["paths"]["/detect"]["post"]["requestBody"]
+
+    assert body["content"]["application/octet-stream"]["schema"] == {"type": "string", "format": "binary"}
+    assert body["required"]
+    assert "localhost:8080/detect" in (EXAMPLES / "fastapi_app.py").read_text()

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
+import gc
 import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -14,9 +16,10 @@ import grpc
 import numpy as np
 import pytest
 
+from tests.fakes import fake_http
 from tests.fakes.answers import arrays, model
 from tests.fakes.fake_triton import FakeTriton, Refusal, refusing
-from tests.unit.client.conftest import Connect, Serve
+from tests.unit.client.conftest import QUICK, Connect, Serve
 from yolov8_contract.task import Task
 from yolov8_triton import (
     AsyncClient,
@@ -27,6 +30,7 @@ from yolov8_triton import (
     ServerOverloadedError,
     ServerUnavailableError,
     WrongTaskError,
+    YoloTritonError,
 )
 
 T = TypeVar("T")
@@ -223,3 +227,30 @@ def test_a_closed_client_says_so(serve: Serve) -> None:
 
 def test_creating_a_client_needs_no_loop() -> None:
     assert repr(AsyncClient("localhost:8001")) == "<AsyncClient: model 'yolov8n' at localhost:8001>"
+
+
+@pytest.mark.parametrize("over", ["grpc", "http"])
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of the connection that nobody closes
+def test_a_client_of_an_event_loop_that_has_ended_says_so(serve: Serve, over: str) -> None:
+    fake = serve()
+
+    with fake_http.serving(lambda _: (400, b'{"error": "invalid image: none"}')) as http_url:
+        client = AsyncClient(fake.url if over == "grpc" else f"http://{http_url}", retry=QUICK)
+
+        async def ask() -> None:
+            with contextlib.suppress(YoloTritonError):
+                await client.info()
+
+        asyncio.run(ask())
+        for call in (client.info, client.is_ready, client.models, client.check, lambda: client.detect(b"an image")):
+
+            async def again(call: Any = call) -> None:
+                await call()
+
+            with pytest.raises(RuntimeError, match=r"event loop of its first call.* create a client in each"):
+                asyncio.run(again())
+        asyncio.run(client.close())
+        with pytest.raises(RuntimeError, match="this client is closed"):
+            asyncio.run(ask())
+    client = AsyncClient(fake.url)
+    gc.collect()

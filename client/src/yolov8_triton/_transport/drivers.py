@@ -171,6 +171,19 @@ class AsyncDriver(_Driver[AsyncServers]):
     def __init__(self, connection: Connection, where: str) -> None:
         super().__init__(connection, where)
         self._closed: asyncio.Event = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def check(self) -> None:
+        """Raise where no requests can be made, as in another event loop than that of the first call."""
+        super().check()
+        if self._is_elsewhere():
+            raise RuntimeError(
+                f"{self._where}: this client belongs to the event loop of its first call, and this is another one: "
+                "create a client in each, inside the function that asyncio.run() runs"
+            )
+
+    def _is_elsewhere(self) -> bool:
+        return self._loop is not None and self._loop is not asyncio.get_running_loop()
 
     async def run(self, call: Call[T]) -> T:
         """Make the requests of a call; return its result."""
@@ -190,6 +203,10 @@ class AsyncDriver(_Driver[AsyncServers]):
 
     async def close(self, leaving: Call[None]) -> None:
         """Run a last call if there were others, and close the connections; later calls do nothing."""
+        if self._is_elsewhere():  # the loop that could close them has ended
+            self._closed.set()
+            self._servers = None
+            return
         if self._is_open_here() and not self._closed.is_set():
             await self.run(leaving)
         self._closed.set()
@@ -227,6 +244,7 @@ class AsyncDriver(_Driver[AsyncServers]):
         self.check()
         if self._servers is None:
             self._process = os.getpid()
+            self._loop = asyncio.get_running_loop()
             self._servers = self._connect()
         return self._servers
 

@@ -37,6 +37,7 @@ _STATUSES = {
     502: "UNAVAILABLE", 503: "UNAVAILABLE", 504: "DEADLINE_EXCEEDED",
 }  # fmt: skip
 _QUOTED = 200
+_MOST_LETTERS = 2000
 """Bytes of a foreign answer that an error message quotes."""
 
 
@@ -157,15 +158,18 @@ def _cut(exc: BaseException) -> str:
 def _document(name: str, content: bytes) -> dict[str, Any]:
     """Return a JSON answer in the form that gRPC's has."""
     try:
-        return {name: json.loads(content)}
+        document = json.loads(content)
+        if isinstance(document, list if name == "models" else dict):
+            return {name: document}
     except _MALFORMED as exc:
         raise failure("UNIMPLEMENTED", f"not an answer of Triton: {_excerpt(content)}") from exc
+    raise failure("UNIMPLEMENTED", f"not an answer of Triton: {_excerpt(content)}")
 
 
 def _refusal(status: int, content: bytes) -> InferenceServerException:
     name = _STATUSES.get(status, "UNKNOWN")
     try:
-        return failure(name, str(json.loads(content)["error"]))
+        return failure(name, str(json.loads(content)["error"])[:_MOST_LETTERS])
     except _MALFORMED:  # Triton's errors are JSON: this is a proxy's, or another server's
         name = "UNIMPLEMENTED" if name == "NOT_FOUND" else name
         return failure(name, f"HTTP status {status}: {_excerpt(content)}")
@@ -178,8 +182,13 @@ def _excerpt(content: bytes) -> str:
 with extra("http"):
     import httpx
 
+    from yolov8_triton._transport.timed_http import Due, TimedTransport
+
 _CONNECT_S = 3.0
 """Limit for connecting: a host that does not answer must leave the call time for another server."""
+MAX_ANSWER_BYTES = 512 * 1024 * 1024
+"""The largest body of an answer; 300 objects with masks have less than a megabyte."""
+_PIECES_CHECKED, _LARGE_PIECE = 64, 1024 * 1024
 _LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=64)
 
 
@@ -188,20 +197,19 @@ class HttpServers:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._client = httpx.Client(**_settings(connection))
+        self._due = Due()
+        settings = _settings(connection)
+        transport = TimedTransport(self._due, verify=settings["verify"], limits=settings["limits"])
+        self._client = httpx.Client(**settings, transport=transport)
 
     def ask(self, rpc: Rpc) -> Any:
         """Make one request."""
-        begin = time.monotonic()
-        with (
-            _translated(),
-            self._client.stream(**_arguments(rpc, self._connection)) as response,
-        ):
-            pieces = []
+        self._due.at = time.monotonic() + rpc.timeout_s
+        pieces: list[bytes] = []
+        with _translated(), self._client.stream(**_arguments(rpc, self._connection)) as response:
+            _check_encoding(response)
             for piece in response.iter_bytes():
-                pieces.append(piece)
-                if time.monotonic() - begin > rpc.timeout_s:  # httpx has no limit for a whole response
-                    raise failure("DEADLINE_EXCEEDED", "")
+                _add(pieces, piece)
         return answer(rpc.request, response.status_code, response.headers, b"".join(pieces))
 
     def close(self) -> None:
@@ -218,17 +226,39 @@ class AsyncHttpServers:
 
     async def ask(self, rpc: Rpc) -> Any:
         """Make one request."""
-        request = self._client.request(**_arguments(rpc, self._connection))
         with _translated():
             try:
-                response = await asyncio.wait_for(request, rpc.timeout_s)
+                response, content = await asyncio.wait_for(self._whole(rpc), rpc.timeout_s)
             except asyncio.TimeoutError as exc:  # the builtin one from Python 3.11 on
                 raise failure("DEADLINE_EXCEEDED", "") from exc
-        return answer(rpc.request, response.status_code, response.headers, response.content)
+        return answer(rpc.request, response.status_code, response.headers, content)
 
     def close(self) -> list[Awaitable[None]]:
         """Close the connections; return what has to be awaited."""
         return [self._client.aclose()]
+
+    async def _whole(self, rpc: Rpc) -> tuple[httpx.Response, bytes]:
+        pieces: list[bytes] = []
+        async with self._client.stream(**_arguments(rpc, self._connection)) as response:
+            _check_encoding(response)
+            async for piece in response.aiter_bytes():
+                _add(pieces, piece)
+        return response, b"".join(pieces)
+
+
+def _check_encoding(response: httpx.Response) -> None:
+    """Refuse nested compression, of which a kilobyte may hold a terabyte."""
+    if response.headers.get("content-encoding", "identity").lower() not in ("identity", "gzip", "deflate"):
+        raise failure("UNIMPLEMENTED", f"not an answer of Triton: encoding {response.headers['content-encoding']!r}")
+
+
+def _add(pieces: list[bytes], piece: bytes) -> None:
+    """Keep a piece of a body, or refuse a body that has no end."""
+    pieces.append(piece)
+    if len(pieces) % _PIECES_CHECKED == 0 or len(piece) > _LARGE_PIECE:
+        total = sum(map(len, pieces))
+        if total > MAX_ANSWER_BYTES:
+            raise failure("UNIMPLEMENTED", f"not an answer of Triton: it has more than {MAX_ANSWER_BYTES} bytes")
 
 
 def _settings(connection: Connection) -> dict[str, Any]:
