@@ -42,7 +42,7 @@ REFUSED: list[tuple[Callable[[Any], Any], Any]] = [
 
 def named(value: object) -> str:
     """Return a name of a case that is the same in each process."""
-    return getattr(value, "__name__", str(value))
+    return getattr(value, "__name__", None) or str(value).partition(" object at ")[0]
 
 
 @pytest.mark.parametrize(("parse", "said", "expected"), READ, ids=named)
