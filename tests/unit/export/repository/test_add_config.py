@@ -293,7 +293,7 @@ def test_the_command_prints_what_uses_it(on_gpus: Path) -> None:
     as_json = subprocess.run([*command, "--gpus", "all", "--json"], capture_output=True, text=True, check=True)
 
     assert "build_plans.py /models --config-name l4" in said.stdout
-    assert "--model-config-name=l4" in said.stdout
+    assert "-e CONFIG_NAME=l4 " in said.stdout
     assert "gpus 0, cuda_graphs True" in said.stdout
     assert json.loads(as_json.stdout)["tuned"]["gpus"] == []
     assert render(read_config(on_gpus / L4)) == (on_gpus / L4).read_text()
