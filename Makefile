@@ -61,6 +61,13 @@ test-fast: setup ## Unit and repository tests, without a server
 test: setup ## Unit, repository and integration tests, with a real tritonserver
 	YOLO_OFFLINE=true $(BIN)/pytest $(ARGS)
 
+# uv finds each of them, or takes the path of an interpreter.
+PYTHONS ?= $(foreach v,3.10 3.11 3.12 3.13 3.14,$(if $(shell python$(v) -c pass 2>/dev/null && echo $(v)),$(v)))
+
+.PHONY: test-versions
+test-versions: setup ## Test the client with the lowest and the newest dependencies (PYTHONS="3.10 3.13", in build/)
+	tests/versions/run.sh $(BIN)/uv "$(PYTHONS)" $(ARGS)
+
 .PHONY: parity
 parity: setup ## Compare the served models with Ultralytics (needs YOLOV8_WEIGHTS_DIR and YOLOV8_COCO_DIR)
 	@test -n "$$YOLOV8_WEIGHTS_DIR" -a -n "$$YOLOV8_COCO_DIR" || { echo "parity needs YOLOV8_WEIGHTS_DIR (yolov8n.pt, \

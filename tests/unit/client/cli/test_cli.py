@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -228,12 +229,12 @@ def test_an_error_that_every_image_would_have_ends_the_run(
     ("arguments", "code", "message"),
     [
         pytest.param(["detect", "--json"], 2, "give images", id="no-image"),
-        pytest.param(["detect", "x.jpg", "--treshold", "1"], 2, "No such option: --treshold", id="unknown-option"),
+        pytest.param(["detect", "x.jpg", "--treshold", "1"], 2, r"No such option:? '?--treshold", id="unknown-option"),
         pytest.param(["detect", "x.jpg", "--conf", "2"], 2, "Invalid value for '--conf'", id="conf-too-large"),
         pytest.param(["detect", "x.jpg", "--timeout", "soon"], 2, "Invalid value for '--timeout'", id="no-number"),
         pytest.param(["detect", "x.jpg", "--url", "http://"], 2, "Invalid value for --url", id="no-address"),
         pytest.param(
-            ["classify", "x.jpg", "--conf", "0.5"], 2, "No such option: --conf", id="option-of-another-command"
+            ["classify", "x.jpg", "--conf", "0.5"], 2, r"No such option:? '?--conf", id="option-of-another-command"
         ),
         pytest.param(["fly"], 2, "No such command 'fly'", id="unknown-command"),
         pytest.param(["detect", "x.jpg", "--url", NO_SERVER], 3, "is the server up", id="no-server"),
@@ -245,7 +246,8 @@ def test_an_error_is_one_line_on_stderr(arguments: list[str], code: int, message
     done = run(*arguments)
 
     assert done.exit_code == code
-    assert [message in line for line in done.stderr.splitlines()].count(True) == 1
+    # click and Typer's copy of it differ in their words
+    assert len([line for line in done.stderr.splitlines() if re.search(message, line)]) == 1
     assert "Traceback" not in done.output
 
 
