@@ -39,7 +39,7 @@ def image(number: int, size: int = 3000) -> bytes:
 
 def arrived(found: Detections, sent: bytes) -> bool:
     """Tell whether the model saw these bytes: it answers with their number and a digest."""
-    return found.orig_shape == (len(sent) + 1, int(hashlib.md5(sent).hexdigest()[:6], 16))
+    return found.orig_shape == (len(sent) + 50, int(hashlib.md5(sent).hexdigest()[:3], 16) + 50)
 
 
 def regions(url: str) -> set[str]:
