@@ -102,6 +102,8 @@ def _file_content(path: str | bytes) -> bytes:
         if _URL.match(name):
             raise InvalidImageError(f"{name!r} is a URL, which is not fetched: {_FETCH}") from exc
         raise
+    except UnicodeEncodeError as exc:
+        raise InvalidImageError(f"{name!a} is no path: it has a letter that file names can't have") from exc
     if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):  # open() says what a folder is
         raise OSError(errno.EINVAL, "not a regular file but a pipe, a socket or a device: pass its bytes", name)
     if status.st_size > MAX_FILE_BYTES:
@@ -112,6 +114,10 @@ def _file_content(path: str | bytes) -> bytes:
 
 def _rest(file: ReadableFile) -> bytes:
     """Return what is left in an open file, or refuse one without an end."""
+    if isinstance(file, io.TextIOBase):
+        raise TypeError("the file is open as text, open it with mode 'rb'")
+    if getattr(file, "closed", False) is True:
+        raise InvalidImageError("the file is closed")
     if not isinstance(file, io.IOBase):  # its `read` may take no size
         return bytes(file.read())
     pieces, left = [], MAX_FILE_BYTES + 1

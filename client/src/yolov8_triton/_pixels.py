@@ -89,7 +89,7 @@ def of_array(array: npt.NDArray[Any], channels: str | None) -> PilImage:
     from PIL import Image
 
     if array.dtype != np.uint8 or array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] != 3):
-        advice = "; OpenCV reduces uint16 to (array >> 8).astype(numpy.uint8)" if array.dtype == np.uint16 else ""
+        advice = "; OpenCV reduces uint16 to (array >> 8).astype(numpy.uint8)" if array.dtype.str[1:] == "u2" else ""
         raise InvalidImageError(
             f"an array must be uint8 of shape (height, width, 3) or (height, width), "
             f"got {array.dtype} {array.shape}{advice}"
@@ -143,12 +143,12 @@ def _rgb(image: PilImage) -> PilImage:
         raise InvalidImageError(
             f"a PIL image of mode {image.mode} doesn't say which value is white; scale it to mode L or I;16"
         )
-    try:
-        if image.mode in _VIA:
-            image = image.convert(_VIA[image.mode])
-        return image.convert("RGB") if image.mode != "RGB" else image.copy()
-    except ValueError as exc:
-        raise InvalidImageError(f"Pillow can't convert a PIL image of mode {image.mode} to RGB: {exc}") from exc
+
+    def converted() -> PilImage:
+        between = image.convert(_VIA[image.mode]) if image.mode in _VIA else image
+        return between.convert("RGB") if between.mode != "RGB" else between.copy()
+
+    return _read(converted, f"Pillow can't convert a PIL image of mode {image.mode} to RGB")
 
 
 def _orientation(image: PilImage) -> int:

@@ -31,6 +31,8 @@ _MOST_PIXELS = 1 << 32
 _SLACK = 1e-3
 """A score of a quantised network may exceed 1 by rounding."""
 _SLACK_PIXELS = 1.0
+_FAR = 1e9
+"""More pixels than any image has around it; oriented boxes and keypoints may reach beyond their image."""
 _VISIBILITY = 2
 _QUOTED = 200
 
@@ -194,17 +196,19 @@ def _check_objects(arrays: Mapping[str, Array], task: Task, height: int, width: 
     _check_range(signature.SCORES.name, arrays[signature.SCORES.name], 0, 1)
     boxes = arrays[signature.BOXES.name]
     if task is Task.OBB:
-        _check_finite(signature.BOXES.name, boxes)
+        _check_range(signature.BOXES.name, boxes, -_FAR, _FAR)
+        _check_sizes(boxes[:, 2:4])
     else:
         _check_range(signature.BOXES.name, boxes[:, ::2], 0, width, _SLACK_PIXELS)
         _check_range(signature.BOXES.name, boxes[:, 1::2], 0, height, _SLACK_PIXELS)
+        _check_sizes(boxes[:, 2:] - boxes[:, :2])
     if task is Task.SEGMENT:
         try:
             rle.check(arrays[signature.MASKS.name].tolist(), (height, width))
         except ContractError as exc:
             raise ContractError(f"output {signature.MASKS.name!r}: {exc}") from exc
     if task is Task.POSE:
-        _check_finite(signature.KEYPOINTS, arrays[signature.KEYPOINTS])
+        _check_range(signature.KEYPOINTS, arrays[signature.KEYPOINTS], -_FAR, _FAR)
         _check_range(signature.KEYPOINTS, arrays[signature.KEYPOINTS][..., _VISIBILITY:], 0, 1)
 
 
@@ -218,6 +222,8 @@ def _check_range(name: str, values: Array, low: float, high: float, slack: float
         )
 
 
-def _check_finite(name: str, values: Array) -> None:
-    if not np.isfinite(values).all():
-        raise ContractError(f"output {name!r}: expected numbers, got NaN or infinity")
+def _check_sizes(sizes: Array) -> None:
+    if sizes.min() < -_SLACK_PIXELS:
+        raise ContractError(
+            f"output {signature.BOXES.name!r}: expected boxes of at least 0 pixels, got a side of {sizes.min():g}"
+        )

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import reprlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +17,8 @@ Size = tuple[int, int]
 """Height and width in pixels."""
 
 OPTION = "--imgsz"
+_LONGEST_NUMBER = 9
+"""The digits of a number in an option."""
 MAX_IMGSZ = 8192
 """The longest side of an input in pixels; larger ones would fill the memory before anything could be said."""
 DEFAULT_OPSET = 18
@@ -30,7 +34,9 @@ def parse_imgsz(text: str) -> Size:
     """
     found = re.fullmatch(r"\s*(\d{1,9})(?:\s*[ ,xX]\s*(\d{1,9}))?\s*", text)
     if found is None or 0 in (size := tuple(int(number) for number in found.groups(default=found[1]))):
-        raise OptionError(f"{OPTION}: expected pixels such as 640, or height and width such as 480 640; got {text!r}")
+        raise OptionError(
+            f"{OPTION}: expected pixels such as 640, or height and width such as 480 640; got {reprlib.repr(text)}"
+        )
     return size[0], size[1]
 
 
@@ -104,14 +110,17 @@ def parse_labels(text: str) -> tuple[str, ...]:
     """
     path = Path(text)
     try:
-        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else text.split(",")
-    except (OSError, UnicodeDecodeError) as exc:
+        lines = path.read_text(encoding="utf-8").splitlines() if os.path.isfile(path) else text.split(",")  # noqa: PTH113  (Path.is_file raises an error for a list of 255 letters)
+        "".join(lines).encode()  # the bytes of an argument that are not UTF-8 are no text
+    except (OSError, UnicodeError) as exc:
         raise OptionError(f"--labels: {path} can't be read: {exc}") from exc
     while lines and not lines[-1].strip():
         lines.pop()
     labels = tuple(line.strip() for line in lines)
     if not labels or "" in labels:
-        raise OptionError(f"--labels: expected a file with a class name in each line, or 'cat,dog'; got {text!r}")
+        raise OptionError(
+            f"--labels: expected a file with a class name in each line, or 'cat,dog'; got {reprlib.repr(text)}"
+        )
     return labels
 
 
@@ -122,8 +131,8 @@ def parse_classes(text: str) -> tuple[int, ...]:
         OptionError: The text has another form.
     """
     texts = [part.strip() for part in text.split(",")]
-    if not all(part.isdecimal() for part in texts):
-        raise OptionError(f"--classes: expected class ids such as 0,2; got {text!r}")
+    if not all(part.isdecimal() and len(part) <= _LONGEST_NUMBER for part in texts):
+        raise OptionError(f"--classes: expected class ids such as 0,2; got {reprlib.repr(text)}")
     return tuple(int(part) for part in texts)
 
 
@@ -133,7 +142,9 @@ def parse_kpt_shape(text: str) -> tuple[int, int]:
     Raises:
         OptionError: The text has another form.
     """
-    found = re.fullmatch(r"\s*(\d+)\s*[ ,x]\s*([23])\s*", text)
+    found = re.fullmatch(r"\s*(\d{1,9})\s*[ ,x]\s*([23])\s*", text)
     if found is None:
-        raise OptionError(f"--kpt-shape: expected points and values of each (2 or 3) such as 17,3; got {text!r}")
+        raise OptionError(
+            f"--kpt-shape: expected points and values of each (2 or 3) such as 17,3; got {reprlib.repr(text)}"
+        )
     return int(found[1]), int(found[2])

@@ -38,7 +38,7 @@ from yolov8_export.runtime import in_batches_of, onnx_runner
 from yolov8_export.source.families import note_on_family
 from yolov8_export.source.onnx_file import read_onnx
 from yolov8_export.source.original import Original
-from yolov8_export.source.weights import prepare_ultralytics
+from yolov8_export.source.weights import check_file, prepare_ultralytics
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,6 +203,7 @@ def _read(
     weights: Path, overrides: ModelOverrides, opset: int, progress: Progress, accept: Callable[[ServedModel], None]
 ) -> Original:
     """Load the weights as an ONNX network in memory; ``accept`` raises an error for a model that can't be served."""
+    check_file(weights)
     if weights.suffix != ".pt":
         return read_onnx(weights, overrides, progress, accept)
     with progress.step("Loading torch and Ultralytics"):

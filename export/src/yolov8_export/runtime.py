@@ -23,7 +23,8 @@ Run = Callable[[Array], Sequence[Array]]
 _ORT_ERRORS = tuple(kind for kind in vars(ort_state).values() if isinstance(kind, type) and issubclass(kind, Exception))
 """ONNX Runtime's errors have no common base class."""
 
-_ERRORS_ONLY = 3
+_FATAL_ONLY = 4
+"""ONNX Runtime's severity: the errors that it raises have the text of those that it would write to stderr, too."""
 
 
 def onnx_runner(network: ir.Model, *, called: str) -> Run:
@@ -37,7 +38,7 @@ def onnx_runner(network: ir.Model, *, called: str) -> Run:
         RunError: ONNX Runtime can't load the network. The function raises it if a run fails.
     """
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = _ERRORS_ONLY  # ONNX Runtime's warnings are about its own optimisations
+    options.log_severity_level = _FATAL_ONLY
     try:
         session = onnxruntime.InferenceSession(serialize(network), options, providers=["CPUExecutionProvider"])
     except _ORT_ERRORS as exc:

@@ -135,3 +135,49 @@ def test_torchs_older_format_is_refused_with_how_to_convert_it(tmp_path: Path) -
 
     with pytest.raises(WeightsError, match=r"before 1\.6.*torch\.save\(torch\.load\('older\.pt', weights_only=False\)"):
         export(tmp_path / "older.pt", Target(repository=tmp_path / "repository", name="m"))
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        pytest.param([1, 2], "holds a list; expected a checkpoint", id="list"),
+        pytest.param(torch.zeros(3), "holds a Tensor; expected a checkpoint", id="tensor"),
+        pytest.param(torch.nn.Conv2d(1, 1, 1), "holds a Conv2d; expected a checkpoint", id="module"),
+        pytest.param({f"model.{i}.conv.weight": torch.zeros(1) for i in range(300)}, "not a state dict", id="weights"),
+        pytest.param({"date": np.datetime64("2026-01-01")}, "DateTime64DType", id="numpy-date"),
+        pytest.param({"model": None}, "and no model", id="model-none"),
+    ],
+)
+def test_another_content_is_refused_in_one_short_line(
+    content: Any, words: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    torch.save(content, tmp_path / "x.pt")
+
+    refused(tmp_path, words)
+
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"PK\x05\x06" + bytes(18), b"xx%s", b"version https://git-lfs.github.com/spec/v1\n"],
+    ids=["empty", "empty-zip", "bytes-before", "git-lfs"],
+)
+def test_another_file_is_refused_without_advice_to_run_it(content: bytes, tmp_path: Path) -> None:
+    write_checkpoint(tmp_path / "x.pt", "yolov8n.yaml")
+    content = content.replace(b"%s", (tmp_path / "x.pt").read_bytes())
+    (tmp_path / "x.pt").write_bytes(content)
+
+    refused(tmp_path, "download or copy it again")
+
+
+def refused(folder: Path, words: str) -> None:
+    with pytest.raises(WeightsError) as caught:
+        export(folder / "x.pt", Target(repository=folder / "repository", name="m"))
+
+    error = str(caught.value)
+    assert words in error
+    assert "weights_only" not in error
+    assert len(error.splitlines()) == 1
+    assert len(error) < 500
+    assert not (folder / "repository").exists()

@@ -118,6 +118,7 @@ def test_a_pil_image_travels_as_displayed(serve: Serve, connect: Connect) -> Non
         pytest.param(np.zeros((4, 4, 4), np.uint8), r"got uint8 \(4, 4, 4\)", id="four-channels"),
         pytest.param(np.zeros((1, 4, 4, 3), np.uint8), r"got uint8 \(1, 4, 4, 3\)", id="batch"),
         pytest.param(np.zeros((0, 4, 3), np.uint8), "has no pixels", id="empty"),
+        pytest.param(np.zeros((4, 4, 3), ">u2"), r"\(array >> 8\).astype", id="16-bits-of-another-machine"),
     ],
 )
 def test_an_array_that_is_no_image_is_refused(
@@ -204,6 +205,32 @@ def test_a_url_is_refused_with_the_way_to_send_it(serve: Serve, connect: Connect
 def test_a_path_with_a_nul_is_refused(serve: Serve, connect: Connect) -> None:
     with pytest.raises(InvalidImageError, match="has a NUL character"):
         connect(serve()).detect("a\0b.jpg")
+
+
+def test_a_path_with_half_a_letter_is_refused(serve: Serve, connect: Connect) -> None:
+    with pytest.raises(InvalidImageError, match=r"'\\ud800.jpg' is no path"):
+        connect(serve()).detect("\ud800.jpg")
+
+
+def test_a_closed_file_is_refused(serve: Serve, connect: Connect, tmp_path: Path) -> None:
+    with (tmp_path / "x.jpg").open("w+b") as file:
+        pass
+
+    with pytest.raises(InvalidImageError, match="the file is closed"):
+        connect(serve()).detect(file)
+
+
+def test_a_file_that_is_open_as_text_is_a_type_error(serve: Serve, connect: Connect, tmp_path: Path) -> None:
+    with (tmp_path / "x.jpg").open("w+") as file, pytest.raises(TypeError, match="open it with mode 'rb'"):
+        connect(serve()).detect(file)  # type: ignore[arg-type]
+
+
+def test_a_pil_image_with_impossible_transparency_is_refused(serve: Serve, connect: Connect) -> None:
+    image = Image.new("L", (4, 4))
+    image.info["transparency"] = (1, 2)
+
+    with pytest.raises(InvalidImageError, match="can't convert a PIL image of mode L to RGB"):
+        connect(serve()).detect(image)
 
 
 @pytest.mark.parametrize("name", ["c:/none.jpg", "at 12:30/none.jpg", "https/none.jpg"])

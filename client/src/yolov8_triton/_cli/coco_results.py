@@ -40,6 +40,8 @@ class CocoResults:
         annotations = None if truth is None else _read(truth)
         self._truth, self._images = truth, None if annotations is None else TruthImages(annotations["images"])
         self._category_ids = _category_ids(labels, annotations)
+        if not path.name or path.is_dir():
+            raise InvalidParameterError(f"--coco: expected a file to write, got the folder {str(path)!r}")
         self._path, self._part = path, path.with_name(f"{path.name}.part")
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = self._part.open("w")
@@ -53,9 +55,10 @@ class CocoResults:
         if kind is None:
             self._file.write("]\n" if self._between != "[\n" else "[]\n")
         self._file.close()
-        if kind is None:
-            self._part.replace(self._path)
-        else:
+        try:
+            if kind is None:
+                self._part.replace(self._path)
+        finally:
             self._part.unlink(missing_ok=True)
 
     def add(self, image: str, found: DetectedObjects) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
@@ -22,6 +23,22 @@ from yolov8_export.choices import (
     Profile,
 )
 from yolov8_export.errors import OptionError
+
+RANGES = {
+    "max_batch_size": (1, 4096),
+    "instances": (1, 1024),
+    "threads": (1, 1024),
+    "queue_size": (1, 1_000_000),
+    "queue_timeout_s": (0, 86_400),
+    "queue_delay_us": (0, 60_000_000),
+    "max_det_limit": (1, 1_000_000),
+}
+"""The least and the largest value of settings; a configuration has no room for numbers of any size."""
+MAX_GPU = 1023
+MAX_PIXELS = 1 << 30
+"""OpenCV decodes no larger image."""
+MAX_BYTES = (1 << 31) - 1
+"""The largest message of gRPC."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,10 +92,12 @@ class Deployment:
     cuda_graphs: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("max_batch_size", "instances", "threads", "queue_size"):
-            _check_at_least(1, name, getattr(self, name))
-        for name in ("queue_timeout_s", "queue_delay_us"):
-            _check_at_least(0, name, getattr(self, name))
+        for name, (least, most) in RANGES.items():
+            _check_range(name, getattr(self, name), least, most)
+        for number in self.gpus:
+            _check_range("gpus", number, 0, MAX_GPU)
+        _check_range("max_pixels", self.limits.max_pixels, 1, MAX_PIXELS)
+        _check_range("max_bytes", self.limits.max_bytes, 1, MAX_BYTES)
         for is_violated, message in self._conflicts():
             if is_violated:
                 raise OptionError(message)
@@ -219,9 +238,10 @@ def _joined(numbers: tuple[int, ...]) -> str:
     return ",".join(map(str, numbers))
 
 
-def _check_at_least(least: int, name: str, value: float) -> None:
-    if not least <= value < float("inf"):
-        raise OptionError(f"--{name.replace('_', '-')}: expected at least {least}, got {value}")
+def _check_range(name: str, value: float, least: int, most: int) -> None:
+    if not least <= value <= most:
+        expected = f"at most {most}" if value > most else f"at least {least}"
+        raise OptionError(f"--{name.replace('_', '-')}: expected {expected}, got {reprlib.repr(value)}")
 
 
 PROFILES: dict[Profile, Deployment] = {

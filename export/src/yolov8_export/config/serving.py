@@ -54,7 +54,7 @@ def serving_commands(
         named = f" --model-config-name {config_name}" if config_name else ""
         commands["embedded"] = f"{installed_program(SERVER)} {_quoted(repository)}{named}"
     commands["image"] = f"docker build -t {image} -f docker/Dockerfile --target {target} ."
-    mounted = f"-v {_quoted(repository.resolve())}:/models"
+    mounted, read_only = _mounted(repository.resolve())
     gpus = "--gpus all " if deployment.device == "gpu" else ""
     if deployment.engine == "tensorrt":
         named = f" --config-name {config_name}" if config_name else ""
@@ -69,7 +69,7 @@ def serving_commands(
     variables = "".join(f"-e {shlex.quote(f'{name}={value}')} " for name, value in settings.items() if value)
     # Only this machine may call; serve.sh, which the image runs, leaves it the protocols that don't control the server.
     ports = " ".join(f"-p 127.0.0.1:{port}:{port}" for port in PORTS)
-    commands["container"] = f"docker run --rm {gpus}{ports} --shm-size={shm}m {variables}{mounted}:ro {image}"
+    commands["container"] = f"docker run --rm {gpus}{ports} --shm-size={shm}m {variables}{mounted}{read_only} {image}"
     return commands
 
 
@@ -83,7 +83,17 @@ def installed_program(name: str) -> str:
 
 
 def _quoted(path: Path) -> str:
-    return shlex.quote(str(path))
+    text = str(path)
+    return shlex.quote(f"./{text}" if text.startswith("-") else text)
+
+
+def _mounted(folder: Path) -> tuple[str, str]:
+    """Return docker's option that mounts a folder as /models, and what makes it read-only."""
+    if ":" not in str(folder):
+        return f"-v {_quoted(folder)}:/models", ":ro"
+    # In -v, a colon ends the path; --mount reads a line of CSV.
+    source = '"source={}"'.format(str(folder).replace('"', '""'))
+    return "--mount " + shlex.quote(f"type=bind,{source},target=/models"), ",readonly"
 
 
 def compose_env(repository: Path, config_name: str | None = None) -> str:

@@ -26,6 +26,8 @@ from yolov8_export.precision.accuracy import Accuracy
 MAX_NAME = 200
 """File names have at most 255 bytes, and the names of composing models are longer than the ensemble's."""
 
+MAX_VERSION = (1 << 31) - 1
+
 _DALI_NAME = r"[A-Za-z0-9_.]+"
 _DALI_PATH = r"[A-Za-z0-9_./-]+"
 
@@ -59,8 +61,8 @@ class Target:
                 f"--name: expected at most {MAX_NAME} letters, digits, '_', '-' and '.', and a letter or digit first; "
                 f"got {reprlib.repr(self.name)}; the default is the weights' file name, so say --name NAME"
             )
-        if self.version is not None and self.version < 1:
-            raise OptionError(f"--version: expected 1 or more, got {self.version}")
+        if self.version is not None and not 1 <= self.version <= MAX_VERSION:
+            raise OptionError(f"--version: expected 1 to {MAX_VERSION}, got {reprlib.repr(self.version)}")
 
     @property
     def model_names(self) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import io
 import re
+import textwrap
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
@@ -38,6 +39,7 @@ from yolov8_export.source.values import class_names, keypoints, largest, read_va
 from yolov8_export.ultralytics_metadata import stable_metadata
 
 DEFAULT_IMGSZ = 640
+_SHOWN_KEYS = 120
 
 NUMBER_TYPES = tuple(type(np.dtype(code)) for code in "?bhilqBHILQefdgFDGSU")
 """The types of numpy's numbers and texts, which run no code when they are unpickled; Ultralytics allows only one."""
@@ -149,8 +151,9 @@ def load_checkpoint(path: Path) -> Checkpoint:
     content = _load(path)
     models = [model for key in ("ema", "model") if isinstance(model := content.get(key), torch.nn.Module)]
     if not models:
+        held = textwrap.shorten(", ".join(sorted(map(str, content))), _SHOWN_KEYS, placeholder=" ...")
         raise WeightsError(
-            f"{path}: holds {', '.join(sorted(map(str, content))) or 'nothing'} and no model; "
+            f"{path}: holds {held or 'nothing'} and no model; "
             "expected a checkpoint as Ultralytics writes it (weights/best.pt), not a state dict"
         )
     with _as_ultralytics_writes(path):
@@ -238,16 +241,23 @@ def _reason(path: Path, exc: BaseException) -> str:
     said = f"{exc} {exc.__cause__ or ''}"
     if "TorchScript" in said:
         return f"{path}: is a TorchScript archive; export the checkpoint that it was made from"
-    refused = re.search(r"GLOBAL ([\w.]+)", said)
+    if other := re.fullmatch(r"'(\w+)' object has no attribute 'model'", str(exc)):
+        return f"{path}: holds a {other[1]}; expected a checkpoint as Ultralytics writes it (weights/best.pt)"
+    refused = re.search(r"GLOBAL ([\w.]+)|but got <class '([\w.]+)'>", said)
     if refused is None:
-        return f"{path}: can't be loaded as a checkpoint of Ultralytics: {one_line(exc.__cause__ or exc)}"
-    if refused[1].startswith("models."):
+        detail = re.search(r"WeightsUnpickler error:\s*(.+)", said)  # the rest advises to run whatever is in the file
         return (
-            f"{path}: is a checkpoint of the YOLOv5 repository ({refused[1]}), which Ultralytics can't load; "
+            f"{path}: can't be loaded as a checkpoint of Ultralytics: "
+            f"{detail[1] if detail else one_line(exc.__cause__ or exc)}; download or copy it again"
+        )
+    kind = refused[1] or refused[2]
+    if kind.startswith("models."):
+        return (
+            f"{path}: is a checkpoint of the YOLOv5 repository ({kind}), which Ultralytics can't load; "
             "take YOLOv8 weights"
         )
     return (
-        f"{path}: holds {refused[1]!r}, which is no part of a model, and unpickling it could run any code; refused. "
+        f"{path}: holds {kind!r}, which is no part of a model, and unpickling it could run any code; refused. "
         "If you trust the file, load it with Ultralytics in a place where that does no harm, "
         "export it to .onnx there, and give that here"
     )

@@ -8,6 +8,7 @@ exported with a note, since only YOLOv8 is tested for parity. All other heads ha
 from __future__ import annotations
 
 import re
+import reprlib
 
 from yolov8_contract.task import Task
 from yolov8_export.errors import UnsupportedError
@@ -44,7 +45,7 @@ def task_of_head(head: str, *, end_to_end: bool) -> Task:
     served = ", ".join(TASK_OF_HEAD)
     if head not in TASK_OF_HEAD:
         whose = f" ({_WHOSE[head]})" if head in _WHOSE else ""
-        raise UnsupportedError(f"head {head!r}{whose} is not served; YOLOv8's are: {served}")
+        raise UnsupportedError(f"head {reprlib.repr(head)}{whose} is not served; YOLOv8's are: {served}")
     if end_to_end:
         raise UnsupportedError(
             f"head {head!r} is of the end-to-end kind (YOLO26, YOLOv10), which outputs chosen boxes "

@@ -24,10 +24,12 @@ from yolov8_export.runtime import in_batches_of, one_line, onnx_runner
 from yolov8_export.source.families import task_of_head
 from yolov8_export.source.onnx_graph import Graph, GraphTensor, read_graph
 from yolov8_export.source.original import Original, Source, sha256_of
-from yolov8_export.source.values import class_names, flag, keypoints, largest, read_value, size
+from yolov8_export.source.values import class_names, flag, keypoints, largest, read_value, shown, size
 from yolov8_export.ultralytics_metadata import read_metadata, stable_metadata
 
 DEFAULT_STRIDE = 32
+BATCHES = range(1, 1025)
+"""The fixed batch sizes of a network that can be compared with itself: each of its runs takes a whole batch."""
 _CHOSEN_COLUMNS = 6
 _EXPORT_AGAIN = "export it again: yolo export format=onnx dynamic=True opset=18, without nms and half"
 
@@ -147,7 +149,8 @@ def _chosen(path: Path, graph: Graph) -> UnsupportedError:
 def _images(path: Path, graph: Graph) -> GraphTensor:
     images = graph.inputs[0] if len(graph.inputs) == 1 else None
     is_named = images is not None and (images.name, images.dtype) == ("images", "FLOAT")
-    if images is None or not is_named or len(images.dims) != 4 or images.dims[1] not in (3, *_names(images)):
+    has_axes = images is not None and len(images.dims) == 4 and images.dims[1] in (3, *_names(images))
+    if images is None or not is_named or not has_axes or images.dims[0] not in (*BATCHES, *_names(images)):
         raise UnsupportedError(
             f"{path}: expected one input, images FLOAT [batch, 3, height, width], "
             f"got {', '.join(map(str, graph.inputs)) or 'none'}; {_EXPORT_AGAIN}"
@@ -167,7 +170,7 @@ def _task(path: Path, metadata: Mapping[str, Any], overrides: ModelOverrides) ->
         assert overrides.task is not None  # else raised above
         return overrides.task
     if said not in {task.value for task in Task}:
-        raise UnsupportedError(f"{path}: its task is {said!r}, served are {[task.value for task in Task]}")
+        raise UnsupportedError(f"{path}: its task is {shown(said)}, served are {[task.value for task in Task]}")
     if overrides.task not in (None, Task(said)):
         raise OptionError(f"--task {overrides.task.value}: {path} says of itself that its task is {said!r}")
     return Task(said)

@@ -101,6 +101,7 @@ def class_names(said: Any) -> tuple[str, ...]:
     names = {_class_id(key): str(name) for key, name in said.items()}
     if sorted(names) != list(range(len(said))):
         raise _WrongError(f"{len(said)} names with class ids {min(names)} to {max(names)}")
+    "".join(names.values()).encode()  # a configuration is UTF-8, which has no half of a surrogate pair
     return tuple(names[index] for index in range(len(names)))
 
 

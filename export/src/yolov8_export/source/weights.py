@@ -6,6 +6,8 @@ from __future__ import annotations
 import importlib.util
 import logging
 import os
+import reprlib
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
@@ -33,9 +35,11 @@ def find_weights(name: str, *, folder: Path | None, download: Download | None) -
     path = Path(name)
     if path.suffix not in SUFFIXES:
         raise WeightsError(f"{name!r}: expected a {' or an '.join(SUFFIXES)} file, or a name such as 'yolov8n.pt'")
-    if path.is_file():
+    try:
+        check_file(path)
         return path
-    tried = ["no such file"]
+    except WeightsNotFoundError:
+        tried = ["no such file"]
     if path.name != name:
         raise WeightsNotFoundError(f"{name}: {tried[0]}")
     if folder is not None:
@@ -50,6 +54,25 @@ def find_weights(name: str, *, folder: Path | None, download: Download | None) -
             return found
         tried.append("and Ultralytics has none of that name to download, or could not be reached")
     raise WeightsNotFoundError(f"{name}: {', '.join(tried)}")
+
+
+def check_file(path: Path) -> None:
+    """Refuse a path that is no file; reading a pipe, for one, would wait for ever.
+
+    Raises:
+        WeightsNotFoundError: Nothing is there.
+        WeightsError: It is a folder or a pipe, or can't be reached.
+    """
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError as exc:
+        raise WeightsNotFoundError(f"{path}: no such file") from exc
+    except (OSError, ValueError) as exc:
+        raise WeightsError(
+            f"{reprlib.repr(str(path))}: can't be read: {getattr(exc, 'strerror', None) or exc}"
+        ) from exc
+    if not stat.S_ISREG(mode):
+        raise WeightsError(f"{path}: expected a file, got a {'folder' if stat.S_ISDIR(mode) else 'pipe or a device'}")
 
 
 logger = logging.getLogger(__name__)
@@ -88,4 +111,4 @@ def prepare_ultralytics() -> None:
     for handler in list(LOGGER.handlers):
         LOGGER.removeHandler(handler)
     LOGGER.propagate = True  # a caller that wants the messages configures logging
-    LOGGER.setLevel(logging.WARNING)
+    LOGGER.setLevel(logging.ERROR)  # its warnings are about files that are refused, in a sentence of ours

@@ -212,3 +212,23 @@ def test_a_category_that_the_model_lacks_may_have_its_name_twice(tmp_path: Path)
 
     with CocoResults(tmp_path / "out.json", truth, LABELS):
         pass
+
+
+@pytest.mark.parametrize("name", ["folder", ""])
+def test_results_for_a_folder_are_refused_before_the_first_request(serve: Serve, tmp_path: Path, name: str) -> None:
+    (tmp_path / "folder").mkdir()
+    fake = serve(count=1)
+
+    done = ask(fake, picture(tmp_path / "1.png"), "--coco", tmp_path / name if name else "")
+
+    assert done.exit_code == 2
+    assert done.stderr.startswith("error: --coco: expected a file to write, got the folder ")
+    assert len(done.stderr.splitlines()) == 1
+    assert not list(tmp_path.rglob("*.part"))
+
+
+def test_a_file_that_can_not_be_replaced_leaves_no_other(tmp_path: Path) -> None:
+    with pytest.raises(IsADirectoryError), CocoResults(tmp_path / "out.json", None, LABELS):
+        (tmp_path / "out.json").mkdir()
+
+    assert [path.name for path in tmp_path.iterdir()] == ["out.json"]

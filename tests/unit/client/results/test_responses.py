@@ -225,6 +225,28 @@ WRONG_SCORES = (*NUMBERS, -0.1, 1.1, 90.0)
         ),
         *(
             pytest.param(
+                task, changed("detection_boxes", (0, 1, 2), -3.0), "'detection_boxes': expected",
+                id=f"{task.value}-negative-width",
+            )
+            for task in FINDERS
+        ),
+        pytest.param(
+            Task.DETECT, changed("detection_boxes", (0, 1, 3), 2.0),
+            "'detection_boxes': expected boxes of at least 0 pixels, got a side of -8", id="bottom-above-top",
+        ),
+        *(
+            pytest.param(
+                Task.OBB, changed("detection_boxes", (0, 1, column), value), "'detection_boxes': expected numbers",
+                id=f"obb-far-{column}",
+            )
+            for column, value in ((0, 1e30), (3, 1e30), (4, -1e30))
+        ),
+        pytest.param(
+            Task.POSE, changed("detection_keypoints", (0, 1, 3, 0), -1e30), "'detection_keypoints': expected numbers",
+            id="keypoint-far",
+        ),
+        *(
+            pytest.param(
                 Task.POSE, changed("detection_keypoints", (0, 1, 3, column), value), "'detection_keypoints': expected",
                 id=f"keypoint-{column}-{value}",
             )

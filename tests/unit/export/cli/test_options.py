@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -107,3 +108,22 @@ def test_other_classes_are_refused(text: str) -> None:
 def test_an_opset_that_triton_would_trip_over_is_refused(opset: int) -> None:
     with pytest.raises(OptionError, match="--opset: expected 12 to 18"):
         check_opset(opset)
+
+
+def test_a_list_of_labels_may_be_longer_than_a_file_name() -> None:
+    labels = tuple(f"the class of number {number}" for number in range(80))
+
+    assert parse_labels(",".join(labels)) == labels
+
+
+def test_labels_that_are_not_utf_8_are_refused() -> None:
+    with pytest.raises(OptionError, match="--labels"):
+        parse_labels("cat,ch\udce9vre")
+
+
+@pytest.mark.parametrize(("parse", "text"), [(parse_classes, "9" * 5000), (parse_kpt_shape, "9" * 5000 + ",3")])
+def test_a_number_of_thousands_of_digits_is_refused_in_a_short_line(parse: Callable[[str], object], text: str) -> None:
+    with pytest.raises(OptionError, match="expected") as caught:
+        parse(text)
+
+    assert len(str(caught.value)) < 200

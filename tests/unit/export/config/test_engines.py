@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import csv
 import shlex
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,16 @@ from tritonclient.grpc import model_config_pb2 as pb
 
 from tests.unit.export.conftest import Export
 from tests.unit.export.tiny_networks import IMGSZ
+from yolov8_contract.image_header import ImageLimits
 from yolov8_contract.task import Task
 from yolov8_export.checks.repository import check
 from yolov8_export.choices import Profile
-from yolov8_export.config.deployment import Deployment, deployment_from, parse_gpus
+from yolov8_export.config.deployment import RANGES, Deployment, deployment_from, parse_gpus
 from yolov8_export.config.reference import committed_labels, reference_configs
 from yolov8_export.config.serving import compose_env, serving_commands
 from yolov8_export.errors import OptionError
 from yolov8_export.pipeline import default_name
+from yolov8_export.repository.layout import Target
 
 ROOT = Path(__file__).parents[4]
 GPU = pb.ModelInstanceGroup.KIND_GPU
@@ -114,6 +117,45 @@ def test_a_name_that_dali_cannot_load_is_refused_with_one_that_it_can(export_tin
 def test_the_default_name_is_one_that_can_be_loaded() -> None:
     assert default_name(Path("yolov8n-seg.pt"), deployment_from("gpu")) == "yolov8n_seg"
     assert default_name(Path("yolov8n-seg.pt"), deployment_from("cpu")) == "yolov8n-seg"
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        *(pytest.param({name: 10**30}, f"--{name.replace('_', '-')}: expected at most", id=name) for name in RANGES),
+        pytest.param({"queue_timeout_s": 1e300}, "--queue-timeout-s: expected at most", id="queue_timeout_s-float"),
+        pytest.param({"gpus": (0, 10**30), "device": "gpu"}, "--gpus: expected at most", id="gpus"),
+        pytest.param({"limits": ImageLimits(max_pixels=10**30)}, "--max-pixels: expected at most", id="max_pixels"),
+        pytest.param({"limits": ImageLimits(max_bytes=10**30)}, "--max-bytes: expected at most", id="max_bytes"),
+    ],
+)
+def test_numbers_that_a_configuration_has_no_room_for_are_refused(setting: dict[str, Any], words: str) -> None:
+    with pytest.raises(OptionError, match=words) as caught:
+        Deployment(**setting)
+
+    assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize("version", [0, -1, 10**30])
+def test_a_version_that_triton_has_no_number_for_is_refused(version: int) -> None:
+    with pytest.raises(OptionError, match="--version: expected 1 to"):
+        Target(repository=Path("repository"), name="m", version=version)
+
+
+@pytest.mark.parametrize("folder", ["a:b", "a:b,c", 'a:b "c"', "a b:c'd"])
+def test_a_folder_with_a_colon_is_mounted_too(folder: str, tmp_path: Path) -> None:
+    commands = serving_commands(tmp_path / folder, {}, Deployment())
+
+    words = shlex.split(commands["container"])
+    (options,) = csv.reader([words[words.index("--mount") + 1]])
+    assert options == ["type=bind", f"source={tmp_path / folder}", "target=/models", "readonly"]
+    assert "-v" not in words
+
+
+def test_a_folder_that_looks_like_an_option_is_not_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    assert serving_commands(Path("-r"), {}, Deployment())["embedded"].endswith(" ./-r")
 
 
 @pytest.mark.parametrize("text", ["", "a", "-1", "0,,1"])

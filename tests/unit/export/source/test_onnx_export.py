@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -144,6 +145,9 @@ REFUSED: dict[str, tuple[dict[str, Any], ModelOverrides, type[ExportError], str]
     "nms": (said(args={"nms": True}), NOTHING, UnsupportedError, "without nms"),
     "wrong-number-of-classes": (said(names={0: "cat"}), NOTHING, UnsupportedError, "of 1 classes"),
     "an-output-too-many": (said() | {"task": Task.SEGMENT}, NOTHING, UnsupportedError, "a detect network"),
+    "no-batch": ({"batch": 0}, NOTHING, UnsupportedError, r"got images FLOAT \[0, "),
+    "negative-batch": ({"batch": -1}, NOTHING, UnsupportedError, r"got images FLOAT \[-1, "),
+    "huge-batch": ({"batch": 2**40}, NOTHING, UnsupportedError, r"got images FLOAT \[1099511627776, "),
     "another-input-name": ({"name": "input"}, NOTHING, UnsupportedError, "expected one input, images"),
     "opset-too-new": ({"opset": 22}, NOTHING, UnsupportedError, "opset 22"),
     "no-sigmoid": ({"activation": "Exp"}, NOTHING, VerificationError, "expected probabilities"),
@@ -192,6 +196,34 @@ def test_a_file_that_is_no_onnx_is_refused(content: bytes, export_tiny: Export, 
 
     with pytest.raises(WeightsError, match="no ONNX file, or damaged"):
         export_tiny(weights=tmp_path / "x.onnx")
+
+
+@pytest.mark.parametrize(("kind", "words"), [("pipe", "got a pipe"), ("folder", "got a folder"), ("loop", "symbolic")])
+def test_what_is_no_file_is_refused_at_once(
+    kind: str, words: str, export_tiny: Export, repository: Path, tmp_path: Path
+) -> None:
+    weights = tmp_path / "x.onnx"
+    {"pipe": lambda: os.mkfifo(weights), "folder": weights.mkdir, "loop": lambda: weights.symlink_to(weights)}[kind]()
+
+    with pytest.raises(WeightsError, match=words):
+        export_tiny(weights=weights)
+
+    assert not repository.exists()
+
+
+def test_a_refusal_is_one_line_on_stderr(tmp_path: Path) -> None:
+    """ONNX Runtime would write its own line before it raises the error."""
+    weights = write_onnx(tmp_path / "tiny.onnx", size=("h", "w"), props=metadata(Task.DETECT, imgsz=[32, 32]))
+    arguments = ["export", str(weights), "--repository", str(tmp_path / "repository")]
+
+    done = subprocess.run(
+        [sys.executable, "-m", "yolov8_export", *arguments], capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 1
+    *before, last = done.stderr.splitlines()
+    assert "ONNX Runtime can't run it on 1 images: " in last
+    assert not [line for line in before if "onnxruntime" in line]
 
 
 def test_an_onnx_file_needs_neither_torch_nor_ultralytics(tmp_path: Path) -> None:

@@ -46,6 +46,8 @@ TEXTS += [
     "9" * 5000,
     "1j",
     "...",
+    "{0: '\\ud800', 1: 'b', 2: 'c'}",
+    "x" * 100_000,
 ]
 
 
@@ -65,6 +67,7 @@ def test_metadata_of_any_type_give_a_model_or_one_line(key: str, export_tiny: Ex
         weights = write_onnx(tmp_path / "given.onnx", Task.POSE, props=props, size=("height", "width"))
         error = outcome(export_tiny, weights=weights, name=f"m{number}")
         assert len(error.splitlines()) <= 1, said
+        assert len(error) < 1000
 
 
 @pytest.mark.parametrize(

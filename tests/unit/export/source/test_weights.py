@@ -69,6 +69,13 @@ def test_weights_that_can_not_be_had_are_an_error_in_one_line(
     assert "\n" not in str(caught.value)
 
 
+def test_a_folder_with_the_name_of_weights_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "x.pt").mkdir()
+
+    with pytest.raises(WeightsError, match="expected a file, got a folder"):
+        find_weights(str(tmp_path / "x.pt"), folder=None, download=no_download)
+
+
 @pytest.mark.parametrize("name", ["yolov8n", "yolov8n.engine", "model.yaml"])
 def test_files_of_other_kinds_are_refused(name: str) -> None:
     with pytest.raises(WeightsError, match=r"expected a \.pt or an \.onnx file"):
