@@ -15,7 +15,7 @@ from tritonclient.grpc import model_config_pb2 as pb
 from yolov8_contract.errors import ConfigError
 from yolov8_contract.served_model import ServedModel
 from yolov8_export.choices import CalibrationData
-from yolov8_export.config.deployment import Deployment, as_served
+from yolov8_export.config.deployment import Deployment, as_served, sensible_queue_timeout_s
 from yolov8_export.config.members import IR_FILE
 from yolov8_export.config.recover import ServedModelSpec, read_spec
 from yolov8_export.config.serving import serving_commands
@@ -144,6 +144,7 @@ def export(
                 run = in_batches_of(1, run)
             verification = verify(run, original.run, original.model, against=original.reference)
         model = _check_served(network, deployment)
+        deployment = _with_queue_timeout(deployment, network, target)
         network, accuracy = reduce(
             network, deployment.precision, deployment.engine, data, engine_file=stage / IR_FILE, progress=progress
         )
@@ -195,6 +196,8 @@ def _check_target(target: Target, deployment: Deployment, model: ServedModel) ->
         raise OptionError(str(exc)) from exc
     if adds_version(target):
         there = read_spec(target.repository, target.name)
+        if deployment.queue_timeout_s is None:
+            deployment = replace(deployment, queue_timeout_s=there.deployment.queue_timeout_s)
         with suppress(ConfigError):  # another head, which is refused when the network is known
             check_replaceable(target, replace(there, model=model, deployment=deployment).configs())
 
@@ -218,6 +221,17 @@ def _check_served(network: Network, deployment: Deployment) -> ServedModel:
     if model.network_output == "best-class":
         check_opset(network.opset)
     return model
+
+
+def _with_queue_timeout(deployment: Deployment, network: Network, target: Target) -> Deployment:
+    """Return the deployment with a queue timeout: the given one, that of the versions there, or a sensible one."""
+    if deployment.queue_timeout_s is not None:
+        return deployment
+    if adds_version(target):
+        timeout_s = read_spec(target.repository, target.name).deployment.queue_timeout_s
+    else:
+        timeout_s = sensible_queue_timeout_s(network.parameters, network.model.imgsz, deployment.device)
+    return replace(deployment, queue_timeout_s=timeout_s)
 
 
 def _configured(

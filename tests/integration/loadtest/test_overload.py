@@ -42,7 +42,7 @@ def small_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonSer
     """A server whose model is slow (640 pixels), works on one image at a time and lets few wait."""
     folder = tmp_path_factory.mktemp("small")
     for name, queue_size in (("strict", 1), ("patient", 1000)):
-        deployment = Deployment(instances=1, max_batch_size=1, queue_size=queue_size)
+        deployment = Deployment(instances=1, max_batch_size=1, queue_size=queue_size, queue_timeout_s=DEADLINE_S)
         target = Target(repository=folder, name=name)
         export(DATA / "shapes-detect.pt", target, deployment=deployment, overrides=ModelOverrides(imgsz=(640, 640)))
     with TritonServer(folder, stop_timeout_s=0) as running:

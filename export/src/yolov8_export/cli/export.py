@@ -62,7 +62,12 @@ class ExportCommand(Command):
 @takes(
     Group(kind=ModelOverrides, panel="Model", unset=for_each(ModelOverrides, "as in the weights")),
     Group(kind=CalibrationData, panel="Precision", unset={"evaluation": "a third of the calibration images, for int8"}),
-    Group(kind=Deployment, panel="Deployment", presets=PROFILES, unset={"gpus": "all"}),
+    Group(
+        kind=Deployment,
+        panel="Deployment",
+        presets=PROFILES,
+        unset={"gpus": "all", "queue_timeout_s": "by the size of the network"},
+    ),
     Group(kind=RequestParameters, panel="Defaults of request parameters", unset={"classes": "all"}),
     Group(kind=ImageLimits, panel="Limits of images"),
 )

@@ -14,7 +14,7 @@ from tritonclient.grpc import model_config_pb2 as pb
 
 from yolov8_contract import signature
 from yolov8_contract.tensors import Signature, TensorSpec
-from yolov8_export.config.deployment import Deployment
+from yolov8_export.config.deployment import LEAST_QUEUE_TIMEOUT_S, Deployment
 
 CONTRACT_VERSION = "contract_version"
 """The parameter that marks a configuration as written by export."""
@@ -109,7 +109,8 @@ def _bound(config: pb.ModelConfig, size: int, deployment: Deployment) -> None:
     policy = config.dynamic_batching.default_queue_policy
     policy.max_queue_size = size
     policy.timeout_action = pb.ModelQueuePolicy.REJECT
-    policy.default_timeout_microseconds = round(deployment.queue_timeout_s * 1e6)
+    chosen = deployment.queue_timeout_s
+    policy.default_timeout_microseconds = round((LEAST_QUEUE_TIMEOUT_S if chosen is None else chosen) * 1e6)
     policy.allow_timeout_override = True
 
 

@@ -7,6 +7,7 @@ weights. The class names are read from the committed ensemble, since they are st
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from tritonclient.grpc import model_config_pb2 as pb
@@ -16,7 +17,7 @@ from yolov8_contract.served_model import ServedModel
 from yolov8_contract.signature import Head
 from yolov8_contract.task import Task
 from yolov8_export.choices import Profile
-from yolov8_export.config.deployment import as_served, deployment_from
+from yolov8_export.config.deployment import as_served, deployment_from, sensible_queue_timeout_s
 from yolov8_export.config.files import CONFIG, as_json, read_config, render
 from yolov8_export.config.members import served_configs
 from yolov8_export.model_code import DALI, SETTINGS_FILE, dali_settings
@@ -24,11 +25,15 @@ from yolov8_export.model_code import DALI, SETTINGS_FILE, dali_settings
 NAME = "yolov8n"
 IMGSZ = (640, 640)
 STRIDES = (8, 16, 32)
+PARAMETERS = 3_151_904
+"""The number of yolov8n's weights."""
 
 
 def reference_configs(labels: tuple[str, ...], profile: Profile = "cpu") -> dict[str, pb.ModelConfig]:
     """Return the configurations that export writes for a yolov8n of these classes with the default options."""
     deployment = deployment_from(profile)
+    timeout_s = sensible_queue_timeout_s(PARAMETERS, IMGSZ, deployment.device)
+    deployment = replace(deployment, queue_timeout_s=timeout_s)
     model = as_served(ServedModel(task=Task.DETECT, labels=labels, imgsz=IMGSZ), deployment)
     anchors = sum((IMGSZ[0] // stride) * (IMGSZ[1] // stride) for stride in STRIDES)
     head: Head = ((4 + len(labels), anchors),)

@@ -51,6 +51,11 @@ class Network:
     precision: str
     engine_files: tuple[Path, ...] = ()
 
+    @property
+    def parameters(self) -> int:
+        """The number of the network's weights."""
+        return sum(value.const_value.size for value in self.onnx.graph.initializers.values() if value.const_value)
+
 
 def checked_network(onnx: ir.Model, model: ServedModel, *, stride: int, source: Source) -> Network:
     """Return an ONNX network with its description.

@@ -18,7 +18,7 @@ from yolov8_contract.image_header import ImageLimits
 from yolov8_contract.parameters import ParameterPolicy, RequestParameters
 from yolov8_contract.served_model import ServedModel
 from yolov8_contract.task import Task
-from yolov8_export.config.deployment import Deployment
+from yolov8_export.config.deployment import Deployment, sensible_queue_timeout_s
 from yolov8_export.config.files import as_json, newer_fields, render
 from yolov8_export.config.members import served_configs
 from yolov8_export.errors import OptionError
@@ -244,3 +244,20 @@ def test_defaults_that_the_model_refuses_are_refused(task: Task, defaults: dict[
 
     with pytest.raises(ConfigError, match=words):
         configs_of(task, deployment)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "imgsz", "device", "expected"),
+    [
+        pytest.param(3_151_904, (640, 640), "cpu", 1.45, id="yolov8n"),
+        pytest.param(3_180_000, (640, 640), "cpu", 1.45, id="yolov8n-of-other-classes"),
+        pytest.param(25_900_000, (320, 320), "cpu", 2.95, id="yolov8m-at-320"),
+        pytest.param(68_200_608, (1280, 1280), "cpu", 10.0, id="the-limit"),
+        pytest.param(3_151_904, (160, 160), "cpu", 1.0, id="small"),
+        pytest.param(68_200_608, (640, 640), "gpu", 1.0, id="gpu"),
+    ],
+)
+def test_the_queue_timeout_is_that_of_a_network_of_this_size(
+    parameters: int, imgsz: tuple[int, int], device: Any, expected: float
+) -> None:
+    assert sensible_queue_timeout_s(parameters, imgsz, device) == expected

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,8 @@ def test_what_a_model_was_exported_with_is_read_from_its_configurations(
 
     deployed = read_spec(repository, "tiny")
 
-    assert deployed.deployment == deployment
+    assert deployed.deployment == report.deployment
+    assert replace(deployed.deployment, queue_timeout_s=deployment.queue_timeout_s) == deployment
     assert deployed.configs() == report.configs
 
 
@@ -108,7 +110,7 @@ def test_the_difference_for_one_kind_of_gpu_is_this(tmp_path: Path) -> None:
             "-  max_queue_delay_microseconds: 500",
             "+  max_queue_delay_microseconds: 200",
             "+  default_queue_policy {",
-            "+    default_timeout_microseconds: 10000000",
+            "+    default_timeout_microseconds: 1000000",
             "+    allow_timeout_override: true",
             "+    max_queue_size: 128",
             "+  }",
