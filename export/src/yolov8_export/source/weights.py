@@ -39,6 +39,8 @@ def find_weights(name: str, *, folder: Path | None, download: Download | None) -
         check_file(path)
         return path
     except WeightsNotFoundError:
+        if os.path.lexists(path):
+            raise
         tried = ["no such file"]
     if path.name != name:
         raise WeightsNotFoundError(f"{name}: {tried[0]}")
@@ -60,8 +62,8 @@ def check_file(path: Path) -> None:
     """Refuse a path that is no file; reading a pipe, for one, would wait for ever.
 
     Raises:
-        WeightsNotFoundError: Nothing is there.
-        WeightsError: It is a folder or a pipe, or can't be reached.
+        WeightsNotFoundError: Nothing is there, or a folder or a pipe.
+        WeightsError: It can't be reached.
     """
     try:
         mode = path.stat().st_mode
@@ -72,7 +74,9 @@ def check_file(path: Path) -> None:
             f"{reprlib.repr(str(path))}: can't be read: {getattr(exc, 'strerror', None) or exc}"
         ) from exc
     if not stat.S_ISREG(mode):
-        raise WeightsError(f"{path}: expected a file, got a {'folder' if stat.S_ISDIR(mode) else 'pipe or a device'}")
+        raise WeightsNotFoundError(
+            f"{path}: expected a file, got a {'folder' if stat.S_ISDIR(mode) else 'pipe or a device'}"
+        )
 
 
 logger = logging.getLogger(__name__)

@@ -205,7 +205,7 @@ def test_what_is_no_file_is_refused_at_once(
     weights = tmp_path / "x.onnx"
     {"pipe": lambda: os.mkfifo(weights), "folder": weights.mkdir, "loop": lambda: weights.symlink_to(weights)}[kind]()
 
-    with pytest.raises(WeightsError, match=words):
+    with pytest.raises(ExportError, match=words):
         export_tiny(weights=weights)
 
     assert not repository.exists()

@@ -72,7 +72,7 @@ def test_weights_that_can_not_be_had_are_an_error_in_one_line(
 def test_a_folder_with_the_name_of_weights_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.pt").mkdir()
 
-    with pytest.raises(WeightsError, match="expected a file, got a folder"):
+    with pytest.raises(WeightsNotFoundError, match="expected a file, got a folder"):
         find_weights(str(tmp_path / "x.pt"), folder=None, download=no_download)
 
 
