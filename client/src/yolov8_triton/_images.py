@@ -112,7 +112,7 @@ def _file_content(path: str | bytes) -> bytes:
         return file.read(status.st_size)  # not to the end, which files of /proc don't have
 
 
-def _rest(file: ReadableFile) -> bytes:
+def _rest(file: Any) -> bytes:
     """Return what is left in an open file, or refuse one without an end."""
     if isinstance(file, io.TextIOBase):
         raise TypeError("the file is open as text, open it with mode 'rb'")

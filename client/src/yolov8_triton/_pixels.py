@@ -148,7 +148,8 @@ def _rgb(image: PilImage) -> PilImage:
         between = image.convert(_VIA[image.mode]) if image.mode in _VIA else image
         return between.convert("RGB") if between.mode != "RGB" else between.copy()
 
-    return _read(converted, f"Pillow can't convert a PIL image of mode {image.mode} to RGB")
+    picture: PilImage = _read(converted, f"Pillow can't convert a PIL image of mode {image.mode} to RGB")
+    return picture
 
 
 def _orientation(image: PilImage) -> int:

@@ -188,7 +188,7 @@ def test_weights_are_looked_up_in_the_folder_that_the_environment_names(
         pytest.param("export tiny.onnx --imgsz " + "9" * 5000, 2, "--imgsz", id="endless-imgsz"),
         pytest.param("export " + "a" * 300 + ".onnx", 1, "File name too long", id="long-file-name"),
         pytest.param("export tiny.onnx --repository " + "a" * 300, 1, "File name too long", id="long-repository"),
-        pytest.param("export folder.onnx", 1, "expected a file, got a folder", id="folder"),
+        pytest.param("export folder.onnx", 3, "expected a file, got a folder", id="folder"),
         pytest.param("check " + "a" * 300, 1, "File name too long", id="check-long-name"),
         pytest.param("check nowhere", 1, "no such folder", id="check-nothing"),
     ],
