@@ -13,7 +13,7 @@ from ._server import TritonServer
 
 logger = logging.getLogger(__name__)
 
-DEFAULT_RESTARTS = 5
+DEFAULT_RESTARTS = 10
 DEFAULT_MAX_GROWTH_MIB = 4096
 POLL_S = 0.5
 
@@ -63,7 +63,9 @@ def keep_running(server: TritonServer, policy: RestartPolicy | None = None) -> N
     while True:
         began = time.monotonic()
         why = _wait(server, policy.max_growth_mib)
-        failures = 0 if time.monotonic() - began >= policy.steady_s else failures + 1
+        # Growth is what callers do; it must not use up the restarts.
+        ended_early = server.wait(0) is not None and time.monotonic() - began < policy.steady_s
+        failures = failures + 1 if ended_early else 0
         failures = _start_again(server, policy, failures, why)
 
 

@@ -161,6 +161,29 @@ def test_memory_that_requests_made_grow_is_given_back(kept: Callable[..., Kept])
     assert running.doubled() == [2, 4]
 
 
+def test_growth_does_not_use_up_the_restarts(repository: Path) -> None:
+    server = TritonServer(repository, stop_timeout_s=0)
+    grown = 0
+
+    class Growing:
+        """A server that holds more memory each time that somebody looks, until it ends."""
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(server, name)
+
+        def memory_mib(self) -> int:
+            nonlocal grown
+            grown += 1
+            if grown == 7:
+                os.kill(server.pid, signal.SIGKILL)
+            return grown * 1000
+
+    with server, pytest.raises(RestartError, match="was ended by SIGKILL; gave up after 1 early end"):
+        keep_running(Growing(), RestartPolicy(limit=1, steady_s=3600, max_growth_mib=1))  # type: ignore[arg-type]
+
+    assert grown == 7
+
+
 def test_a_server_that_ends_again_and_again_is_given_up(repository: Path, tmp_path: Path) -> None:
     server = TritonServer(repository, stop_timeout_s=0, log_file=tmp_path / "log")
     policy = RestartPolicy(limit=2, steady_s=3600, first_pause_s=0.01)
@@ -172,10 +195,11 @@ def test_a_server_that_ends_again_and_again_is_given_up(repository: Path, tmp_pa
         def __getattr__(self, name: str) -> object:
             return getattr(server, name)
 
-        def wait(self, _timeout_s: float) -> int | None:
+        def wait(self, timeout_s: float) -> int | None:
             nonlocal ended
-            ended += 1
-            os.kill(server.pid, signal.SIGKILL)
+            if timeout_s:
+                ended += 1
+                os.kill(server.pid, signal.SIGKILL)
             return server.wait(DEADLINE_S)
 
     with server, pytest.raises(RestartError, match="was ended by SIGKILL; gave up after 2 early end") as error:
