@@ -225,7 +225,7 @@ def sensible_queue_timeout_s(parameters: int, imgsz: tuple[int, int], device: De
     if device == "gpu":
         return LEAST_QUEUE_TIMEOUT_S
     image_s = parameters * imgsz[0] * imgsz[1] * _SECONDS_PER_PARAMETER_AND_PIXEL
-    rounded = round(_WAITING_IMAGES * image_s / 0.05) * 0.05  # retrained weights get the same limit
+    rounded = round(_WAITING_IMAGES * image_s / 0.5) * 0.5  # retrained weights get the same limit
     return round(min(max(rounded, LEAST_QUEUE_TIMEOUT_S), MOST_QUEUE_TIMEOUT_S), 2)
 
 
