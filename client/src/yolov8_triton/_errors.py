@@ -113,6 +113,7 @@ _NO_TLS_THERE = "the server speaks no TLS at this port: leave tls= out, or use t
 _ANOTHER_SERVER = "use another server, or wait until the model is loaded; the server's log says what it does"
 _SLOW_DOWN = "try again later, keep fewer requests in flight, or give the model more instances"
 _LIST_MODELS = "`yolov8-triton models` lists the models that a server has"
+_OPEN_IT = "yolov8-server opens it with --http (inference over HTTP) or --allow PROTOCOL (shared-memory and others)"
 _SEND_HEADER = "give what it expects: Client(..., headers={NAME: VALUE}), or token= for a bearer token"
 _EXPORT_AGAIN = "export the model with the same release as this client, or use the client of the model's release"
 _NO_MEMORY = (
@@ -133,6 +134,7 @@ _RULES = (
     _Rule("INVALID_ARGUMENT", "", InvalidInputError, ""),
     _Rule("UNAVAILABLE", "exceeds maximum queue size", ServerOverloadedError, _SLOW_DOWN),
     _Rule("UNAVAILABLE", "request timeout expired", ServerOverloadedError, _SLOW_DOWN),
+    _Rule("UNAVAILABLE", "see-yolov8-server-help", AccessRefusedError, _OPEN_IT),
     _Rule("UNAVAILABLE", "protocol is restricted", AccessRefusedError, _SEND_HEADER),
     _Rule("UNAVAILABLE", "is stopping", ServerDrainingError, _ANOTHER_SERVER),
     _Rule("UNAVAILABLE", "shutting down", ServerDrainingError, _ANOTHER_SERVER),
@@ -163,6 +165,7 @@ _RULES = (
     _Rule("CANCELLED", "", ServerDrainingError, _ANOTHER_SERVER),
     _Rule("DEADLINE_EXCEEDED", "", DeadlineExceededError, _MORE_TIME),
     _Rule("UNAUTHENTICATED", "", AccessRefusedError, _SEND_HEADER),
+    _Rule("PERMISSION_DENIED", "see-yolov8-server-help", AccessRefusedError, _OPEN_IT),
     _Rule("PERMISSION_DENIED", "", AccessRefusedError, _SEND_HEADER),
     _Rule("UNIMPLEMENTED", "", ContractMismatchError, f"what answers there is not Triton; {_CHECK_ADDRESS}"),
 )

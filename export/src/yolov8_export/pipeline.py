@@ -16,8 +16,8 @@ from yolov8_contract.errors import ConfigError
 from yolov8_contract.served_model import ServedModel
 from yolov8_export.choices import CalibrationData
 from yolov8_export.config.deployment import Deployment, as_served, sensible_queue_timeout_s
-from yolov8_export.config.members import IR_FILE
-from yolov8_export.config.recover import ServedModelSpec, read_spec
+from yolov8_export.config.members import IR_FILE, ServedModelSpec
+from yolov8_export.config.recover import read_spec
 from yolov8_export.config.serving import serving_commands
 from yolov8_export.config.sizing import shm_mib
 from yolov8_export.errors import OptionError

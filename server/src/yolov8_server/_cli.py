@@ -13,8 +13,8 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperCommand
 
-from ._command import ALLOWABLE
-from ._errors import RestartError, ServerError
+from ._command import ALLOWABLE, check_allowable
+from ._errors import InvalidArgumentError, RestartError, ServerError
 from ._restarts import DEFAULT_MAX_GROWTH_MIB, DEFAULT_RESTARTS, RestartPolicy, keep_running
 from ._server import DEFAULT_HOST, DEFAULT_READY_TIMEOUT_S, DEFAULT_STOP_TIMEOUT_S, TritonServer
 
@@ -52,6 +52,14 @@ def _check_triton_options(options: list[str] | None) -> list[str] | None:
     if options and not options[0].startswith("-"):
         raise typer.BadParameter(f"{options[0]!r} is not an option; the command takes one REPOSITORY")
     return options
+
+
+def _check_protocols(names: list[str] | None) -> list[str] | None:
+    try:
+        check_allowable(names or ())
+    except InvalidArgumentError as exc:
+        raise typer.BadParameter(str(exc)) from exc
+    return names
 
 
 def _port_option(service: str) -> Any:
@@ -101,7 +109,11 @@ def serve(
     ] = False,
     allow: Annotated[
         list[str] | None,
-        typer.Option(metavar="PROTOCOL", help=f"Open a closed protocol: {', '.join(ALLOWABLE)}; repeatable"),
+        typer.Option(
+            metavar="PROTOCOL",
+            help=f"Open a closed protocol: {', '.join(ALLOWABLE)}; repeatable",
+            callback=_check_protocols,
+        ),
     ] = None,
     restarts: Annotated[
         int, typer.Option(min=0, metavar="N", help="Early ends or failed starts in a row after which to give up")

@@ -37,6 +37,12 @@ RESTRICTED_OVER_HTTP = (*ALLOWABLE, "inference")
 CLOSED_HEADER = "closed-see-yolov8-server-help"
 
 
+def check_allowable(names: Collection[str]) -> None:
+    """Raise `InvalidArgumentError` for a name that is not in `ALLOWABLE`."""
+    if unknown := sorted(set(names) - set(ALLOWABLE)):
+        raise InvalidArgumentError(f"can't allow {unknown[0]!r}: expected one of {', '.join(ALLOWABLE)}")
+
+
 def restrictions(*, http: bool, allow: Collection[str], extra: Sequence[str]) -> list[str]:
     """Return the options that close protocols with a random key, so that nobody can use them.
 
@@ -48,8 +54,7 @@ def restrictions(*, http: bool, allow: Collection[str], extra: Sequence[str]) ->
     Raises:
         InvalidArgumentError: if ``allow`` has a name that is not in `ALLOWABLE`.
     """
-    if unknown := sorted(set(allow) - set(ALLOWABLE)):
-        raise InvalidArgumentError(f"can't allow {unknown[0]!r}: expected one of {', '.join(ALLOWABLE)}")
+    check_allowable(allow)
     given = {argument.partition("=")[0] for argument in extra}
     over_grpc = (*RESTRICTED, *([RESTRICTED_WITH_MODEL_CONTROL] if "--model-control-mode" in given else []))
     over_http = over_grpc if http else RESTRICTED_OVER_HTTP

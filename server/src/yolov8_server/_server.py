@@ -85,7 +85,7 @@ class TritonServer:
         self._arguments = (*named, *arguments)
         self._http = http
         self._allow = allow
-        self._restarts = 0
+        self._keep_log = False
         self._process: SupervisedProcess | None = None
 
     def __enter__(self) -> TritonServer:
@@ -145,7 +145,7 @@ class TritonServer:
         process, self._process = self._process, None
         if process is not None:
             self._end(process, RESTART_GRACE_S)
-        self._restarts += 1
+        self._keep_log = True
         self._wanted = self._ports
         self.start()
 
@@ -194,7 +194,7 @@ class TritonServer:
 
     def _launch(self, installation: Installation) -> None:
         mark = _leftovers.new_mark()
-        self._log = Log(self._log_file, keep=self._restarts > 0)
+        self._log = Log(self._log_file, keep=self._keep_log)
         try:
             process = self._spawn(installation, mark, create_run_folder(mark))
         except BaseException:

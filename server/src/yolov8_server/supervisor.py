@@ -129,7 +129,9 @@ class Stubs:
         now = time.monotonic()
         if now >= self._searched + STUB_SEARCH_S:
             self._searched, self._pids = now, _stubs(self._server)
-        states = {pid: status[0] for pid in self._pids if (status := _status(pid)) is not None}
+        statuses = [(pid, _status(pid)) for pid in self._pids]
+        # A stub's number may have passed to another process since the search.
+        states = {pid: status[0] for pid, status in statuses if status and int(status[1]) == self._server}
         dead = {pid for pid, state in states.items() if state == "Z"}
         self._stopped = {pid: self._stopped.get(pid, now) for pid, state in states.items() if state == "T"}
         repeated, self._dead = dead & self._dead, dead

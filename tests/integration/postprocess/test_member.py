@@ -22,7 +22,7 @@ from yolov8_contract.postprocess import postprocess
 from yolov8_contract.task import Task
 from yolov8_export.config import files
 from yolov8_export.config.deployment import Deployment
-from yolov8_export.config.members import served_configs
+from yolov8_export.config.members import ServedModelSpec
 from yolov8_server import TritonServer
 
 Arrays = dict[str, npt.NDArray[Any]]
@@ -44,9 +44,8 @@ def config_text(task: Task) -> str:
     model = heads.served(task)
     head = tuple(output.shape for output in heads.outputs(model))
     name = task.value
-    return files.render(
-        served_configs(name, model, head, stride=STRIDE, deployment=Deployment())[f"{name}_postprocess"]
-    )
+    spec = ServedModelSpec(name=name, model=model, head=head, stride=STRIDE, deployment=Deployment())
+    return files.render(spec.configs()[f"{name}_postprocess"])
 
 
 def write(repository: Path, name: str, config: str) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import tritonclient.grpc as triton
 from google.protobuf import json_format, text_format
 from onnx import ModelProto, numpy_helper
 from onnx.helper import make_node
@@ -43,6 +44,20 @@ def write(
         onnx.save(graph, version / config.get("default_model_filename", "model.onnx"))
     if code is not None:
         (version / "model.py").write_text(code)
+
+
+def write_double(repository: Path) -> None:
+    """Write a model that `doubled` asks."""
+    write(repository, "double", {"max_batch_size": 4, **FLAT}, graph=double())
+
+
+def doubled(url: str) -> list[float]:
+    """Return what the model of `write_double` makes of 1 and 2."""
+    x = triton.InferInput("x", [1, 2], "FP32")
+    x.set_data_from_numpy(np.array([[1, 2]], np.float32))
+    with triton.InferenceServerClient(url) as client:
+        answer: list[float] = client.infer("double", [x], client_timeout=10).as_numpy("y")[0].tolist()
+    return answer
 
 
 def double(length: int | str = 2) -> ModelProto:

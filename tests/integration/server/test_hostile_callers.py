@@ -12,7 +12,6 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 import tritonclient.grpc as triton
 from tritonclient.utils import InferenceServerException
@@ -20,6 +19,7 @@ from tritonclient.utils import InferenceServerException
 from tests.integration.server import models
 from tests.integration.server.traces import wait_until
 from yolov8_server import InvalidArgumentError, TritonServer
+from yolov8_triton import AccessRefusedError, Client
 
 NESTED = b"[" * 150_000
 CHUNKS = b"1\r\nx\r\n" * 600_000 + b"0\r\n\r\n"
@@ -50,16 +50,9 @@ def huge_shape(size: int) -> bytes:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
     folder = tmp_path_factory.mktemp("served")
-    models.write(folder, "double", {"max_batch_size": 4, **models.FLAT}, graph=models.double())
+    models.write_double(folder)
     with TritonServer(folder, stop_timeout_s=0) as running:
         yield running
-
-
-def doubled(url: str) -> list[float]:
-    x = triton.InferInput("x", [1, 2], "FP32")
-    x.set_data_from_numpy(np.array([[1, 2]], np.float32))
-    with triton.InferenceServerClient(url) as client:
-        return client.infer("double", [x], client_timeout=10).as_numpy("y")[0].tolist()
 
 
 def post(url: str, path: str, header: str, body: bytes) -> bytes:
@@ -88,7 +81,7 @@ def post(url: str, path: str, header: str, body: bytes) -> bytes:
 def test_no_http_request_ends_the_server(server: TritonServer, path: str, header: str | None, body: bytes) -> None:
     post(server.http_url, path, header or f"Content-Length: {len(body)}", body)
 
-    assert doubled(server.grpc_url) == [2, 4]
+    assert models.doubled(server.grpc_url) == [2, 4]
     assert server.wait(0) is None
 
 
@@ -108,6 +101,14 @@ def test_control_over_http_is_closed(server: TritonServer, path: str, foreign: s
     assert b"This API is restricted" in answer
 
 
+def test_the_client_says_which_option_opens_it(server: TritonServer) -> None:
+    with (
+        Client(f"http://{server.http_url}", model="double") as client,
+        pytest.raises(AccessRefusedError, match="yolov8-server opens it with --http"),
+    ):
+        client.models()
+
+
 def test_control_over_grpc_is_closed(server: TritonServer) -> None:
     with triton.InferenceServerClient(server.grpc_url) as client:
         for call in (
@@ -121,7 +122,7 @@ def test_control_over_grpc_is_closed(server: TritonServer) -> None:
 
 
 def test_model_control_closes_the_repository(tmp_path: Path) -> None:
-    models.write(tmp_path, "double", {"max_batch_size": 4, **models.FLAT}, graph=models.double())
+    models.write_double(tmp_path)
     control = ("--model-control-mode=explicit", "--load-model=double")
 
     with (
@@ -141,7 +142,7 @@ def test_a_protocol_that_does_not_exist_can_not_be_allowed(tmp_path: Path) -> No
 
 
 def test_idle_connections_do_not_exhaust_a_low_limit_of_open_files(tmp_path: Path) -> None:
-    models.write(tmp_path, "double", {"max_batch_size": 4, **models.FLAT}, graph=models.double())
+    models.write_double(tmp_path)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (100, hard))
     try:
@@ -152,7 +153,7 @@ def test_idle_connections_do_not_exhaust_a_low_limit_of_open_files(tmp_path: Pat
     host, _, port = server.http_url.rpartition(":")
     idle = [socket.create_connection((host, int(port))) for _ in range(200)]
     try:
-        assert doubled(server.grpc_url) == [2, 4]
+        assert models.doubled(server.grpc_url) == [2, 4]
     finally:
         for connection in idle:
             connection.close()
@@ -170,7 +171,7 @@ def test_too_few_open_files_are_named(tmp_path: Path) -> None:
 
 
 def test_a_log_that_grows_without_end_is_rotated(tmp_path: Path) -> None:
-    models.write(tmp_path / "repository", "double", {"max_batch_size": 4, **models.FLAT}, graph=models.double())
+    models.write_double(tmp_path / "repository")
     log = tmp_path / "log"
 
     with TritonServer(tmp_path / "repository", log_file=log, stop_timeout_s=0) as server:

@@ -27,7 +27,7 @@ Left = Callable[[], list[str]]
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("served") / "modèles et poids"
-    models.write(folder, "double", {"max_batch_size": 4, **models.FLAT}, graph=models.double())
+    models.write_double(folder)
     return folder
 
 
@@ -38,17 +38,10 @@ def left() -> Left:
     return lambda: traces(os.getpid(), besides=others)
 
 
-def doubled(url: str) -> list[float]:
-    x = triton.InferInput("x", [1, 2], "FP32")
-    x.set_data_from_numpy(np.array([[1, 2]], np.float32))
-    with triton.InferenceServerClient(url) as client:
-        return client.infer("double", [x], client_timeout=10).as_numpy("y")[0].tolist()
-
-
 def test_two_servers_serve_side_by_side_and_end_without_a_trace(repository: Path, left: Left) -> None:
     with TritonServer(repository, host="0.0.0.0") as first, TritonServer(repository, stop_timeout_s=AT_ONCE) as second:
         assert first.pid != second.pid
-        assert doubled(first.grpc_url) == doubled(second.grpc_url) == [2, 4]
+        assert models.doubled(first.grpc_url) == models.doubled(second.grpc_url) == [2, 4]
         assert b"nv_inference_count" in urlopen(first.metrics_url, timeout=10).read()
 
     assert left() == []
@@ -58,7 +51,7 @@ def test_a_server_can_be_started_again(repository: Path) -> None:
     server = TritonServer(repository, stop_timeout_s=AT_ONCE)
     for _ in range(2):
         with server:
-            assert doubled(server.grpc_url) == [2, 4]
+            assert models.doubled(server.grpc_url) == [2, 4]
 
     assert "double" in server.log_tail(2000)
 

@@ -30,7 +30,7 @@ STUB = "triton_python_b"
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("served")
-    models.write(folder, "double", {"max_batch_size": 4, **models.FLAT}, graph=models.double())
+    models.write_double(folder)
     return folder
 
 
@@ -68,10 +68,7 @@ class Kept:
             return False
 
     def doubled(self) -> list[float]:
-        x = triton.InferInput("x", [1, 2], "FP32")
-        x.set_data_from_numpy(np.array([[1, 2]], np.float32))
-        with triton.InferenceServerClient(self.grpc_url) as client:
-            return client.infer("double", [x], client_timeout=10).as_numpy("y")[0].tolist()
+        return models.doubled(self.grpc_url)
 
     def said(self) -> str:
         return self._stderr.read_text()
@@ -221,7 +218,7 @@ def test_the_command_says_that_it_gave_up_and_exits_with_3(kept: Callable[..., K
 
 def test_a_server_that_can_not_be_started_again_is_given_up(kept: Callable[..., Kept], tmp_path: Path) -> None:
     folder = tmp_path / "repository"
-    models.write(folder, "double", {"max_batch_size": 4, **models.FLAT}, graph=models.double())
+    models.write_double(folder)
     running = kept("--restarts=2", folder=folder)
     (folder / "double" / "1" / "model.onnx").write_bytes(b"no graph")
 

@@ -128,6 +128,13 @@ CASES = [
         id="model-died",
     ),
     pytest.param(
+        Status.UNAVAILABLE,
+        "This protocol is restricted, expecting header 'triton-grpc-protocol-closed-see-yolov8-server-help'",
+        yt.AccessRefusedError,
+        "yolov8-server opens it with --http",
+        id="closed-by-the-launcher",
+    ),
+    pytest.param(
         Status.INTERNAL,
         "Received RST_STREAM with error code 2",
         yt.ServerUnavailableError,

@@ -69,6 +69,7 @@ def test_the_version_is_the_distributions() -> None:
         pytest.param(["models", "more"], "'more' is not an option; the command takes one REPOSITORY", id="two"),
         pytest.param(["models", "--log-verbose=1"], "No such option: --log-verbose", id="no-dashes"),
         pytest.param(["models", "--http-port=99999"], "'--http-port': Input should be less", id="port"),
+        pytest.param(["models", "--allow=sharedmemory"], "can't allow 'sharedmemory': expected one of", id="protocol"),
         pytest.param(["models", "--ready-timeout=0"], "'--ready-timeout': Input should be greater", id="time"),
     ],
 )

@@ -8,7 +8,7 @@ in it comes from a clock, a path or a version.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from tritonclient.grpc import model_config_pb2 as pb
 
@@ -19,7 +19,7 @@ from yolov8_contract.signature import Head
 from yolov8_contract.task import Task
 from yolov8_contract.tensors import Signature
 from yolov8_export.config import parts
-from yolov8_export.config.deployment import Deployment
+from yolov8_export.config.deployment import Deployment, Tuning
 from yolov8_export.config.parts import (
     CONTRACT_VERSION,
     bound_first,
@@ -54,29 +54,56 @@ _CUDA_OPTIONS = {
 }
 
 
-def served_configs(
-    name: str, model: ServedModel, head: Head, *, stride: int, deployment: Deployment, single_images: bool = False
-) -> dict[str, pb.ModelConfig]:
-    """Return the configurations of a served model by model name, the ensemble's last.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServedModelSpec:
+    """A model and the settings with which it is served.
 
-    Args:
+    Attributes:
         name: The name of the ensemble.
         model: The served model.
         head: The shapes of the network's outputs without the batch axis.
         stride: Height and width of an input must be multiples of this number of pixels.
         deployment: The settings with which the model is served.
         single_images: Whether the network may run only one image at a time.
-
-    Raises:
-        ConfigError: The deployment's defaults don't fit the model, or ``head`` is not one of its task.
     """
-    policy = deployment.policy(model.task, num_classes=len(model.labels))
-    members = _first_members(name, model, policy, deployment)
-    of_network = replace(deployment, max_batch_size=1) if single_images else deployment
-    members.append(network_config(name, model, head, stride=stride, deployment=of_network))
-    if model.task is not Task.CLASSIFY:
-        members.append(_postprocess(name, model, head, policy, deployment))
-    return {config.name: config for config in (*members, _ensemble(name, model, members))}
+
+    name: str
+    model: ServedModel
+    head: Head
+    stride: int
+    deployment: Deployment
+    single_images: bool = False
+
+    def configs(self) -> dict[str, pb.ModelConfig]:
+        """Return the configurations that export writes for the model, by model name, the ensemble's last.
+
+        Raises:
+            ConfigError: The deployment's defaults don't fit the model, or ``head`` is not one of its task.
+        """
+        policy = self.deployment.policy(self.model.task, num_classes=len(self.model.labels))
+        members = _first_members(self.name, self.model, policy, self.deployment)
+        of_network = replace(self.deployment, max_batch_size=1) if self.single_images else self.deployment
+        members.append(network_config(self.name, self.model, self.head, stride=self.stride, deployment=of_network))
+        if self.model.task is not Task.CLASSIFY:
+            members.append(_postprocess(self.name, self.model, self.head, policy, self.deployment))
+        return {config.name: config for config in (*members, _ensemble(self.name, self.model, members))}
+
+    def custom_configs(self, config_name: str, tuning: Tuning) -> dict[str, pb.ModelConfig]:
+        """Return the configurations that differ on another kind of machine; Triton reads ``config.pbtxt`` for the rest.
+
+        Args:
+            config_name: The name of the custom model configuration. A TensorRT plan is named after it, since it runs
+                on one kind of GPU.
+            tuning: The settings for that machine.
+
+        Raises:
+            OptionError: The deployment can't have these settings.
+        """
+        base = self.configs()
+        configs = replace(self, deployment=tuning.apply_to(self.deployment)).configs()
+        if self.deployment.engine == "tensorrt":
+            configs[f"{self.name}_network"].default_model_filename = plan_file(config_name)
+        return {name: config for name, config in configs.items() if config != base[name]}
 
 
 def _first_members(

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -17,63 +16,14 @@ from yolov8_contract.parameters import ParameterPolicy
 from yolov8_contract.served_model import ServedModel
 from yolov8_contract.signature import Head
 from yolov8_export.choices import Accelerator, Engine
-from yolov8_export.config.deployment import Deployment, Tuning
+from yolov8_export.config.deployment import Deployment
 from yolov8_export.config.files import as_json, config_path, read_config
-from yolov8_export.config.members import IR_FILE, plan_file, served_configs
+from yolov8_export.config.members import IR_FILE, ServedModelSpec
 from yolov8_export.config.sizing import is_on_gpu
 from yolov8_export.errors import OptionError, RepositoryError
 from yolov8_export.ultralytics_metadata import read_literal
 
 _Text = TypeVar("_Text", bound=str)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServedModelSpec:
-    """A model and the settings with which it is served.
-
-    Attributes:
-        name: The name of the ensemble.
-        model: The served model.
-        head: The shapes of the network's outputs without the batch axis.
-        stride: Height and width of an input must be multiples of this number of pixels.
-        deployment: The settings with which the model is served.
-        single_images: Whether the network may run only one image at a time.
-    """
-
-    name: str
-    model: ServedModel
-    head: Head
-    stride: int
-    deployment: Deployment
-    single_images: bool = False
-
-    def configs(self) -> dict[str, pb.ModelConfig]:
-        """Return the configurations that export writes for the model, by model name."""
-        return served_configs(
-            self.name,
-            self.model,
-            self.head,
-            stride=self.stride,
-            deployment=self.deployment,
-            single_images=self.single_images,
-        )
-
-    def custom_configs(self, config_name: str, tuning: Tuning) -> dict[str, pb.ModelConfig]:
-        """Return the configurations that differ on another kind of machine; Triton reads ``config.pbtxt`` for the rest.
-
-        Args:
-            config_name: The name of the custom model configuration. A TensorRT plan is named after it, since it runs
-                on one kind of GPU.
-            tuning: The settings for that machine.
-
-        Raises:
-            OptionError: The deployment can't have these settings.
-        """
-        base = self.configs()
-        configs = replace(self, deployment=tuning.apply_to(self.deployment)).configs()
-        if self.deployment.engine == "tensorrt":
-            configs[f"{self.name}_network"].default_model_filename = plan_file(config_name)
-        return {name: config for name, config in configs.items() if config != base[name]}
 
 
 def read_spec(repository: Path, name: str, config_name: str | None = None) -> ServedModelSpec:

@@ -19,7 +19,7 @@ from yolov8_contract.task import Task
 from yolov8_export.choices import Profile
 from yolov8_export.config.deployment import as_served, deployment_from, sensible_queue_timeout_s
 from yolov8_export.config.files import CONFIG, as_json, read_config, render
-from yolov8_export.config.members import served_configs
+from yolov8_export.config.members import ServedModelSpec
 from yolov8_export.model_code import DALI, SETTINGS_FILE, dali_settings
 
 NAME = "yolov8n"
@@ -37,7 +37,8 @@ def reference_configs(labels: tuple[str, ...], profile: Profile = "cpu") -> dict
     model = as_served(ServedModel(task=Task.DETECT, labels=labels, imgsz=IMGSZ), deployment)
     anchors = sum((IMGSZ[0] // stride) * (IMGSZ[1] // stride) for stride in STRIDES)
     head: Head = ((4 + len(labels), anchors),)
-    return served_configs(NAME, model, head, stride=max(STRIDES), deployment=deployment)
+    spec = ServedModelSpec(name=NAME, model=model, head=head, stride=max(STRIDES), deployment=deployment)
+    return spec.configs()
 
 
 def committed_labels(repository: Path) -> tuple[str, ...]:

@@ -21,7 +21,8 @@ from yolov8_export.config.files import (
     read_config,
     render,
 )
-from yolov8_export.config.recover import ServedModelSpec, read_spec, spec_from_configs
+from yolov8_export.config.members import ServedModelSpec
+from yolov8_export.config.recover import read_spec, spec_from_configs
 from yolov8_export.config.serving import serving_commands
 from yolov8_export.errors import ExportError, OptionError, RepositoryError
 from yolov8_export.repository.layout import Target

@@ -258,11 +258,11 @@ def test_an_unknown_class_is_wrong_usage(serve: Serve, photo: Path) -> None:
     assert "did you mean 'bus'?" in done.stderr
 
 
-def test_a_wrong_task_names_the_task_of_the_model(serve: Serve, photo: Path) -> None:
+def test_another_task_s_model_is_told_with_the_command_that_fits(serve: Serve, photo: Path) -> None:
     done = ask(serve(Task.POSE), Task.DETECT, photo)
 
     assert done.exit_code == 3
-    assert "serves 'pose', not 'detect'" in done.stderr
+    assert "serves 'pose', not 'detect': use the command pose, or name a model" in done.stderr
 
 
 def test_an_interrupted_run_ends_at_once_with_its_own_code(serve: Serve, photo: Path) -> None:
@@ -392,10 +392,3 @@ def test_a_missing_extra_is_an_error_that_says_what_to_install(tmp_path: Path) -
 
     assert done.returncode == 2
     assert done.stderr == "error: this needs typer: pip install 'yolov8-triton-client[cli]'\n"
-
-
-def test_another_task_s_model_is_told_with_the_command_that_fits(serve: Serve, photo: Path) -> None:
-    done = ask(serve(Task.POSE), Task.DETECT, photo)
-
-    assert done.exit_code == 3
-    assert "serves 'pose', not 'detect': use the command pose, or name a model" in done.stderr

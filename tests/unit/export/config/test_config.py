@@ -20,7 +20,7 @@ from yolov8_contract.served_model import ServedModel
 from yolov8_contract.task import Task
 from yolov8_export.config.deployment import Deployment, sensible_queue_timeout_s
 from yolov8_export.config.files import as_json, newer_fields, render
-from yolov8_export.config.members import served_configs
+from yolov8_export.config.members import ServedModelSpec
 from yolov8_export.errors import OptionError
 
 TASKS = [pytest.param(task, id=task.value) for task in Task]
@@ -51,9 +51,12 @@ def busy(task: Task) -> Deployment:
 
 def configs_of(task: Task, deployment: Deployment | None = None) -> dict[str, pb.ModelConfig]:
     """Configurations as a server reads them: rendered and parsed."""
-    deployment = deployment or busy(task)
-    configs = served_configs("m", model_of(task), shapes(task), stride=8, deployment=deployment)
+    configs = spec_of(task, deployment or busy(task)).configs()
     return {name: text_format.Parse(render(config), pb.ModelConfig()) for name, config in configs.items()}
+
+
+def spec_of(task: Task, deployment: Deployment) -> ServedModelSpec:
+    return ServedModelSpec(name="m", model=model_of(task), head=shapes(task), stride=8, deployment=deployment)
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -195,8 +198,7 @@ def test_fields_that_triton_24_10_does_not_know_are_found() -> None:
 @pytest.mark.parametrize("task", TASKS)
 def test_the_same_model_gives_the_same_text(task: Task) -> None:
     def texts() -> dict[str, str]:
-        configs = served_configs("m", model_of(task), shapes(task), stride=8, deployment=busy(task))
-        return {name: render(config) for name, config in configs.items()}
+        return {name: render(config) for name, config in spec_of(task, busy(task)).configs().items()}
 
     assert texts() == texts()
     assert "Größe 猫" in texts()["m"]
