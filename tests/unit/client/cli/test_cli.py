@@ -40,13 +40,6 @@ def ask(fake: FakeTriton, task: Task, *arguments: object) -> Any:
     return run(task.value, *arguments, "--url", fake.url, "--model", "yolov8n")
 
 
-@pytest.fixture
-def photo(tmp_path: Path) -> Path:
-    path = tmp_path / "photo.png"
-    Image.new("RGB", (WIDTH, HEIGHT), "grey").save(path)
-    return path
-
-
 @pytest.mark.parametrize(
     ("task", "cells"),
     [

@@ -10,10 +10,18 @@ from typing import Any
 import pytest
 
 from tests.fakes.answers import LABELS
-from tests.unit.client.cli.test_cli_images import ask, picture, results
+from tests.unit.client.cli.test_cli_images import ask, picture
 from tests.unit.client.conftest import Serve
-from yolov8_triton import InvalidParameterError
+from yolov8_contract.task import Task
+from yolov8_triton import COCO_CATEGORY_IDS, InvalidParameterError
 from yolov8_triton._cli.coco_results import CocoResults, TruthImages
+
+TRUTH = {
+    "images": [{"id": 7, "file_name": "photo.png"}, {"id": 8, "file_name": "val/000000000139.png"}],
+    "categories": [{"id": 60, "name": "bus"}, {"id": 30, "name": "person"}],
+    "annotations": [],
+}
+
 
 CATEGORIES = [{"id": number, "name": name} for number, name in enumerate(LABELS, 1)]
 
@@ -26,6 +34,90 @@ def truth_file(folder: Path, images: object = (), categories: object = CATEGORIE
     path = folder / "truth.json"
     path.write_text(json.dumps({"images": images, "categories": categories}))
     return path
+
+
+def results(path: Path) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = json.loads(path.read_text())
+    return rows
+
+
+def test_coco_results_take_ids_from_the_annotations(serve: Serve, photo: Path, tmp_path: Path) -> None:
+    other = picture(tmp_path / "000000000139.png")
+    (tmp_path / "truth.json").write_text(json.dumps(TRUTH))
+    fake = serve(count=3)
+
+    done = ask(fake, photo, other, "--coco", tmp_path / "new" / "out.json", "--coco-truth", tmp_path / "truth.json")
+
+    assert done.exit_code == 0
+    rows = results(tmp_path / "new" / "out.json")
+    assert [(row["image_id"], row["category_id"]) for row in rows] == [(7, 30), (7, 60), (8, 30), (8, 60)]
+    assert rows[0]["bbox"] == [5.0, 10.0, 20.0, 30.0]
+    assert "warning: classes without a category of the same name are left out: stop sign" in done.stderr
+
+
+@pytest.mark.parametrize("task", [Task.DETECT, Task.SEGMENT, Task.POSE, Task.OBB], ids=lambda task: task.value)
+def test_coco_results_without_annotations_take_ids_from_names_and_classes(
+    serve: Serve, tmp_path: Path, task: Task
+) -> None:
+    path = picture(tmp_path / "000000000139.png")
+
+    ask(serve(task), path, "--coco", tmp_path / "out.json", verb=task.value)
+
+    assert [(row["image_id"], row["category_id"]) for row in results(tmp_path / "out.json")] == [(139, 0), (139, 1)]
+
+
+def test_coco_classes_have_coco_ids(serve: Serve, tmp_path: Path) -> None:
+    path = picture(tmp_path / "12.png")
+    fake = serve()
+    labels = ["person", *map(str, range(1, 79)), "toothbrush"]
+    fake.configs["yolov8n"].parameters["labels"].string_value = json.dumps(labels)
+
+    ask(fake, path, "--coco", tmp_path / "out.json")
+
+    assert [row["category_id"] for row in results(tmp_path / "out.json")] == list(COCO_CATEGORY_IDS[:2])
+
+
+def test_coco_results_without_objects_are_an_empty_list(serve: Serve, tmp_path: Path) -> None:
+    ask(serve(count=0), picture(tmp_path / "12.png"), "--coco", tmp_path / "out.json")
+
+    assert results(tmp_path / "out.json") == []
+
+
+def test_an_image_that_is_not_in_the_annotations_is_an_error_of_that_image(
+    serve: Serve, photo: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "truth.json").write_text(json.dumps(TRUTH))
+    options = ("--coco", tmp_path / "out.json", "--coco-truth", tmp_path / "truth.json")
+
+    done = ask(serve(), picture(tmp_path / "unknown.png"), photo, *options)
+
+    assert done.exit_code == 1
+    assert "unknown.png: " in done.stderr
+    assert "has no image of this name" in done.stderr
+    assert {row["image_id"] for row in results(tmp_path / "out.json")} == {7}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        pytest.param(["--coco", "out.json"], "give the annotations with --coco-truth", id="name-is-not-a-number"),
+        pytest.param(["--coco-truth", "empty.json"], "it needs --coco", id="truth-alone"),
+        pytest.param(["--coco", "out.json", "--coco-truth", "empty.json"], "not COCO annotations", id="no-annotations"),
+        pytest.param(["--coco", "out.json", "--coco-truth", "none.json"], "none.json", id="missing"),
+    ],
+)
+def test_wrong_coco_options_are_wrong_usage(
+    serve: Serve, photo: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], message: str
+) -> None:
+    monkeypatch.chdir(photo.parent)
+    Path("empty.json").write_text("{}")
+
+    done = ask(serve(), photo, *options)
+
+    assert done.exit_code == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.output
+    assert not list(photo.parent.glob("out.json*"))
 
 
 def test_images_of_one_name_in_two_folders_have_their_own_ids(serve: Serve, tmp_path: Path) -> None:
