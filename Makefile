@@ -135,7 +135,8 @@ reference: setup ## Write the reference deployments' configurations again
 .PHONY: lock
 lock: setup ## Resolve requirements.lock again
 	$(BIN)/uv pip compile client/pyproject.toml export/pyproject.toml server/pyproject.toml loadtest/pyproject.toml \
-	    --extra all --extra track --extra ultralytics --extra embedded --extra benchmark --group dev \
+	    --extra all --extra cameras --extra track --extra ultralytics --extra embedded \
+	    --extra playground --extra benchmark --group dev \
 	    --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url \
 	    --no-emit-package yolov8-triton-client --no-emit-package yolov8-triton-server \
 	    --no-emit-package yolov8-triton-loadtest --quiet $(ARGS) -o requirements.lock
