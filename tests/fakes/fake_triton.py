@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -66,6 +67,9 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
         config_calls: How often a configuration was asked.
         memory: What it says of regions of shared memory: it can open none.
         left: Whether the caller had cancelled, for each request that was answered.
+        version: Its version.
+        clock_ahead_s: How far its clock is ahead of this machine's.
+        reasons: The models that it could not load, with the reasons.
         damage: Changes every reply to an inference request before it is sent.
     """
 
@@ -81,6 +85,9 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
         self.memory = "Unable to open shared memory region"
         self.damage: Callable[[service_pb2.ModelInferResponse], None] = lambda _: None
         self.left: list[bool] = []
+        self.version = "2.68.0"
+        self.clock_ahead_s = 0.0
+        self.reasons: dict[str, str] = {}
         self._answer = answer
 
     def ModelInfer(self, request, context):  # noqa: N802  (the protocol's names, here and below)
@@ -113,6 +120,19 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
         reply = service_pb2.RepositoryIndexResponse()
         for name in self.configs:
             reply.models.add(name=name, version="1", state="READY" if self.ready else "UNAVAILABLE")
+        for name, reason in self.reasons.items():
+            reply.models.add(name=name, version="1", state="UNAVAILABLE", reason=reason)
+        return reply
+
+    def ServerMetadata(self, request, context):  # noqa: ARG002, N802
+        self._refuse(context)
+        return service_pb2.ServerMetadataResponse(name="triton", version=self.version, extensions=["statistics"])
+
+    def ModelStatistics(self, request, context):  # noqa: N802
+        self._refuse(context)
+        self._find(request.name, context)
+        reply = service_pb2.ModelStatisticsResponse()
+        reply.model_stats.add(name=request.name, last_inference=round((time.time() + self.clock_ahead_s) * 1e3))
         return reply
 
     def SystemSharedMemoryRegister(self, request, context):  # noqa: ARG002, N802

@@ -22,7 +22,7 @@ ALLOWED = {
     "client/src/yolov8_triton": {
         "httpcore", "httpx", "opentelemetry",
         "yolov8_contract", "yolov8_triton", "numpy", "tritonclient", "grpc", "google", "PIL",
-        "supervision", "trackers", "cv2", "typer", "rich", "typing_extensions",
+        "supervision", "trackers", "cv2", "typer", "rich", "typing_extensions", "packaging",
     },
     "server/src/yolov8_server": {"yolov8_server"},
     "server/src/yolov8_server/_cli.py": {"typer"},
@@ -73,7 +73,7 @@ ROOMS = {
         {"_drawing"},
         {"_video"},
         {"_calls"},
-        {"_client", "_async_client"},
+        {"_client", "_async_client", "_doctor"},
         {"__init__"},
         {"_cli"},
         {"__main__"},

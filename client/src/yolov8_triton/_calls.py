@@ -28,7 +28,7 @@ from yolov8_triton._headers import HEADER, AsyncToken, bearer
 from yolov8_triton._images import ArrayFormat, ImageInput, encoded
 from yolov8_triton._options import request_parameters
 from yolov8_triton._results.outcome import R
-from yolov8_triton._transport.requests import A, Document, GetConfig, GetIndex, GetReady, Infer, Request
+from yolov8_triton._transport.requests import A, Document, GetConfig, GetIndex, GetReady, GetServer, Infer, Request
 from yolov8_triton._transport.shared_memory import SharedMemory
 from yolov8_triton._transport.steps import Attempt, Call, Credential, Deadline, Pause
 
@@ -36,6 +36,7 @@ DEFAULT_URL = "localhost:8001"
 DEFAULT_MODEL = "yolov8n"
 DEFAULT_TIMEOUT_S = 10.0
 DEFAULT_RETRY = RetryPolicy()
+ABOUT_SERVER = (GetIndex, GetServer)
 LEAVE_S = 1.0
 """How long a closing client waits for servers to release its shared memory."""
 
@@ -115,7 +116,7 @@ class Calls:
 
     def info(self, deadline: Deadline) -> Call[ServedModel]:
         """Get the model's description."""
-        config = yield from self._config(self.model, deadline)
+        config = yield from self.config(self.model, deadline)
         with translated(self.where, deadline.timeout_s):
             return _protocol.served_model(config)
 
@@ -133,7 +134,7 @@ class Calls:
         with translated(self.where, deadline.timeout_s):
             parameters = request_parameters(options, model.labels)
             content = self.encoded(image, options)
-        answer = yield from self._answer(deadline, Infer(self.model, content, parameters))
+        answer = yield from self.answer(deadline, Infer(self.model, content, parameters))
         with translated(self.where, deadline.timeout_s):
             result = _protocol.response(answer, model)
         assert isinstance(result, kind)  # the task was compared with the model's
@@ -142,11 +143,11 @@ class Calls:
     def models(self, deadline: Deadline) -> Call[dict[str, ServedModel]]:
         """Get the models on the server that keep the contract, by name."""
         configs = []
-        index = yield from self._answer(deadline, GetIndex())
+        index = yield from self.answer(deadline, GetIndex())
         with translated(self.where, deadline.timeout_s):
             names = _protocol.ready_models(index)
         for name in names:
-            config = yield from self._config(name, deadline)
+            config = yield from self.config(name, deadline)
             configs.append(config)
         return _protocol.served_models(configs)
 
@@ -163,7 +164,7 @@ class Calls:
 
     def check(self, deadline: Deadline) -> Call[None]:
         """Check that the model keeps the contract and takes requests."""
-        config = yield from self._config(self.model, deadline)
+        config = yield from self.config(self.model, deadline)
         with translated(self.where, deadline.timeout_s):
             _protocol.check(config)
         ready = yield from self.is_ready(deadline)
@@ -180,12 +181,13 @@ class Calls:
                 attempts[number] = Attempt(number, self.where, deadline, headers)
             yield from self.shared_memory.unregister(attempts)
 
-    def _config(self, name: str, deadline: Deadline) -> Call[Document]:
-        answer = yield from self._answer(deadline, GetConfig(name))
+    def config(self, name: str, deadline: Deadline) -> Call[Document]:
+        """Get the configuration of any model on the server."""
+        answer = yield from self.answer(deadline, GetConfig(name))
         config: Document = answer["config"]
         return config
 
-    def _answer(self, deadline: Deadline, request: Request[A]) -> Call[A]:
+    def answer(self, deadline: Deadline, request: Request[A]) -> Call[A]:
         """Ask one server after the other until one answers, or until retries, budget or time are used up."""
         rounds = 1
         tried: set[int] = set()
@@ -216,7 +218,7 @@ class Calls:
     def _once(self, number: int, deadline: Deadline, request: Request[A]) -> Call[A]:
         """Ask one server, and remember whether it is available."""
         url = self.endpoints.urls[number]
-        subject = "server" if isinstance(request, GetIndex) else f"model {self.model!r}"
+        subject = "server" if isinstance(request, ABOUT_SERVER) else f"model {getattr(request, 'model', self.model)!r}"
         where = f"{subject} at {url}"
         headers = yield from self._headers(where, deadline)
         attempt = Attempt(number, where, deadline, headers)

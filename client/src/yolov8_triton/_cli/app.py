@@ -16,6 +16,7 @@ from rich.console import Console
 from yolov8_contract.task import Task
 from yolov8_triton._calls import DEFAULT_MODEL
 from yolov8_triton._cli.coco_results import CocoResults
+from yolov8_triton._cli.doctor import doctor
 from yolov8_triton._cli.images import Outputs, Pictures, ask, listed_images, named_images, show_json, show_table
 from yolov8_triton._cli.options import (
     AccessOptions,
@@ -26,7 +27,7 @@ from yolov8_triton._cli.options import (
     Model,
     ServerOptions,
     Thresholds,
-    client_factory,
+    access_of,
     connected,
     with_options,
 )
@@ -70,7 +71,7 @@ def _app(
     ] = False,
 ) -> None:
     """Send images and videos to YOLOv8 models on Triton servers."""
-    ctx.obj = client_factory(access)
+    ctx.obj = access_of(access)
 
 
 app.callback()(with_options(_app))
@@ -136,6 +137,7 @@ def _check(ctx: typer.Context, *, model: Model = DEFAULT_MODEL, server: ServerOp
 
 app.command("models", cls=Command)(with_options(_models))
 app.command("check", cls=Command)(with_options(_check))
+app.command("doctor", cls=Command)(with_options(doctor))
 
 
 def _paths(images: Images, options: ImageOptions) -> Iterable[str]:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields, is_dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Annotated, Any, Literal, NamedTuple, get_type_hints
 
 import typer
 from typer.core import TyperCommand
@@ -216,13 +216,20 @@ def _helps(kind: type[Any]) -> dict[str, str]:
     return {name: re.split(r"\.(?: |$)", " ".join(text.split()))[0] for name, text in entries}
 
 
-def client_factory(access: AccessOptions) -> Callable[..., Client]:
-    """Return `Client` with the arguments that secure its connections.
+class Access(NamedTuple):
+    """What secures the connections of a client: the arguments ``tls`` and ``token``."""
+
+    tls: Tls | bool
+    token: str | None
+
+
+def access_of(options: AccessOptions) -> Access:
+    """Return what the options say.
 
     Raises:
         typer.BadParameter: The certificates or the token can't be used.
     """
-    return partial(Client, tls=_tls(access), token=_token(access.token_env))
+    return Access(_tls(options), _token(options.token_env))
 
 
 def _tls(access: AccessOptions) -> Tls | bool:
@@ -252,19 +259,30 @@ def connected(ctx: typer.Context, server: ServerOptions, model: str) -> Client:
     """Return a client that has not sent anything yet.
 
     Args:
-        ctx: The context that has the factory of clients.
+        ctx: The context that has the `Access`.
         server: The servers to ask.
         model: Name of the model.
 
     Raises:
         typer.BadParameter: An address or a header is not valid.
     """
-    headers = dict(_header(text) for text in server.header or ())
+    access: Access = ctx.obj
+    headers = headers_of(server)
     try:
-        client: Client = ctx.obj(server.url, model=model, timeout_s=server.timeout, headers=headers)
+        return Client(
+            server.url, model=model, timeout_s=server.timeout, headers=headers, tls=access.tls, token=access.token
+        )
     except ValueError as exc:
         raise typer.BadParameter(str(exc), param_hint="--url") from exc
-    return client
+
+
+def headers_of(server: ServerOptions) -> dict[str, str]:
+    """Return the headers of every request, by names in lower case.
+
+    Raises:
+        typer.BadParameter: One is not ``NAME=VALUE``.
+    """
+    return dict(_header(text) for text in server.header or ())
 
 
 def _header(text: str) -> tuple[str, str]:

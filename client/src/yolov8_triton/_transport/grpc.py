@@ -26,6 +26,8 @@ from yolov8_triton._transport.requests import (
     GetConfig,
     GetIndex,
     GetReady,
+    GetServer,
+    GetStatistics,
     Infer,
     Parameters,
     RegisterMemory,
@@ -115,6 +117,10 @@ def method_of(rpc: Rpc) -> Method:
             return Method("RepositoryIndex", pb.RepositoryIndexRequest(), document)
         case GetReady(model):
             return Method("ModelReady", pb.ModelReadyRequest(name=model), attrgetter("ready"))
+        case GetServer():
+            return Method("ServerMetadata", pb.ServerMetadataRequest(), document)
+        case GetStatistics(model):
+            return Method("ModelStatistics", pb.ModelStatisticsRequest(name=model), document)
         case RegisterMemory(region, key, byte_size):
             message = pb.SystemSharedMemoryRegisterRequest(name=region, key=key, byte_size=byte_size)
             return Method("SystemSharedMemoryRegister", message, _nothing)

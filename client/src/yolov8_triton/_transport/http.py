@@ -24,7 +24,15 @@ from yolov8_contract import signature
 from yolov8_triton._extras import extra
 from yolov8_triton._protocol import Tensors
 from yolov8_triton._transport.connection import Compression, Connection
-from yolov8_triton._transport.requests import AnyRequest, GetConfig, GetIndex, GetReady, Infer
+from yolov8_triton._transport.requests import (
+    AnyRequest,
+    GetConfig,
+    GetIndex,
+    GetReady,
+    GetServer,
+    GetStatistics,
+    Infer,
+)
 from yolov8_triton._transport.steps import Rpc
 
 LENGTH = "inference-header-content-length"
@@ -64,6 +72,10 @@ def message_of(rpc: Rpc, compression: Compression | None) -> Message:
             return Message("GET", _path(model, "ready"), headers, b"")
         case GetIndex():
             return Message("POST", "v2/repository/index", headers, b"")
+        case GetServer():
+            return Message("GET", "v2", headers, b"")
+        case GetStatistics(model):
+            return Message("GET", _path(model, "stats"), headers, b"")
         case _:
             raise AssertionError(f"{rpc.request} goes over gRPC alone")
 
@@ -86,7 +98,8 @@ def answer(request: AnyRequest, status: int, headers: Mapping[str, str], content
         raise _refusal(status, content)
     if isinstance(request, Infer):
         return _tensors(headers, content)
-    return _document("models" if isinstance(request, GetIndex) else "config", content)
+    document = _parsed(content, list if isinstance(request, GetIndex) else dict)
+    return {_WRAPPED[type(request)]: document} if type(request) in _WRAPPED else document
 
 
 def _path(model: str, action: str) -> str:
@@ -155,12 +168,16 @@ def _cut(exc: BaseException) -> str:
     return repr(exc)[:_QUOTED]
 
 
-def _document(name: str, content: bytes) -> dict[str, Any]:
-    """Return a JSON answer in the form that gRPC's has."""
+_WRAPPED = {GetConfig: "config", GetIndex: "models"}
+"""The name of the document in gRPC's answer, where HTTP's answer is the document itself."""
+
+
+def _parsed(content: bytes, kind: type[list[Any] | dict[str, Any]]) -> Any:
+    """Return a JSON answer."""
     try:
         document = json.loads(content)
-        if isinstance(document, list if name == "models" else dict):
-            return {name: document}
+        if isinstance(document, kind):
+            return document
     except _MALFORMED as exc:
         raise failure("UNIMPLEMENTED", f"not an answer of Triton: {_excerpt(content)}") from exc
     raise failure("UNIMPLEMENTED", f"not an answer of Triton: {_excerpt(content)}")

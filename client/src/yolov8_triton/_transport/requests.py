@@ -64,6 +64,18 @@ class GetReady(Request[bool]):
 
 
 @dataclass(frozen=True)
+class GetServer(Request[Document]):
+    """Get the name, the version and the extensions of the server."""
+
+
+@dataclass(frozen=True)
+class GetStatistics(Request[Document]):
+    """Get the statistics of a model, as ``{"model_stats": [...]}``."""
+
+    model: str
+
+
+@dataclass(frozen=True)
 class RegisterMemory(Request[None]):
     """Let the server open a region of system shared memory.
 
@@ -85,4 +97,4 @@ class UnregisterMemory(Request[None]):
     region: str
 
 
-AnyRequest = Infer | GetConfig | GetIndex | GetReady | RegisterMemory | UnregisterMemory
+AnyRequest = Infer | GetConfig | GetIndex | GetReady | GetServer | GetStatistics | RegisterMemory | UnregisterMemory
