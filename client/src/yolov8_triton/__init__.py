@@ -8,6 +8,11 @@ from yolov8_contract.served_model import ServedModel
 from yolov8_contract.task import Task
 from yolov8_triton._async_client import AsyncClient, AsyncImages
 from yolov8_triton._calls import DEFAULT_MODEL, DEFAULT_TIMEOUT_S, DEFAULT_URL
+from yolov8_triton._cameras.areas import Crossing
+from yolov8_triton._cameras.camera import Camera, CameraSource, Line, Zone
+from yolov8_triton._cameras.channel import CameraFrame
+from yolov8_triton._cameras.hub import CameraFrames, hub
+from yolov8_triton._cameras.statistics import CameraStatistics
 from yolov8_triton._client import Client
 from yolov8_triton._drawing.draw import draw
 from yolov8_triton._errors import (
@@ -53,6 +58,11 @@ __all__ = [
     "AsyncImages",
     "AsyncToken",
     "CallOptions",
+    "Camera",
+    "CameraFrame",
+    "CameraFrames",
+    "CameraSource",
+    "CameraStatistics",
     "ChannelArgument",
     "Channels",
     "ClassProbabilities",
@@ -60,6 +70,7 @@ __all__ = [
     "Client",
     "Compression",
     "ContractMismatchError",
+    "Crossing",
     "DeadlineExceededError",
     "DetectedObjects",
     "Detections",
@@ -71,6 +82,7 @@ __all__ = [
     "InvalidImageError",
     "InvalidInputError",
     "InvalidParameterError",
+    "Line",
     "ModelNotFoundError",
     "OrientedBoxes",
     "Outcome",
@@ -97,6 +109,8 @@ __all__ = [
     "VideoWriter",
     "WrongTaskError",
     "YoloTritonError",
+    "Zone",
     "draw",
+    "hub",
     "video",
 ]

@@ -15,6 +15,7 @@ from rich.console import Console
 
 from yolov8_contract.task import Task
 from yolov8_triton._calls import DEFAULT_MODEL
+from yolov8_triton._cli.cameras import cameras
 from yolov8_triton._cli.coco_results import CocoResults
 from yolov8_triton._cli.doctor import doctor
 from yolov8_triton._cli.images import Outputs, Pictures, ask, listed_images, named_images, show_json, show_table
@@ -106,6 +107,7 @@ for _task, (_help, _default) in _TASKS.items():
     _command = _classify if _task is Task.CLASSIFY else _object_command(_task)
     app.command(_task.value, cls=Command, help=_help, no_args_is_help=True)(with_options(_command, model=_default))
 app.command("video", cls=Command, no_args_is_help=True)(with_options(video))
+app.command("cameras", cls=Command, no_args_is_help=True)(with_options(cameras))
 
 
 def _models(

@@ -167,6 +167,25 @@ class VideoOptions:
     stall: Annotated[float, typer.Option(min=0.1, metavar="SECONDS")] = DEFAULT_STALL_S
 
 
+@dataclass(frozen=True, kw_only=True)
+class CamerasOptions:
+    """The options of the command for cameras.
+
+    Attributes:
+        url: Address of a server, in place of the file's; repeat it for several servers.
+        model: Name of the model, in place of the file's.
+        header: Header to send with every request; repeatable.
+        timeout: Longest time that one call to the server may take, in place of the file's.
+        as_json: Print one line of JSON per answered frame instead of a live table.
+    """
+
+    url: Annotated[list[str] | None, typer.Option(envvar="YOLOV8_TRITON_URL", metavar="ADDRESS")] = None
+    model: Annotated[str | None, typer.Option(envvar="YOLOV8_TRITON_MODEL", metavar="NAME")] = None
+    header: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE")] = None
+    timeout: Annotated[float | None, typer.Option(min=0.001, metavar="SECONDS")] = None
+    as_json: Annotated[bool, typer.Option("--json")] = False
+
+
 def with_options(command: Callable[..., None], **defaults: object) -> Callable[..., None]:
     """Return a command that has an option for each field of the dataclasses that a function takes.
 

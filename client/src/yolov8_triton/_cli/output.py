@@ -107,27 +107,27 @@ def show_result(console: Console, image: str, result: Result) -> None:
 
 def show_models(console: Console, models: Mapping[str, ServedModel]) -> None:
     """Print a table of models."""
-    table = _table("model", "task", "images", right=("classes", "input"))
+    shown = table("model", "task", "images", right=("classes", "input"))
     for name, model in models.items():
         height, width = model.imgsz
         formats = ", ".join(model.image_formats)
-        table.add_row(name, model.task.value, formats, str(len(model.labels)), f"{width} x {height}")
-    console.print(table)
+        shown.add_row(name, model.task.value, formats, str(len(model.labels)), f"{width} x {height}")
+    console.print(shown)
 
 
 def _classes(result: ClassProbabilities) -> Table:
-    table = _table("class", right=("probability",))
+    shown = table("class", right=("probability",))
     for one in result.top():
-        table.add_row(one.class_name, f"{one.confidence:.4f}")
-    return table
+        shown.add_row(one.class_name, f"{one.confidence:.4f}")
+    return shown
 
 
 def _objects(found: Found) -> Table:
     columns = _columns(found)
-    table = _table("class", right=("confidence", *columns))
+    shown = table("class", right=("confidence", *columns))
     for name, confidence, *values in zip(found.class_name, found.confidence, *columns.values(), strict=True):
-        table.add_row(str(name), f"{confidence:.3f}", *values)
-    return table
+        shown.add_row(str(name), f"{confidence:.3f}", *values)
+    return shown
 
 
 def _columns(found: Found) -> dict[str, list[str]]:
@@ -148,13 +148,16 @@ def _pixels(names: Sequence[str], values: npt.NDArray[np.float32]) -> dict[str, 
     return {name: [f"{value:.1f}" for value in column] for name, column in zip(names, values.T, strict=True)}
 
 
-def _table(*left: str, right: Sequence[str] = ()) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+def table(*left: str, right: Sequence[str] = (), last: Sequence[str] = ()) -> Table:
+    """Return a table without rows: columns of text, columns of numbers, and again columns of text."""
+    empty = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in left:
-        table.add_column(name, overflow="fold")
+        empty.add_column(name, overflow="fold")
     for name in right:
-        table.add_column(name, justify="right", no_wrap=True)
-    return table
+        empty.add_column(name, justify="right", no_wrap=True)
+    for name in last:
+        empty.add_column(name, overflow="fold")
+    return empty
 
 
 Advance = Callable[[str], None]

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Generic, Protocol, cast
+from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, cast
 
 import numpy as np
 
@@ -75,3 +75,15 @@ class Tracking(Generic[R]):
         moved = self._last_s is None or time_s > self._last_s
         self._last_s = time_s
         return time_s if moved else None
+
+
+def tracking_for(
+    tracker: Literal["bytetrack"] | Tracker | None, fps: float | None, asked: dict[str, Any]
+) -> Tracking[Any] | None:
+    """Return the tracking of a stream's objects, and lower the threshold in ``asked`` to the scores that it needs."""
+    if tracker is None:
+        return None
+    given = asked.get("conf")
+    conf = DEFAULT_CONF if given is None else float(given)
+    asked["conf"] = min(LOW_CONF, conf)
+    return Tracking(byte_track(fps=fps, conf=conf) if isinstance(tracker, str) else tracker)

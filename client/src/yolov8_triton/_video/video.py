@@ -19,8 +19,8 @@ from yolov8_triton._in_flight import DEFAULT_IN_FLIGHT, ahead
 from yolov8_triton._options import PredictCallOptions
 from yolov8_triton._results.outcome import ITEM_ERRORS, Outcome, R
 from yolov8_triton._video.live import LiveFrames
-from yolov8_triton._video.source import DEFAULT_STALL_S, FrameSource, Timed, VideoInfo, open_source
-from yolov8_triton._video.tracking import DEFAULT_CONF, LOW_CONF, Tracker, Tracking, byte_track
+from yolov8_triton._video.source import DEFAULT_STALL_S, FrameSource, Timed, open_source
+from yolov8_triton._video.tracking import Tracker, Tracking, tracking_for
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
@@ -155,7 +155,7 @@ def video(
         raise ValueError(f"in_flight: expected 1 or more, got {in_flight!r}")
     opened = open_source(source, stall_s=stall_s) if isinstance(source, str | os.PathLike | int) else source
     asked: dict[str, Any] = {**options, "channels": "BGR"}
-    tracking = _tracking(tracker, opened.info, asked)
+    tracking = tracking_for(tracker, opened.info.fps, asked)
 
     def one(numbered: Numbered) -> Frame[R]:
         index, (time_s, pixels) = numbered
@@ -169,18 +169,6 @@ def video(
         return Frames(opened, _tracked(live.answers(), tracking), lambda: live.dropped)
     every = _every(opened, lambda numbered: ahead(one, numbered, in_flight or DEFAULT_IN_FLIGHT))
     return Frames(opened, _tracked(every, tracking), lambda: 0)
-
-
-def _tracking(
-    tracker: Literal["bytetrack"] | Tracker | None, info: VideoInfo, asked: dict[str, Any]
-) -> Tracking[Any] | None:
-    """Return the tracking of the objects, and lower the threshold to the scores that it needs."""
-    if tracker is None:
-        return None
-    given = asked.get("conf")
-    conf = DEFAULT_CONF if given is None else float(given)
-    asked["conf"] = min(LOW_CONF, conf)
-    return Tracking(byte_track(fps=info.fps, conf=conf) if isinstance(tracker, str) else tracker)
 
 
 def _every(

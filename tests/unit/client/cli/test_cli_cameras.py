@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Test what the command ``cameras`` prints, how it ends, and its exit codes."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from tests.clips import clip, number_sent, numbered
+from tests.fakes.answers import arrays
+from tests.fakes.fake_triton import FakeTriton, Refusal, refusing
+from tests.unit.client.cli.test_cli import RUNNER
+from tests.unit.client.conftest import Serve
+from yolov8_contract.task import Task
+from yolov8_triton._cli.app import app
+
+COUNT = 12
+FAST = '[defaults]\npace = "fast"\nin_flight = 1\n'
+
+
+def described(folder: Path, *names: str, head: str = FAST, more: str = "") -> Path:
+    """Write a file of cameras, each with a clip of its own."""
+    tables = []
+    for name in names:
+        clip(folder / f"{name}.avi", numbered(COUNT))
+        tables.append(f'[[camera]]\nname = "{name}"\nsource = "{name}.avi"\n{more}')
+    path = folder / "cameras.toml"
+    path.write_text(head + "\n".join(tables))
+    return path
+
+
+def ask(fake: FakeTriton, *arguments: object) -> Any:
+    words = ["cameras", *map(str, arguments), "--url", fake.url]
+    return RUNNER.invoke(app, words, prog_name="yolov8-triton")
+
+
+def test_json_is_one_line_per_answered_frame(serve: Serve, tmp_path: Path) -> None:
+    done = ask(serve(), described(tmp_path, "gate", "yard"), "--json")
+
+    assert done.exit_code == 0
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    for name in ("gate", "yard"):
+        own = [line for line in lines if line["camera"] == name]
+        assert [line["frame"] for line in own] == list(range(COUNT))
+        assert {len(line["objects"]) for line in own} == {2}
+        assert all(line["age_s"] > 0 for line in own)
+    assert f"gate: {COUNT} frames read, {COUNT} answered, 0 dropped, age p95 " in done.stderr
+
+
+def test_zones_and_lines_are_in_the_json(serve: Serve, tmp_path: Path) -> None:
+    areas = (
+        'tracker = "bytetrack"\nconf = 0.3\n'
+        '[[camera.zones]]\nname = "all"\npoints = [[0, 0], [5000, 0], [5000, 5000], [0, 5000]]\n'
+        '[[camera.lines]]\nname = "door"\nstart = [0, 0]\nend = [9, 9]\n'
+    )
+    done = ask(serve(), described(tmp_path, "gate", more=areas), "--json")
+
+    last = json.loads(done.stdout.splitlines()[-1])
+    assert last["zones"] == {"all": 2}
+    assert last["lines"] == {"door": {"in": 0, "out": 0}}
+    assert last["crossings"] == []
+
+
+def test_without_json_a_table_has_a_row_for_each_camera(serve: Serve, tmp_path: Path) -> None:
+    done = ask(serve(), described(tmp_path, "gate", "yard"))
+
+    assert done.exit_code == 0
+    assert "answered" in done.stdout
+    assert "1 person, 1 bus" in done.stdout
+    assert "ended" in done.stdout
+
+
+def test_a_frame_with_an_error_is_a_line_and_exit_code_1(serve: Serve, tmp_path: Path) -> None:
+    def answer(request: Any) -> dict[str, Any]:
+        if number_sent(request) == 7:
+            raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, "invalid image: it is number seven")
+        return arrays(Task.DETECT)
+
+    done = ask(serve(answer=answer), described(tmp_path, "gate"), "--json")
+
+    assert done.exit_code == 1
+    (wrong,) = [line for line in map(json.loads, done.stdout.splitlines()) if "error" in line]
+    assert (wrong["camera"], wrong["frame"], wrong["error"]) == ("gate", 7, "InvalidImageError")
+    assert "1 x InvalidImageError" in done.stderr
+
+
+def test_a_wrong_file_is_wrong_usage_with_the_place(serve: Serve, tmp_path: Path) -> None:
+    done = ask(serve(), described(tmp_path, "gate", more="fpps = 3\n"))
+
+    assert done.exit_code == 2
+    assert "cameras.toml: camera 'gate': no key 'fpps' is known; did you mean 'fps'?" in done.stderr
+
+
+def test_a_classifier_finds_nothing_to_count(serve: Serve, tmp_path: Path) -> None:
+    done = ask(serve(Task.CLASSIFY), described(tmp_path, "gate", more='tracker = "bytetrack"\n'))
+
+    assert done.exit_code == 2
+    assert "finds no objects to track or to count" in done.stderr
+
+
+@pytest.mark.parametrize("text", ["no such model", "unavailable"])
+def test_a_server_without_the_model_is_exit_code_3(serve: Serve, tmp_path: Path, text: str) -> None:
+    fake = serve(answer=refusing(grpc.StatusCode.UNAVAILABLE, text))
+    words = ["cameras", str(described(tmp_path, "gate")), "--url", fake.url, "--model", "other"]
+
+    assert RUNNER.invoke(app, words).exit_code == 3
+
+
+@contextmanager
+def endless(serve: Serve, folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """Run the command with cameras that don't end, until its first line is there."""
+    file = described(folder, "gate", "yard", more="loop = true\n", head="")
+    command = [sys.executable, "-m", "yolov8_triton", "cameras", str(file), "--json", "--url", serve().url]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            process.stdout.readline()
+            yield process
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
+def test_a_signal_ends_it_with_a_summary(serve: Serve, tmp_path: Path, number: signal.Signals, code: int) -> None:
+    with endless(serve, tmp_path) as process:
+        process.send_signal(number)
+        _, stderr = process.communicate(timeout=60)
+
+    assert process.returncode == code
+    assert [line.split(":")[0] for line in stderr.splitlines()] == ["gate", "yard"]
+    assert "Traceback" not in stderr
