@@ -18,6 +18,7 @@ from yolov8_contract.task import Task
 from yolov8_export.checks.repository import check
 from yolov8_export.config.files import CONFIG, read_config
 from yolov8_export.pipeline import export
+from yolov8_export.repository.custom_configs import Tuning, add_config
 from yolov8_export.repository.layout import Target
 from yolov8_server import ServerError, TritonServer
 
@@ -55,6 +56,36 @@ for renames in range(30):
         break
 """
 """Kills an export before each of its renames in turn, and prints how many there are; forks save the imports."""
+
+KILLED_CONFIG = """
+import os, shutil, signal, sys
+from pathlib import Path
+from yolov8_export.repository import custom_configs, write
+from yolov8_export.repository.custom_configs import Tuning, add_config
+
+old, places = sys.argv[1:]
+rename, exchange = Path.rename, write._exchange
+
+def counted(call):
+    def run(*arguments):
+        global left
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        left -= 1
+        return call(*arguments)
+    return run
+
+write._exchange, Path.rename = counted(exchange), counted(rename)
+for renames in range(30):
+    repository = shutil.copytree(old, Path(places, str(renames), "repository"))
+    left = renames
+    if not (child := os.fork()):
+        add_config(Path(repository), "m", "l4", Tuning(instances=5, max_batch_size=4))
+        os._exit(0)
+    if os.waitpid(child, 0)[1] == 0:
+        print(renames)
+        break
+"""
 
 
 def model(repository: Path) -> dict[str, bytes] | None:
@@ -144,3 +175,27 @@ def test_the_same_export_gives_the_same_build_and_another_another(tmp_path: Path
         builds += ids
 
     assert builds[0] == builds[1] != builds[2]
+
+
+def test_a_kill_while_a_custom_configuration_is_written_leaves_a_model_that_loads(tmp_path: Path) -> None:
+    old = tmp_path / "old"
+    export(write_onnx(tmp_path / "m.onnx"), Target(repository=old, name=NAME))
+    add_config(old, NAME, "l4", Tuning(instances=4))
+    whole = add_config(shutil.copytree(old, tmp_path / "new"), NAME, "l4", Tuning(instances=5, max_batch_size=4))
+
+    arguments = [str(old), str(tmp_path / "killed")]
+    done = subprocess.run([sys.executable, "-c", KILLED_CONFIG, *arguments], check=True, capture_output=True, text=True)
+
+    assert int(done.stdout) >= len(whole.paths)
+    for place in (tmp_path / "killed" / str(renames) for renames in range(int(done.stdout))):
+        repository = place / "repository"
+        assert model(repository) == model(old)
+        assert loads(repository)
+        assert {finding.problem for finding in check(repository).findings} <= {
+            "was left by an export that was killed"
+        }, place
+        add_config(repository, NAME, "l4", Tuning(instances=5, max_batch_size=4))
+        assert list(place.iterdir()) == [repository]
+        assert check(repository).findings == ()
+        for member, path in whole.paths.items():
+            assert (repository / member / path.relative_to(tmp_path / "new" / member)).read_bytes() == path.read_bytes()

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import sys
@@ -114,12 +115,26 @@ def compose_env(repository: Path, config_name: str | None = None) -> str:
     if sizes is None:
         raise RepositoryError(f"{repository}: has no model that export wrote")
     shm, options = sizes
-    lines = [f"MODELS={repository.resolve()}", f"TRITON_SHM_SIZE={shm}m"]
+    lines = [f"MODELS={_env_value(repository.resolve())}", f"TRITON_SHM_SIZE={shm}m"]
     if options:
         lines.append(f"TRITON_OPTIONS={' '.join(options)}")
     if config_name is not None:
         lines.append(f"CONFIG_NAME={config_name}")
     return "".join(f"{line}\n" for line in lines)
+
+
+def _env_value(folder: Path) -> str:
+    """Return a path as a value of a file ``.env``: in single quotes where Compose would read a part as syntax.
+
+    Raises:
+        RepositoryError: The composition can't mount the folder.
+    """
+    text = str(folder)
+    if re.search(r"[:\n\r]", text):
+        raise RepositoryError(f"{text!r}: docker/compose.yaml can't mount a path with a colon or a line break; move it")
+    if re.fullmatch(r"[\w/.,@%+=-]+", text, re.ASCII):
+        return text
+    return "'{}'".format(text.replace("\\", "\\\\").replace("'", "\\'"))
 
 
 def _sizes(models: list[tuple[list[pb.ModelConfig], int]]) -> tuple[int, list[str]] | None:

@@ -78,3 +78,28 @@ def test_the_command_writes_a_whole_file_or_none(tmp_path: Path) -> None:
     assert subprocess.run([*program, str(tmp_path / "nowhere")], capture_output=True, check=False).returncode
     assert place.read_text() == compose_env(ROOT / "model_repository")
     assert list(tmp_path.iterdir()) == [place]
+
+
+@pytest.mark.parametrize(
+    ("folder", "value"),
+    [
+        ("models", "{}/models"),
+        ("my models", "'{}/my models'"),
+        ("models #2", "'{}/models #2'"),
+        ("$HOME", "'{}/$HOME'"),
+        ("modèles", "'{}/modèles'"),
+        ("it's", r"'{}/it\'s'"),
+    ],
+)
+def test_a_path_that_compose_would_read_as_syntax_is_quoted(tmp_path: Path, folder: str, value: str) -> None:
+    place = shutil.copytree(ROOT / "model_repository", tmp_path / folder)
+
+    assert settings(place)["MODELS"] == value.format(tmp_path)
+
+
+@pytest.mark.parametrize("folder", ["a:b", "a\nb"])
+def test_a_path_that_compose_can_not_mount_is_refused(tmp_path: Path, folder: str) -> None:
+    place = shutil.copytree(ROOT / "model_repository", tmp_path / folder)
+
+    with pytest.raises(RepositoryError, match="can't mount a path with a colon or a line break"):
+        compose_env(place)
