@@ -110,6 +110,15 @@ export: setup ## Export WEIGHTS into REPOSITORY (ARGS="--imgsz 320 ...")
 serve: setup ## Serve REPOSITORY with the embedded tritonserver (ARGS="--grpc-port 9001 ...")
 	$(BIN)/yolov8-server $(REPOSITORY) $(ARGS)
 
+# REPOSITORY, or the demo's if `make export` has written none; the pictures of the demo, if it has run.
+PLAYGROUND_REPOSITORY = $(if $(or $(filter-out file default,$(origin REPOSITORY)),$(wildcard $(REPOSITORY)/*/config.pbtxt)),\
+    $(REPOSITORY),$(or $(wildcard build/demo/repository),$(REPOSITORY)))
+
+.PHONY: playground
+playground: setup ## Serve REPOSITORY, or the demo's, with a page that tries it out in a browser (ARGS="--playground 8080 ...")
+	$(BIN)/yolov8-server $(PLAYGROUND_REPOSITORY) --playground \
+	    $(if $(wildcard build/demo/photos),--playground-samples build/demo/photos) $(ARGS)
+
 # The server of a load test: URL, or a local one with WEIGHTS, with REPOSITORY if `make export` has filled it, or with
 # yolov8n; if yolov8n can't be downloaded, with this project's test weights.
 SERVER = $(if $(URL),--url $(URL),$(if $(WEIGHTS),--weights $(WEIGHTS),$(if $(wildcard $(REPOSITORY)/*/config.pbtxt),\

@@ -115,7 +115,9 @@ def run(task: str, weights: str | None) -> int:
         f"  {shown(['yolov8-triton', task, paths[0], '--model', model])}\n"
         "If something does not work:\n"
         f"  {shown(['yolov8-triton', 'doctor'])}\n"
-        "Other tasks: make demo TASK=segment (or pose, obb, classify)"
+        "Other tasks: make demo TASK=segment (or pose, obb, classify)\n"
+        "To try it out in a browser, with your own pictures and camera, type:\n"
+        f"  make playground REPOSITORY={REPOSITORY}"
     )
     return 0
 

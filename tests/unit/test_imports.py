@@ -27,6 +27,7 @@ ALLOWED = {
     },
     "server/src/yolov8_server": {"yolov8_server"},
     "server/src/yolov8_server/_cli.py": {"typer"},
+    "server/src/yolov8_server/_door": {"aiohttp", "yolov8_server"},
     "server/src/yolov8_server/backends": {"numpy", "onnxruntime", "openvino", "triton_python_backend_utils"},
     "export/src/yolov8_export": {
         "yolov8_contract", "yolov8_export", "numpy", "tritonclient", "google",

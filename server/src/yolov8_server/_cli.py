@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import logging
+import re
 import signal
+from contextlib import ExitStack
 from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
@@ -14,6 +16,7 @@ import typer
 from typer.core import TyperCommand
 
 from ._command import ALLOWABLE, check_allowable
+from ._door.serve import Door, open_door
 from ._errors import InvalidArgumentError, RestartError, ServerError
 from ._restarts import DEFAULT_MAX_GROWTH_MIB, DEFAULT_RESTARTS, RestartPolicy, keep_running
 from ._server import DEFAULT_HOST, DEFAULT_READY_TIMEOUT_S, DEFAULT_STOP_TIMEOUT_S, TritonServer
@@ -23,6 +26,7 @@ PROGRAM = "yolov8-server"
 EXIT_FAILED = 1
 EXIT_GAVE_UP = 3
 MIN_TIMEOUT_S = 0.001
+PLAYGROUND, PLAYGROUND_PORT = "--playground", 8010
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -40,6 +44,15 @@ class _ServeCommand(TyperCommand):
     def collect_usage_pieces(self, ctx: object) -> list[str]:  # noqa: ARG002
         """Return a usage line that reads; Typer's own is ``[OPTIONS] {REPOSITORY} [TRITON OPTIONS]...``."""
         return ["[OPTIONS]", "REPOSITORY", "[-- TRITON OPTIONS]"]
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Let ``--playground`` stand without a port; Typer has no optional values."""
+        own = args[: args.index("--")] if "--" in args else args
+        if PLAYGROUND in own:
+            place = own.index(PLAYGROUND)
+            if not own[place + 1 : place + 2] or not re.match(r"-?[0-9]+\Z", own[place + 1]):
+                args = [*args[:place], f"{PLAYGROUND}={PLAYGROUND_PORT}", *args[place + 1 :]]
+        return super().parse_args(ctx, args)
 
 
 def _print_version(wanted: bool) -> None:
@@ -121,6 +134,25 @@ def serve(
     max_growth: Annotated[
         int, typer.Option(min=0, metavar="MIB", help="Growth of memory after which to start again; 0 for no limit")
     ] = DEFAULT_MAX_GROWTH_MIB,
+    playground: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=65535,
+            metavar="[PORT]",
+            help=f"Serve a page for browsers that tries the models out, on port {PLAYGROUND_PORT} or the one given",
+            show_default=False,
+        ),
+    ] = None,
+    playground_host: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="IPv4 address or host name on which the page is served")
+    ] = DEFAULT_HOST,
+    playground_samples: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Folder of pictures that the page offers")
+    ] = None,
+    playground_cameras: Annotated[
+        str | None, typer.Option(metavar="URL", help="Address of a camera hub, for the page's live wall")
+    ] = None,
     log_file: Annotated[Path | None, typer.Option(metavar="FILE", help="File to write the server's log to")] = None,
     _version: Annotated[
         bool, typer.Option("--version", help="Show the version and exit", callback=_print_version, is_eager=True)
@@ -144,8 +176,11 @@ def serve(
         allow=allow or (),
         arguments=triton_options or (),
     )
+    door = None
+    if playground is not None:
+        door = Door(host=playground_host, port=playground, samples=playground_samples, cameras=playground_cameras)
     try:
-        _run(server, RestartPolicy(limit=restarts, max_growth_mib=max_growth))
+        _run(server, RestartPolicy(limit=restarts, max_growth_mib=max_growth), door)
     except RestartError as exc:
         _fail(f"{exc}\n{exc.log}", EXIT_GAVE_UP)
     except ServerError as exc:
@@ -154,11 +189,16 @@ def serve(
         raise typer.Exit from None
 
 
-def _run(server: TritonServer, policy: RestartPolicy) -> None:
-    with server:
+def _run(server: TritonServer, policy: RestartPolicy, door: Door | None) -> None:
+    with ExitStack() as stack:
+        listener = None if door is None else stack.enter_context(door.listen())
+        stack.enter_context(server)
         typer.echo(f"gRPC     {server.grpc_url}")
         typer.echo(f"HTTP     {server.http_url}")
         typer.echo(f"metrics  {server.metrics_url}")
+        if door is not None and listener is not None:
+            page = open_door(door, listener, triton=server.http_url, headers=server.http_headers)
+            typer.echo(f"page     {stack.enter_context(page)}")
         typer.echo("ready; stop with Ctrl-C")
         keep_running(server, policy)
 

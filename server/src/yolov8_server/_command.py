@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 import subprocess
 import sys
 from collections.abc import Collection, Mapping, Sequence
@@ -43,13 +42,14 @@ def check_allowable(names: Collection[str]) -> None:
         raise InvalidArgumentError(f"can't allow {unknown[0]!r}: expected one of {', '.join(ALLOWABLE)}")
 
 
-def restrictions(*, http: bool, allow: Collection[str], extra: Sequence[str]) -> list[str]:
-    """Return the options that close protocols with a random key, so that nobody can use them.
+def restrictions(*, http: bool, allow: Collection[str], extra: Sequence[str], key: str) -> list[str]:
+    """Return the options that close protocols with a key.
 
     Args:
         http: Whether inference over HTTP is open.
         allow: Names of `ALLOWABLE` to leave open, over gRPC and HTTP.
         extra: The options that the user gives; a user's own restrictions replace ours for the protocol.
+        key: The key that nobody knows, or only the playground's door.
 
     Raises:
         InvalidArgumentError: if ``allow`` has a name that is not in `ALLOWABLE`.
@@ -58,12 +58,15 @@ def restrictions(*, http: bool, allow: Collection[str], extra: Sequence[str]) ->
     given = {argument.partition("=")[0] for argument in extra}
     over_grpc = (*RESTRICTED, *([RESTRICTED_WITH_MODEL_CONTROL] if "--model-control-mode" in given else []))
     over_http = over_grpc if http else RESTRICTED_OVER_HTTP
-    key = f"{CLOSED_HEADER}={secrets.token_hex(16)}"
     closed = {
         "--grpc-restricted-protocol": [name for name in over_grpc if name not in allow],
         "--http-restricted-api": [name for name in over_http if name not in allow],
     }
-    return [f"{option}={','.join(names)}:{key}" for option, names in closed.items() if names and option not in given]
+    return [
+        f"{option}={','.join(names)}:{CLOSED_HEADER}={key}"
+        for option, names in closed.items()
+        if names and option not in given
+    ]
 
 
 def build_command(

@@ -16,6 +16,7 @@ KERNEL_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 KERNELS_CHOICE = 0
 LOWEST_FREE_PORT = 10_240  # above the well-known ports
 FREE_CANDIDATES = 50
+ANY_ADDRESS = "0.0.0.0"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +76,7 @@ def _hold(address: str, port: int, service: str, held: ExitStack) -> int:
         try:
             listener.bind((address, candidate))
         except OSError as exc:
-            error = _port_error(exc, address, candidate, service)
+            error = port_error(exc, address, candidate, service)
             if port or not isinstance(error, PortInUseError):
                 raise error from exc
             continue
@@ -94,7 +95,8 @@ def _free_candidates() -> list[int]:
     return [*random.sample(below, min(len(below), FREE_CANDIDATES)), KERNELS_CHOICE]
 
 
-def _port_error(exc: OSError, address: str, port: int, service: str) -> ServerError:
+def port_error(exc: OSError, address: str, port: int, service: str) -> ServerError:
+    """Return the launcher's error for a port that can't be listened on."""
     if exc.errno == errno.EACCES:
         return PortInUseError(f"the {service} port {port} on {address} needs root privileges: use one above 1023")
     if exc.errno != errno.EADDRINUSE:

@@ -5,18 +5,19 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 import time
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from types import TracebackType
 
 from . import _leftovers
-from ._command import build_command, build_environment, check_extra_options, restrictions
+from ._command import CLOSED_HEADER, build_command, build_environment, check_extra_options, restrictions
 from ._errors import InvalidArgumentError, PortInUseError, ServerError, StartError
 from ._health import is_ready, memory_mib
 from ._installation import Installation, find_tritonserver
 from ._log import TAIL_LINES, Log, explain, explain_delay, explain_exit
-from ._ports import Ports, choose_ports, resolve_host
+from ._ports import ANY_ADDRESS, Ports, choose_ports, resolve_host
 from ._process import SupervisedProcess, check_descriptor_limit
 from ._repository import check_config_name, check_repository, plain_path
 from ._run_folder import create_run_folder, lay_out
@@ -30,7 +31,6 @@ PORT_ATTEMPTS = 3  # another process may take a free port before the server list
 MANY_LINES = 2000  # of the log, searched for the reasons of a failed start
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 0.5
 DEFAULT_HOST = "127.0.0.1"  # loopback, because Triton has no authentication
-ANY_ADDRESS = "0.0.0.0"
 
 
 class TritonServer:
@@ -85,6 +85,7 @@ class TritonServer:
         self._arguments = (*named, *arguments)
         self._http = http
         self._allow = allow
+        self._key = secrets.token_hex(16)
         self._keep_log = False
         self._process: SupervisedProcess | None = None
 
@@ -114,7 +115,7 @@ class TritonServer:
         if self._model_config_name is not None:
             check_config_name(self._repository, self._model_config_name)
         self._address = resolve_host(self._host)
-        self._closed = restrictions(http=self._http, allow=self._allow, extra=self._arguments)
+        self._closed = restrictions(http=self._http, allow=self._allow, extra=self._arguments, key=self._key)
         installation = find_tritonserver()
         check_extra_options(installation, self._arguments)
         _leftovers.sweep()
@@ -167,6 +168,11 @@ class TritonServer:
     def http_url(self) -> str:
         """The HTTP address ``HOST:PORT``, the form that tritonclient takes."""
         return self._url(self._ports.http)
+
+    @property
+    def http_headers(self) -> dict[str, str]:
+        """The header fields with which the playground's door uses what is closed over HTTP; a restart keeps them."""
+        return {CLOSED_HEADER: self._key}
 
     @property
     def metrics_url(self) -> str:

@@ -29,7 +29,7 @@ MAKES_OWN = {"MAKEFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "MFLAGS"}
 TIMEOUT_S = 240
 # Pages also ask over HTTP and shared memory, which are closed by default; they name the options.
 OPTIONS = ["--grpc-port=0", "--http-port=0", "--metrics-port=0", "--http", "--allow=shared-memory"]
-SERVERS = ("yolov8-server ", "make serve")
+SERVERS = ("yolov8-server ", "make serve", "make playground")
 """Commands that run until Ctrl-C begin so."""
 
 

@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: Apache-2.0
+// The page: where pictures come in, what is asked for, and what is shown.
+
+import { draw, fit } from "./draw.js";
+import { Newest } from "./newest.js";
+import { result } from "./results.js";
+import { Settings } from "./settings.js";
+import { Frames, scene, still } from "./sources.js";
+import { infer, models, names, Stages } from "./triton.js";
+import { Report } from "./report.js";
+import { $ } from "./page.js";
+
+/** @typedef {import("./sources.js").Still} Still */
+/** @typedef {import("./results.js").Result} Result */
+/** @typedef {{still: Still, result: Result, ms: number, size: number}} Answer */
+
+const IN_FLIGHT = 2;
+const SCENES = [5, 8, 21];
+
+const canvas = /** @type {HTMLCanvasElement} */ ($("canvas"));
+const video = /** @type {HTMLVideoElement} */ ($("video"));
+const picker = /** @type {HTMLInputElement} */ ($("file"));
+const select = /** @type {HTMLSelectElement} */ ($("model"));
+
+/** @type {Map<string, import("./triton.js").Model>} */ let served = new Map();
+/** @type {Still | null} */ let shown = null;
+/** @type {Answer | null} */ let answer = null;
+/** @type {Frames | null} */ let frames = null;
+let opened = 0;
+
+const stages = new Stages();
+const settings = new Settings(ask);
+const report = new Report({ select: paint });
+
+/** @type {Newest<() => Promise<Still>, Answer>} */
+const queue = new Newest({ run, show, fail, limit: IN_FLIGHT });
+
+/** @param {() => Promise<Still>} capture @returns {Promise<Answer>} */
+async function run(capture) {
+  const image = await capture();
+  const model = current();
+  const began = performance.now();
+  const tensors = await infer(model.name, image.blob, settings.parameters());
+  const ms = performance.now() - began;
+  return { still: image, result: result(tensors, model), ms, size: image.blob.size };
+}
+
+/** @param {Answer} given */
+function show(given) {
+  answer = given;
+  shown = given.still;
+  complain("");
+  paint();
+  report.show(given, { live: frames !== null, model: current(), parameters: settings.parameters() });
+  report.stages(() => stages.since(current()));
+}
+
+/** @param {unknown} error */
+function fail(error) {
+  complain(error instanceof Error ? error.message : String(error));
+  if (frames === null) {
+    answer = null;
+    report.clear();
+    paint();
+  }
+}
+
+/** @param {string} sentence */
+function complain(sentence) {
+  if ($("error").textContent !== sentence) $("error").textContent = sentence;
+}
+
+function current() {
+  const model = served.get(select.value);
+  if (!model) throw new Error("No model is chosen. The server offers none, or its list did not arrive.");
+  return model;
+}
+
+/** Ask for the picture that is shown, with the settings of this moment. */
+function ask() {
+  if (frames === null && shown !== null) {
+    const same = shown;
+    queue.offer(async () => same);
+  } else if (frames?.video.paused) queue.offer(() => /** @type {Frames} */ (frames).capture());
+}
+
+function paint() {
+  $("empty").hidden = canvas.hidden = true;
+  if (shown === null) {
+    $("empty").hidden = false;
+    return;
+  }
+  canvas.hidden = false;
+  const { clientWidth: width, clientHeight: height } = $("view");
+  fit(canvas, shown.picture, { width, height });
+  draw(canvas, shown.picture, answer?.result ?? null, { selected: report.selected });
+  canvas.setAttribute("aria-label", `${shown.name}. ${report.sentence}`);
+}
+
+/** Show a picture and ask about it. @param {Still} given */
+function place(given) {
+  leave();
+  shown = given;
+  answer = null;
+  report.clear();
+  paint();
+  ask();
+}
+
+/** Open something that may take a while, unless something else is opened meanwhile. @param {() => Promise<() => void>} begin */
+async function open(begin) {
+  const turn = ++opened;
+  complain("");
+  try {
+    const finish = await begin();
+    if (turn === opened) finish();
+  } catch (error) {
+    if (turn === opened) fail(error);
+  }
+}
+
+/** @param {Blob | null | undefined} file @param {string} [name] */
+function openFile(file, name) {
+  if (!file) return;
+  const called = name ?? (file instanceof File && file.name ? file.name : "picture.png");
+  if (file.type.startsWith("video/")) void watch(() => Frames.file(video, /** @type {File} */ (file)));
+  else void open(async () => { const given = await still(file, called); return () => place(given); });
+}
+
+/** @param {() => Promise<Frames>} begin */
+function watch(begin) {
+  leave();
+  return open(async () => {
+    const started = await begin();
+    return () => {
+      frames = started;
+      report.clear();
+      answer = null;
+      for (const name of ["pause", "stop"]) $(name).hidden = false;
+      $("pause").textContent = "Pause";
+      started.watch(() => queue.offer(() => started.capture()));
+    };
+  });
+}
+
+/** Leave the camera or the video. */
+function leave() {
+  queue.clear();
+  frames?.close();
+  frames = null;
+  for (const name of ["pause", "stop"]) $(name).hidden = true;
+}
+
+function pause() {
+  if (video.paused) void video.play();
+  else video.pause();
+  $("pause").textContent = video.paused ? "Resume" : "Pause";
+}
+
+async function offerSamples() {
+  const drawn = await Promise.all(SCENES.map(scene));
+  const answered = await fetch("samples/").catch(() => null);
+  /** @type {string[]} */ const files = answered?.ok ? await answered.json() : [];
+  for (const name of files) sample(name, `samples/${encodeURIComponent(name)}`, async () => {
+    const picture = await (await fetch(`samples/${encodeURIComponent(name)}`)).blob();
+    return still(picture, name);
+  });
+  drawn.forEach((one, index) => sample(`Drawn scene ${index + 1}`, URL.createObjectURL(one.blob), async () => one));
+}
+
+/** @param {string} name @param {string} url @param {() => Promise<Still>} take */
+function sample(name, url, take) {
+  const item = document.createElement("li");
+  const button = document.createElement("button");
+  const image = document.createElement("img");
+  Object.assign(image, { src: url, alt: name });
+  Object.assign(button, { type: "button", title: name });
+  button.addEventListener("click", () => open(async () => { const given = await take(); return () => place(given); }));
+  button.append(image);
+  item.append(button);
+  $("samples").append(item);
+}
+
+async function offerModels() {
+  try {
+    served = new Map((await models(await names())).map((model) => [model.name, model]));
+    if (!served.size) throw new Error("This server has no model of this project. Export one, and start the server again.");
+  } catch (error) {
+    select.replaceChildren(new Option("no model"));
+    return fail(error);
+  }
+  select.replaceChildren(...Array.from(served.keys(), (name) => new Option(name)));
+  const wanted = decodeURIComponent(location.hash.slice(1));
+  if (served.has(wanted)) select.value = wanted;
+  select.disabled = false;
+  choose();
+}
+
+function choose() {
+  const model = current();
+  history.replaceState(null, "", `#${encodeURIComponent(model.name)}`);
+  $("about").textContent = `${model.task} · ${model.imgsz.join(" × ")} · ${model.labels.length} classes`;
+  settings.offer(model);
+  report.clear();
+  answer = null;
+  void stages.since(model);
+  paint();
+  ask();
+}
+
+function listen() {
+  select.addEventListener("change", choose);
+  $("open").addEventListener("click", () => picker.click());
+  picker.addEventListener("change", () => { openFile(picker.files?.[0]); picker.value = ""; });
+  $("camera").addEventListener("click", () => watch(() => Frames.camera(video)));
+  $("pause").addEventListener("click", pause);
+  $("stop").addEventListener("click", () => { leave(); $("open").focus(); });
+  document.addEventListener("paste", (event) => {
+    const file = Array.from(event.clipboardData?.files ?? [])[0];
+    if (file) openFile(file);
+  });
+  addEventListener("dragover", (event) => { event.preventDefault(); $("view").classList.add("over"); });
+  addEventListener("dragleave", (event) => { if (!event.relatedTarget) $("view").classList.remove("over"); });
+  addEventListener("drop", (event) => {
+    event.preventDefault();
+    $("view").classList.remove("over");
+    const file = event.dataTransfer?.files[0];
+    if (file) openFile(file);
+    else complain("Drop a file: links and texts are not opened, so nothing is loaded from elsewhere.");
+  });
+  new ResizeObserver(paint).observe($("view"));
+}
+
+listen();
+void offerModels();
+void offerSamples();
