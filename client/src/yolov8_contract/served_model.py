@@ -39,6 +39,8 @@ class ServedModel:
             a quarter of the bytes, which the network scales and transposes itself.
         network_output: The class rows between network and postprocess: ``raw`` scores of all classes, or
             ``best-class``, the score and the index of each anchor's best class.
+        priority_levels: The levels that a request's ``priority`` may choose from, 1 being the first served; 0 if the
+            deployment has none.
     """
 
     task: Task
@@ -48,6 +50,7 @@ class ServedModel:
     image_formats: tuple[str, ...] = CPU_IMAGE_FORMATS
     network_input: str = "fp32"
     network_output: str = "raw"
+    priority_levels: int = 0
 
     def __post_init__(self) -> None:
         if not self.labels:
@@ -95,6 +98,8 @@ class ServedModel:
             values["network_input"] = self.network_input
         if self.network_output != "raw":
             values["network_output"] = self.network_output
+        if self.priority_levels:
+            values["priority_levels"] = self.priority_levels
         return {name: json.dumps(value, ensure_ascii=False) for name, value in values.items()}
 
     @classmethod
@@ -123,6 +128,7 @@ class ServedModel:
                 image_formats=_texts(read_parameter(config, "image_formats")),
                 network_input=_optional_parameter(config, "network_input", "fp32"),
                 network_output=_optional_parameter(config, "network_output", "raw"),
+                priority_levels=_levels(config),
             )
         except (TypeError, ValueError) as exc:
             raise ConfigError(f"{_where(config)}: {exc}") from exc
@@ -149,6 +155,13 @@ def read_parameter(config: Mapping[str, Any], name: str) -> Any:
 def _optional_parameter(config: Mapping[str, Any], name: str, default: str) -> str:
     """Return a parameter, or its default; ``config.pbtxt`` has only values that differ from the default."""
     return str(read_parameter(config, name)) if name in config["parameters"] else default
+
+
+def _levels(config: Mapping[str, Any]) -> int:
+    levels = read_parameter(config, "priority_levels") if "priority_levels" in config["parameters"] else 0
+    if type(levels) is not int or levels < 0:
+        raise ValueError(f"priority_levels: expected a whole number from 0, got {repr(levels)[:_SHOWN]}")
+    return levels
 
 
 def _where(config: Mapping[str, Any]) -> str:

@@ -132,7 +132,7 @@ class Calls:
         if model.task is not kind.task:
             raise wrong_task(self.where, model.task, kind.task)
         with translated(self.where, deadline.timeout_s):
-            parameters = request_parameters(options, model.labels)
+            parameters = request_parameters(options, model)
             content = self.encoded(image, options)
         answer = yield from self.answer(deadline, Infer(self.model, content, parameters))
         with translated(self.where, deadline.timeout_s):

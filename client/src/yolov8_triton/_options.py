@@ -10,6 +10,7 @@ import numpy as np
 
 from yolov8_contract.errors import InvalidParameterError
 from yolov8_contract.parameters import NAMES
+from yolov8_contract.served_model import ServedModel
 from yolov8_triton._images import Channels
 from yolov8_triton._results.objects import ids_of
 
@@ -40,31 +41,58 @@ class CallOptions(TypedDict, total=False):
     Keys:
         channels: Order of an array's channels; ignored for images of other kinds.
         timeout_s: Time that the call may take, in place of the client's own.
+        priority: Level at which the server queues the request, 1 for the one served first; the deployment sets the
+            default, and needs levels (``--priority-levels`` of export).
     """
 
     channels: Channels | None
     timeout_s: float | None
+    priority: int | None
 
 
 class PredictCallOptions(PredictOptions, CallOptions, total=False):
     """Options of a call that finds objects: its request parameters, and those of every call."""
 
 
-def request_parameters(options: Mapping[str, Any], labels: tuple[str, ...]) -> dict[str, bool | int | float | str]:
-    """Return the request parameters among a call's options.
+def request_parameters(options: Mapping[str, Any], model: ServedModel) -> dict[str, bool | int | float | str]:
+    """Return the request parameters among a call's options, and the priority, which Triton reads.
 
     Raises:
         TypeError: A name is not one of `PredictCallOptions`.
-        InvalidParameterError: A value is neither a number nor a bool, or a class is not one of ``labels``.
+        InvalidParameterError: A value is neither a number nor a bool, a class is not one of the model's, or the model
+            has no such level of priority.
     """
     for name in options.keys() - {*NAMES, *CallOptions.__annotations__}:
         raise TypeError(
             f"unexpected keyword argument {name!r}; options are {', '.join((*NAMES, *CallOptions.__annotations__))}"
         )
     given = {name: options[name] for name in NAMES if options.get(name) is not None}
-    return {
-        name: _class_ids(value, labels) if name == "classes" else _scalar(name, value) for name, value in given.items()
+    parameters = {
+        name: _class_ids(value, model.labels) if name == "classes" else _scalar(name, value)
+        for name, value in given.items()
     }
+    if options.get("priority") is not None:
+        parameters["priority"] = checked_priority(options["priority"], model)
+    return parameters
+
+
+def checked_priority(priority: Any, model: ServedModel) -> int:
+    """Return a request's priority; Triton would queue one that the model doesn't have at the default level.
+
+    Raises:
+        InvalidParameterError: The model has no such level, or none at all.
+    """
+    plain = priority.item() if isinstance(priority, np.generic) else priority
+    if model.priority_levels == 0:
+        raise InvalidParameterError(
+            f"'priority': the model has no priority levels, got {priority!r}; leave it out, or export the model with "
+            "--priority-levels"
+        )
+    if type(plain) is not int or not 1 <= plain <= model.priority_levels:
+        raise InvalidParameterError(
+            f"'priority' must be a whole number from 1 (served first) to {model.priority_levels}, got {priority!r}"
+        )
+    return plain
 
 
 def _scalar(name: str, value: Any) -> bool | int | float | str:

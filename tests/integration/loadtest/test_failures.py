@@ -88,6 +88,14 @@ def test_a_broken_scenario_file(run: Run, text: str, said: str) -> None:
     assert said in line
 
 
+def test_a_priority_of_a_model_without_levels(server: TritonServer, run: Run) -> None:
+    scenario = f"{SHORT}\n[[traffic]]\npriority = 1\n"
+
+    line = refused(run(scenario, "--url", server.grpc_url, "--model", "shapes-detect"))
+
+    assert "model 'shapes-detect' has 0 levels; export it with --priority-levels" in line
+
+
 def test_a_scenario_that_is_not_there(run: Run) -> None:
     assert "it is neither a file nor one of arrival-rate, bad-input" in refused(run("smok", "--url", NOBODY))
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -24,9 +25,12 @@ def serve() -> Iterator[Serve]:
     """Start fake servers of one model each; their address is in ``url``."""
     with ExitStack() as stack:
 
-        def start(task: Task = Task.DETECT, answer: Answer | None = None, *, count: int = 2) -> FakeTriton:
+        def start(
+            task: Task = Task.DETECT, answer: Answer | None = None, *, count: int = 2, priority_levels: int = 0
+        ) -> FakeTriton:
             reply = answer or (lambda _: arrays(task, count))
-            fake = FakeTriton({NAME: ensemble_config(NAME, model(task))}, reply)
+            served = replace(model(task), priority_levels=priority_levels)
+            fake = FakeTriton({NAME: ensemble_config(NAME, served)}, reply)
             stack.enter_context(serving(fake))
             return fake
 

@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import numpy as np
 import pytest
 
 from tests.unit.client.conftest import Connect, Serve
-from yolov8_triton import InvalidParameterError
+from yolov8_contract.task import Task
+from yolov8_triton import AsyncClient, InvalidParameterError
 
 
 def test_the_bytes_of_an_image_travel_as_they_are(serve: Serve, connect: Connect) -> None:
@@ -118,3 +120,47 @@ def test_the_named_model_is_asked(serve: Serve, connect: Connect) -> None:
     connect(fake, model="other").detect(b"")
 
     assert fake.requests[0].model_name == "other"
+
+
+@pytest.mark.parametrize("task", Task, ids=lambda task: task.value)
+def test_the_priority_travels_where_triton_reads_it(serve: Serve, connect: Connect, task: Task) -> None:
+    fake = serve(task, priority_levels=3)
+
+    getattr(connect(fake), task.value)(b"", priority=np.int64(2))
+
+    (parameter,) = fake.requests[0].parameters.items()
+    assert (parameter[0], parameter[1].int64_param) == ("priority", 2)
+
+
+def test_the_priority_of_an_asyncio_call_travels_too(serve: Serve) -> None:
+    fake = serve(priority_levels=3)
+
+    async def call() -> None:
+        async with AsyncClient(fake.url) as client:
+            await client.detect(b"", priority=1)
+
+    asyncio.run(call())
+
+    assert fake.requests[0].parameters["priority"].int64_param == 1
+
+
+@pytest.mark.parametrize(
+    ("levels", "priority", "message"),
+    [
+        pytest.param(3, 0, "'priority' must be a whole number from 1 (served first) to 3, got 0", id="zero"),
+        pytest.param(3, 4, "'priority' must be a whole number from 1 (served first) to 3, got 4", id="no-such-level"),
+        pytest.param(3, True, "got True", id="bool"),
+        pytest.param(3, "1", "got '1'", id="text"),
+        pytest.param(0, 1, "has no priority levels, got 1; leave it out, or export", id="model-without-levels"),
+    ],
+)
+def test_a_priority_that_the_model_has_not_is_refused_before_it_is_sent(
+    serve: Serve, connect: Connect, levels: int, priority: Any, message: str
+) -> None:
+    fake = serve(priority_levels=levels)
+
+    with pytest.raises(InvalidParameterError) as caught:
+        connect(fake).detect(b"", priority=priority)
+
+    assert message in str(caught.value)
+    assert not fake.requests

@@ -31,6 +31,13 @@ def test_a_description_survives_its_way_through_a_configuration(task: Task) -> N
     assert ServedModel.from_config(in_config(model.to_parameters())) == model
 
 
+def test_priority_levels_survive_too_and_are_left_out_without_any() -> None:
+    model = described(Task.DETECT, priority_levels=3)
+
+    assert ServedModel.from_config(in_config(model.to_parameters())) == model
+    assert "priority_levels" not in described(Task.DETECT).to_parameters()
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
@@ -39,6 +46,8 @@ def test_a_description_survives_its_way_through_a_configuration(task: Task) -> N
         pytest.param({"contract_version": "2"}, "contract_version is 2, this code supports 1", id="newer-contract"),
         pytest.param({"imgsz": "[640]"}, "model 'm': ", id="imgsz-of-one-number"),
         pytest.param({"labels": "[]"}, "labels: expected at least one", id="no-labels"),
+        pytest.param({"priority_levels": "-1"}, "priority_levels: expected a whole number from 0", id="levels"),
+        pytest.param({"priority_levels": "true"}, "priority_levels: expected a whole number from 0", id="levels-bool"),
         pytest.param({"imgsz": None}, "parameter 'imgsz' is missing", id="missing"),
     ],
 )

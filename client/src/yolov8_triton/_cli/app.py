@@ -170,6 +170,6 @@ def _ask(
             if coco.coco is None
             else stack.enter_context(CocoResults(coco.coco, coco.coco_truth, client.labels)),
         )
-        call = partial(getattr(client, task.value), **thresholds)
+        call = partial(getattr(client, task.value), priority=options.priority, **thresholds)
         code = ask(call, paths, outputs, in_flight=options.in_flight)
     raise typer.Exit(code)

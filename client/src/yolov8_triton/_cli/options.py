@@ -125,12 +125,14 @@ class ImageOptions:
         output: Folder to write annotated pictures to.
         as_json: Print one line of JSON per image instead of tables.
         in_flight: Number of requests in flight.
+        priority: Level at which the server queues the requests, 1 for the one served first; the model needs levels.
     """
 
     files_from: Annotated[typer.FileText | None, typer.Option(metavar="FILE", errors="surrogateescape")] = None
     output: Annotated[Path | None, typer.Option(metavar="FOLDER")] = None
     as_json: Annotated[bool, typer.Option("--json")] = False
     in_flight: Annotated[int, typer.Option(min=1, metavar="NUMBER")] = DEFAULT_IN_FLIGHT
+    priority: Annotated[int | None, typer.Option(min=1, metavar="LEVEL")] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,6 +158,7 @@ class VideoOptions:
         as_json: Print one line of JSON per frame instead of text.
         frames: Ask about all frames, or only about the newest; by default all of a file, the newest of a live source.
         in_flight: Number of requests in flight; by default 8 for all frames, 2 for the newest.
+        priority: Level at which the server queues the requests, 1 for the one served first; the model needs levels.
         stall: Longest time for which a live source may bring no frame.
     """
 
@@ -164,6 +167,7 @@ class VideoOptions:
     as_json: Annotated[bool, typer.Option("--json")] = False
     frames: Annotated[Literal["all", "newest"] | None, typer.Option()] = None
     in_flight: Annotated[int | None, typer.Option(min=1, metavar="NUMBER")] = None
+    priority: Annotated[int | None, typer.Option(min=1, metavar="LEVEL")] = None
     stall: Annotated[float, typer.Option(min=0.1, metavar="SECONDS")] = DEFAULT_STALL_S
 
 

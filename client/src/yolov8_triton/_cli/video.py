@@ -48,6 +48,7 @@ def video(
                 frames=options.frames,
                 in_flight=options.in_flight,
                 stall_s=options.stall,
+                priority=options.priority,
                 **thresholds.options(),
             )
         )

@@ -43,7 +43,7 @@ def infer_request(model: str, image: bytes | SharedImage, parameters: Parameters
     Args:
         model: Name of the ensemble.
         image: The bytes of the image, or their place in shared memory.
-        parameters: The request parameters.
+        parameters: The request parameters, and ``priority``, which Triton reads: a level of the model from 1.
         timeout_us: Time that it may wait in the server's queues; None for the deployment's limit.
     """
     message = pb.ModelInferRequest(model_name=model)

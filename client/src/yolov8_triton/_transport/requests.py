@@ -36,7 +36,7 @@ class Infer(Request[Tensors]):
     Attributes:
         model: Name of the ensemble.
         image: The bytes of the image, or their place in shared memory.
-        parameters: The request parameters.
+        parameters: The request parameters, and ``priority``, which Triton reads.
     """
 
     model: str

@@ -29,7 +29,7 @@ from yolov8_contract.tensors import DYNAMIC, Signature
 from yolov8_export.checks.files import EXPORT_AGAIN, Finding, configured_file_findings, file_findings
 from yolov8_export.config.files import as_json, config_path
 from yolov8_export.config.members import ensemble_steps
-from yolov8_export.config.parts import MIN_BOUNDED_INSTANCES, is_bounded
+from yolov8_export.config.parts import MIN_BOUNDED_INSTANCES, is_bounded, queue_policies
 from yolov8_export.model_code import DALI, WARMUP_FOLDER
 from yolov8_export.repository.layout import dali_problem
 from yolov8_export.ultralytics_metadata import read_literal, stable_metadata
@@ -196,16 +196,19 @@ def _describes(metadata: str, model: ServedModel) -> bool:
 
 def _queue_findings(served: _Served) -> Iterator[Finding]:
     """Check that overload is refused at the first member, since a request refused later has already cost work."""
-    bound = served.first.dynamic_batching.default_queue_policy.max_queue_size
-    if not bound:
+    bounds = {level: policy.max_queue_size for level, policy in queue_policies(served.first).items()}
+    if not all(bounds.values()):
         yield served.finding(served.first, "its queue has no limit", "set max_queue_size")
     for config in served.members:
         if not config.HasField("dynamic_batching"):
             yield served.finding(config, "its requests are never batched", "add dynamic_batching { }")
-        if 0 < config.dynamic_batching.default_queue_policy.max_queue_size < bound:
-            yield served.finding(
-                config, f"its queue is shorter than the first member's {bound}", "leave its max_queue_size out"
-            )
+        if (levels := config.dynamic_batching.priority_levels) != served.model.priority_levels:
+            problem = f"its queue has {levels} priority levels, {served.name!r} promises {served.model.priority_levels}"
+            yield served.finding(config, problem)
+        for level, policy in queue_policies(config).items():
+            if 0 < policy.max_queue_size < (bound := bounds.get(level, 0)):
+                problem = f"its queue is shorter than the first member's {bound}"
+                yield served.finding(config, problem, "leave its max_queue_size out")
         if is_bounded(config) and config.instance_group[0].count < MIN_BOUNDED_INSTANCES:
             yield served.finding(
                 config,

@@ -31,6 +31,7 @@ RANGES = {
     "queue_size": (1, 1_000_000),
     "queue_timeout_s": (0, 86_400),
     "queue_delay_us": (0, 60_000_000),
+    "priority_levels": (0, 16),
     "max_det_limit": (1, 1_000_000),
 }
 """The least and the largest value of settings; a configuration has no room for numbers of any size."""
@@ -56,6 +57,8 @@ class Deployment:
             A request may ask for a shorter time. None stands for `sensible_queue_timeout_s`, which export chooses.
         queue_delay_us: Longest time that the network waits for a batch to fill. With 0, a network on a GPU batches
             the requests that wait anyway, and a network on a CPU runs each request by itself.
+        priority_levels: Number of levels among which a request may choose with `priority`, 1 being the first served; 0
+            for no levels.
         limits: The largest image that is decoded.
         defaults: The values of request parameters that a request leaves out.
         max_det_limit: Largest max_det that a request may ask for.
@@ -78,6 +81,7 @@ class Deployment:
     queue_size: int = 64
     queue_timeout_s: float | None = None
     queue_delay_us: int = 0
+    priority_levels: int = 0
     limits: ImageLimits = field(default_factory=ImageLimits)
     defaults: RequestParameters = field(default_factory=RequestParameters)
     max_det_limit: int = DEFAULT_MAX_DET_LIMIT
@@ -242,6 +246,7 @@ def as_served(model: ServedModel, deployment: Deployment) -> ServedModel:
             image_formats=formats,
             network_input=deployment.network_input,
             network_output=deployment.network_output,
+            priority_levels=deployment.priority_levels,
         )
     except ConfigError as exc:
         raise OptionError(str(exc).replace("network_output", "--network-output")) from exc

@@ -86,6 +86,8 @@ class ServedModelSpec:
         members.append(network_config(self.name, self.model, self.head, stride=self.stride, deployment=of_network))
         if self.model.task is not Task.CLASSIFY:
             members.append(_postprocess(self.name, self.model, self.head, policy, self.deployment))
+        for config in members:
+            parts.add_priority_levels(config, self.deployment.priority_levels)
         return {config.name: config for config in (*members, _ensemble(self.name, self.model, members))}
 
     def custom_configs(self, config_name: str, tuning: Tuning) -> dict[str, pb.ModelConfig]:

@@ -101,7 +101,15 @@ def bound_network(config: pb.ModelConfig, deployment: Deployment) -> None:
 
 def is_bounded(config: pb.ModelConfig) -> bool:
     """Return whether a model's queue has a limit of any kind."""
-    return bool(config.dynamic_batching.default_queue_policy != pb.ModelQueuePolicy())
+    return any(policy != pb.ModelQueuePolicy() for policy in queue_policies(config).values())
+
+
+def queue_policies(config: pb.ModelConfig) -> dict[int, pb.ModelQueuePolicy]:
+    """Return the limits of a model's queue by priority level; a queue without levels has level 0."""
+    batching = config.dynamic_batching
+    levels = range(1, batching.priority_levels + 1) if batching.priority_levels else (0,)
+    given = batching.priority_queue_policy
+    return {level: given.get(level, batching.default_queue_policy) for level in levels}
 
 
 def _bound(config: pb.ModelConfig, size: int, deployment: Deployment) -> None:
@@ -112,6 +120,32 @@ def _bound(config: pb.ModelConfig, size: int, deployment: Deployment) -> None:
     chosen = deployment.queue_timeout_s
     policy.default_timeout_microseconds = round((LEAST_QUEUE_TIMEOUT_S if chosen is None else chosen) * 1e6)
     policy.allow_timeout_override = True
+
+
+def default_priority_level(levels: int) -> int:
+    """Return the level of requests that ask for none: the middle one, the lower of two."""
+    return levels // 2 + 1
+
+
+def add_priority_levels(config: pb.ModelConfig, levels: int) -> None:
+    """Give a model's queue levels, of which the first is served first; with 0 levels, leave it as it is.
+
+    A level below the first may hold half as many requests as the one above it, so that all levels together hold less
+    than twice as many as a queue without levels. Measured at almost three times the network's
+    capacity: other lengths or shorter times of the lower level change neither the latency of the first one nor the
+    number of answers.
+    """
+    if levels == 0:
+        return
+    batching = config.dynamic_batching
+    batching.priority_levels = levels
+    batching.default_priority_level = default_priority_level(levels)
+    if not is_bounded(config):
+        return
+    for level in range(1, levels + 1):
+        policy = batching.priority_queue_policy[level]
+        policy.CopyFrom(batching.default_queue_policy)
+        policy.max_queue_size = max(policy.max_queue_size >> (level - 1), 1)
 
 
 def zeros(batch_sizes: Iterable[int], tensors: Signature) -> list[pb.ModelWarmup]:

@@ -91,6 +91,7 @@ def _deployment(
         queue_size=queue.max_queue_size,
         queue_timeout_s=queue.default_timeout_microseconds / 1e6,
         queue_delay_us=int(network.dynamic_batching.max_queue_delay_microseconds),
+        priority_levels=model.priority_levels,
         limits=ImageLimits.from_config(config),
         defaults=policy.defaults,
         max_det_limit=policy.max_det_limit,

@@ -85,6 +85,7 @@ class _Traffic(_Table, frozen=True, kw_only=True):
     damage: Damage | None = None
     # Names and ranges are the server's to judge: a scenario may ask for a refusal.
     parameters: dict[str, Parameter] = {}
+    priority: Count | None = None
     expect: ErrorName | None = None
 
 
@@ -185,6 +186,7 @@ def _mix(where: str, tables: list[_Traffic]) -> tuple[Traffic, ...]:
             format=table.format,
             damage=table.damage,
             parameters=table.parameters,
+            priority=table.priority,
             expect=table.expect or ("InvalidImageError" if table.damage else None),
         )
         for name, table in zip(names, tables, strict=True)

@@ -49,6 +49,7 @@ class Traffic:
         format: Format to which images are compressed again; None leaves images that are not resized as they are.
         damage: How the images are corrupted; None for intact ones.
         parameters: Request parameters.
+        priority: Level at which the server queues the requests, 1 for the one served first; None for its default.
         expect: Class name of the SDK's error that is expected; None expects a result.
     """
 
@@ -61,6 +62,7 @@ class Traffic:
     format: Format | None = None
     damage: Damage | None = None
     parameters: dict[str, Parameter] = field(default_factory=dict)
+    priority: int | None = None
     expect: str | None = None
 
 

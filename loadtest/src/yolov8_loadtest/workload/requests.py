@@ -109,26 +109,41 @@ def chosen_model(traffic: Traffic, default: str | None, served: Mapping[str, Ser
 
 def _payloads(traffic: Traffic, model: str, images: Path, connection: Connection, served: ServedModel) -> list[Payload]:
     files = contents(traffic, images)
+    parameters = _parameters(traffic, model, served)
     return [
         Payload(
             stream=traffic.name,
             model=model,
             image=image,
-            parameters=traffic.parameters,
+            parameters=parameters,
             weight=traffic.weight / len(files),
-            answer=None if traffic.expect else _answer(traffic, model, image, connection, served),
+            answer=None
+            if traffic.expect
+            else _answer(traffic.name, infer_request(model, image, parameters), connection, served),
             expect=traffic.expect,
         )
         for image in files
     ]
 
 
-def _answer(traffic: Traffic, model: str, image: bytes, connection: Connection, served: ServedModel) -> bytes:
+def _parameters(traffic: Traffic, model: str, served: ServedModel) -> dict[str, Parameter]:
+    """Return the request parameters with the priority, which Triton would replace by its default if it is unknown."""
+    if traffic.priority is None:
+        return traffic.parameters
+    if traffic.priority > served.priority_levels:
+        raise PreparationError(
+            f"traffic {traffic.name!r}: no priority {traffic.priority}: model {model!r} has {served.priority_levels} "
+            "levels; export it with --priority-levels"
+        )
+    return {**traffic.parameters, "priority": traffic.priority}
+
+
+def _answer(traffic: str, request: Any, connection: Connection, served: ServedModel) -> bytes:
     try:
-        response = connection.infer(infer_request(model, image, traffic.parameters), FIRST_ANSWER_TIMEOUT_S)
-        read_result(response, served, model)
+        response = connection.infer(request, FIRST_ANSWER_TIMEOUT_S)
+        read_result(response, served, request.model_name)
     except YoloTritonError as exc:
-        raise PreparationError(f"traffic {traffic.name!r}: a first request failed: {exc}") from exc
+        raise PreparationError(f"traffic {traffic!r}: a first request failed: {exc}") from exc
     return bytes(response.SerializeToString())
 
 

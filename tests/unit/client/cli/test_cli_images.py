@@ -117,6 +117,20 @@ def test_several_requests_are_in_flight(serve: Serve, photo: Path) -> None:
     assert ask(serve(answer=answer), *[photo] * 6, "--in-flight", 3).exit_code == 0
 
 
+def test_requests_have_the_priority_that_was_asked_for(serve: Serve, photo: Path) -> None:
+    fake = serve(priority_levels=2)
+
+    assert ask(fake, photo, "--priority", 1).exit_code == 0
+    assert fake.requests[0].parameters["priority"].int64_param == 1
+
+
+def test_a_priority_that_the_model_has_not_is_wrong_usage(serve: Serve, photo: Path) -> None:
+    done = ask(serve(), photo, "--priority", 1)
+
+    assert done.exit_code == 2
+    assert "has no priority levels" in done.stderr
+
+
 def test_headers_are_sent_with_every_request(serve: Serve, photo: Path) -> None:
     fake = serve()
 

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.export.conftest import Export
 from tests.unit.export.repositories import edit
 from tests.unit.export.tiny_networks import IMGSZ, write_onnx
 from yolov8_contract.task import Task
 from yolov8_export.checks.repository import check
+from yolov8_export.config.deployment import Deployment
 from yolov8_export.errors import RepositoryError
 from yolov8_export.pipeline import export
 from yolov8_export.repository.layout import Target
@@ -83,6 +85,11 @@ BROKEN: dict[str, tuple[Callable[[Path], None], str, str]] = {
         POST,
         "shorter",
     ),
+    "levels-that-the-ensemble-does-not-promise": (
+        edit(POST, "dynamic_batching {", "dynamic_batching { priority_levels: 2 default_priority_level: 1"),
+        POST,
+        "its queue has 2 priority levels, 'tiny' promises 0",
+    ),
     "a-limit-and-one-instance": (edit(PRE, "count: 2", "count: 1"), PRE, "half a second beside an idle model"),
     "no-batching": (edit(POST, "dynamic_batching {\n}", ""), POST, "never batched"),
     "not-ragged": (edit(PRE, "allow_ragged_batch: true", ""), PRE, "not ragged"),
@@ -125,6 +132,15 @@ def test_what_is_wrong_is_found_in_its_file(
     said = [(str(finding.path.relative_to(exported)), finding.problem) for finding in findings]
     assert any(where == path and words in problem for where, problem in said), said
     assert all(finding.remedy for finding in findings)
+
+
+def test_the_queue_of_each_priority_level_is_checked(export_tiny: Export, repository: Path) -> None:
+    export_tiny(deployment=Deployment(priority_levels=2))
+    assert check(repository).findings == ()
+    edit(NET, "max_queue_size: 64", "max_queue_size: 8")(repository)
+
+    (finding,) = check(repository).findings
+    assert "its queue is shorter than the first member's 32" in finding.problem
 
 
 def test_models_of_others_are_left_alone(exported: Path) -> None:

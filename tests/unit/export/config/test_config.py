@@ -18,7 +18,7 @@ from yolov8_contract.image_header import ImageLimits
 from yolov8_contract.parameters import ParameterPolicy, RequestParameters
 from yolov8_contract.served_model import ServedModel
 from yolov8_contract.task import Task
-from yolov8_export.config.deployment import Deployment, sensible_queue_timeout_s
+from yolov8_export.config.deployment import PROFILES, Deployment, as_served, sensible_queue_timeout_s
 from yolov8_export.config.files import as_json, newer_fields, render
 from yolov8_export.config.members import ServedModelSpec
 from yolov8_export.errors import OptionError
@@ -143,6 +143,37 @@ def test_a_member_of_one_instance_has_no_limit_that_would_stall_it(task: Task) -
     assert configs["m_preprocess"].instance_group[0].count == 2
 
 
+@pytest.mark.parametrize("task", TASKS)
+def test_without_priority_levels_nothing_is_said_of_them(task: Task) -> None:
+    assert not [name for name, config in configs_of(task).items() if "priority" in render(config)]
+
+
+@pytest.mark.parametrize("profile", ["cpu", "gpu"])
+def test_every_queue_has_the_priority_levels_and_lower_ones_are_shorter(profile: Any) -> None:
+    deployment = replace(PROFILES[profile], priority_levels=3, queue_size=10, instances=2)
+    model = as_served(model_of(Task.DETECT), deployment)
+    spec = ServedModelSpec(name="m", model=model, head=shapes(Task.DETECT), stride=8, deployment=deployment)
+    *members, ensemble = spec.configs().values()
+
+    assert ServedModel.from_config(as_json(ensemble)).priority_levels == 3
+    assert len(members) == (3 if profile == "cpu" else 4)
+    for member in members:
+        batching = member.dynamic_batching
+        assert (batching.priority_levels, batching.default_priority_level) == (3, 2)
+    for member, sizes in ((members[0], [10, 5, 2]), (spec.configs()["m_network"], [20, 10, 5])):
+        policies = member.dynamic_batching.priority_queue_policy
+        assert [policies[level].max_queue_size for level in (1, 2, 3)] == sizes
+        assert all(policy.allow_timeout_override for policy in policies.values())
+        assert {policy.default_timeout_microseconds for policy in policies.values()} == {1_000_000}
+    assert not spec.configs()["m_postprocess"].dynamic_batching.priority_queue_policy
+
+
+def test_a_network_of_one_instance_has_levels_without_limits() -> None:
+    batching = configs_of(Task.DETECT, Deployment(instances=1, priority_levels=2))["m_network"].dynamic_batching
+
+    assert (batching.priority_levels, len(batching.priority_queue_policy)) == (2, 0)
+
+
 @pytest.mark.parametrize(
     ("choices", "expected"),
     [
@@ -212,6 +243,8 @@ def test_the_same_model_gives_the_same_text(task: Task) -> None:
         pytest.param({"threads": -1}, "--threads", id="threads"),
         pytest.param({"queue_size": 0}, "--queue-size", id="queue"),
         pytest.param({"queue_delay_us": -1}, "--queue-delay-us", id="delay"),
+        pytest.param({"priority_levels": -1}, "--priority-levels", id="levels"),
+        pytest.param({"priority_levels": 17}, "--priority-levels: expected at most 16", id="many-levels"),
         pytest.param({"queue_timeout_s": -0.5}, "--queue-timeout-s", id="timeout"),
         pytest.param({"queue_timeout_s": float("nan")}, "--queue-timeout-s", id="timeout-that-is-no-number"),
     ],

@@ -45,6 +45,7 @@ DEPLOYMENTS = {
     "cpu": deployment_from("cpu", threads=3, **BUSY),
     "openvino": deployment_from("cpu", engine="openvino", threads=3, instances=4),
     "gpu": deployment_from("gpu", **OTHER, **BUSY),
+    "priority-levels": deployment_from("cpu", priority_levels=3),
     "gpu-uint8": deployment_from("gpu", network_input="uint8"),
     "gpu-best-class": deployment_from("gpu", network_output="best-class"),
     "onnxruntime-on-a-gpu": deployment_from("gpu", engine="onnxruntime", accelerator="tensorrt", gpus=(1,)),

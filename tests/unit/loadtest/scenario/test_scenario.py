@@ -21,6 +21,7 @@ name = "photos"
 weight = 3
 longest_side = [320, 640]
 parameters = { conf = 0.4 }
+priority = 2
 [[traffic]]
 task = "segment"
 model = "other"
@@ -42,6 +43,7 @@ def test_a_scenario_is_read_as_it_stands() -> None:
     ]
     photos, segment, cut = scenario.traffic
     assert (photos.weight, photos.longest_side, photos.parameters) == (3, (320, 640), {"conf": 0.4})
+    assert (photos.priority, segment.priority) == (2, None)
     assert (segment.name, segment.task, segment.model) == ("segment", Task.SEGMENT, "other")
     assert (cut.damage, cut.expect) == (Damage.TRUNCATED, "InvalidImageError")
     assert scenario.tasks == (Task.DETECT, Task.SEGMENT)
