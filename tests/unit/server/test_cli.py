@@ -70,6 +70,8 @@ def test_the_version_is_the_distributions() -> None:
         pytest.param(["models", "--log-verbose=1"], "No such option: --log-verbose", id="no-dashes"),
         pytest.param(["models", "--http-port=99999"], "'--http-port': Input should be less", id="port"),
         pytest.param(["models", "--allow=sharedmemory"], "can't allow 'sharedmemory': expected one of", id="protocol"),
+        pytest.param(["models", "--playground=70000"], "'--playground': Input should be less", id="page-port"),
+        pytest.param(["models", "--playground", "-1"], "'--playground': Input should be greater", id="page-negative"),
         pytest.param(["models", "--ready-timeout=0"], "'--ready-timeout': Input should be greater", id="time"),
     ],
 )
@@ -93,3 +95,24 @@ def test_each_option_reaches_tritonserver(stand_in: StandIn, repository: Path, r
     assert call.option("--grpc-address") == "0.0.0.0"
     assert call.option("--model-config-name") == "l4"
     assert call.argv[-2:] == ["--log-verbose", "1"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param(["--playground", "MODELS"], id="before-the-repository"),
+        pytest.param(["MODELS", "--playground"], id="at-the-end"),
+        pytest.param(["MODELS", "--playground", "--", "--log-verbose", "1"], id="before-tritons-options"),
+        pytest.param(["MODELS", "--playground", "8010"], id="with-a-port"),
+        pytest.param(["--playground=8010", "MODELS"], id="with-an-equals-sign"),
+    ],
+)
+def test_the_playground_stands_with_or_without_a_port(
+    options: list[str], repository: Path, run: Callable[..., Done]
+) -> None:
+    """A folder of samples that does not exist is refused when everything else has been read."""
+    words = [str(repository) if word == "MODELS" else word for word in options]
+
+    done = run("--playground-samples=/nowhere", *words)
+
+    assert (done.code, done.stderr) == (1, "error: --playground-samples /nowhere: expected a folder of pictures\n")

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from http import HTTPStatus
@@ -17,6 +18,8 @@ from . import requests
 from .page import HEADERS, MAX_PICTURES, PICTURES, page_files, pictures
 from .requests import RefusedError
 from .serve import Door
+
+logger = logging.getLogger(__name__)
 
 MAX_IN_FLIGHT = 16
 """Requests for inference that are read or run at a time; each may hold 34 MiB."""
@@ -84,6 +87,9 @@ async def _answer_errors(request: web.Request, handler: Handler) -> web.StreamRe
         allowed = {"Allow": exc.headers["Allow"]} if "Allow" in exc.headers else {}
         message = f"{request.method} {request.path[:200]} is closed: the playground does not need it"
         return _error(HTTPStatus(exc.status), message, allowed)
+    except Exception:
+        logger.exception("the playground failed to answer %s %s", request.method, request.path[:200])
+        return _error(HTTPStatus.INTERNAL_SERVER_ERROR, "the playground failed; the server's terminal says why")
 
 
 def _error(status: HTTPStatus, message: str, headers: Mapping[str, str] | None = None) -> web.Response:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import threading
 from collections.abc import Iterator, Mapping
@@ -20,6 +21,11 @@ from yolov8_server._ports import ANY_ADDRESS, port_error, resolve_host
 
 if TYPE_CHECKING:
     from aiohttp import web
+
+# aiohttp logs malformed requests of callers with tracebacks; errors of the door itself are logged by the application.
+_quiet = logging.getLogger(f"{__name__}.callers")
+_quiet.propagate = False
+_quiet.addHandler(logging.NullHandler())
 
 BACKLOG = 128
 STOP_TIMEOUT_S = 2.0
@@ -122,7 +128,9 @@ def _run(app: web.Application, listener: socket.socket, started: Future[_Stop]) 
 async def _serve(app: web.Application, listener: socket.socket, started: Future[_Stop]) -> None:
     from aiohttp import web
 
-    runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=STOP_TIMEOUT_S)
+    runner = web.AppRunner(
+        app, handler_cancellation=True, access_log=None, logger=_quiet, shutdown_timeout=STOP_TIMEOUT_S
+    )
     await runner.setup()
     stop = asyncio.Event()
     try:
