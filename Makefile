@@ -101,6 +101,18 @@ test-int8: setup ## Export and serve INT8 networks with OpenVINO and NNCF (1 GB 
 	    openvino==2026.4.1 nncf==3.4.0 && touch build/int8/ready; }
 	YOLO_OFFLINE=true build/int8/bin/python -m pytest tests/int8 --timeout 1200 $(ARGS)
 
+# Chromium is the system's; playwright's wheel has the driver alone.
+.PHONY: test-browser
+test-browser: setup ## Test the playground's page in a real Chromium (170 MB in build/; ARGS="-k keyboard"); pictures are in build/browser-shots
+	@command -v "$${CHROMIUM:-/usr/bin/chromium}" > /dev/null || { echo "test-browser needs Chromium: apt-get install chromium, \
+	or set CHROMIUM to its path" >&2; exit 2; }
+	@test -e build/browser/ready || { $(BIN)/python -m venv --clear build/browser && \
+	    $(BIN)/python -c 'import sysconfig; print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' \
+	    > "$$(build/browser/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/project.pth" && \
+	    build/browser/bin/python -m pip install --quiet --disable-pip-version-check --no-cache-dir \
+	    playwright==1.65.2 axe-playwright-python==0.1.8 && touch build/browser/ready; }
+	YOLO_OFFLINE=true build/browser/bin/python -m pytest tests/browser $(ARGS)
+
 .PHONY: export
 export: setup ## Export WEIGHTS into REPOSITORY (ARGS="--imgsz 320 ...")
 	@test -n "$(WEIGHTS)" || { echo "error: WEIGHTS is missing, for example: make export WEIGHTS=yolov8n.pt" >&2; exit 2; }

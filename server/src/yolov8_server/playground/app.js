@@ -6,7 +6,7 @@ import { Newest } from "./newest.js";
 import { result } from "./results.js";
 import { Settings } from "./settings.js";
 import { Frames, scene, still } from "./sources.js";
-import { infer, models, names, Stages } from "./triton.js";
+import { infer, models, names, Stages, TritonError } from "./triton.js";
 import { Report } from "./report.js";
 import { $ } from "./page.js";
 
@@ -50,8 +50,8 @@ function show(given) {
   answer = given;
   shown = given.still;
   complain("");
+  report.show(given, { live: frames !== null && !video.paused, model: current(), parameters: settings.parameters() });
   paint();
-  report.show(given, { live: frames !== null, model: current(), parameters: settings.parameters() });
   report.stages(() => stages.since(current()));
 }
 
@@ -183,15 +183,34 @@ function sample(name, url, take) {
 
 async function offerModels() {
   try {
-    served = new Map((await models(await names())).map((model) => [model.name, model]));
-    if (!served.size) throw new Error("This server has no model of this project. Export one, and start the server again.");
+    offer(await models(await names()));
   } catch (error) {
     select.replaceChildren(new Option("no model"));
-    return fail(error);
+    // A server may keep its list to itself, and still answer for a model whose name one knows.
+    $("named").hidden = !(error instanceof TritonError && error.status >= 400 && error.status < 500);
+    if ($("named").hidden) fail(error);
+    else if (wanted()) void offerNamed(wanted());
   }
+}
+
+/** @param {string} name */
+async function offerNamed(name) {
+  complain("");
+  try {
+    offer(await models([name]));
+  } catch (error) {
+    fail(error);
+  }
+}
+
+const wanted = () => decodeURIComponent(location.hash.slice(1));
+
+/** @param {import("./triton.js").Model[]} found */
+function offer(found) {
+  if (!found.length) throw new Error("This server has no model of this project. Export one, and start the server again.");
+  served = new Map(found.map((model) => [model.name, model]));
   select.replaceChildren(...Array.from(served.keys(), (name) => new Option(name)));
-  const wanted = decodeURIComponent(location.hash.slice(1));
-  if (served.has(wanted)) select.value = wanted;
+  select.value = served.has(wanted()) ? wanted() : (found.find((model) => model.task === "detect") ?? found[0]).name;
   select.disabled = false;
   choose();
 }
@@ -210,6 +229,10 @@ function choose() {
 
 function listen() {
   select.addEventListener("change", choose);
+  $("named").addEventListener("submit", (event) => {
+    event.preventDefault();
+    void offerNamed(/** @type {HTMLInputElement} */ ($("name")).value.trim());
+  });
   $("open").addEventListener("click", () => picker.click());
   picker.addEventListener("change", () => { openFile(picker.files?.[0]); picker.value = ""; });
   $("camera").addEventListener("click", () => watch(() => Frames.camera(video)));

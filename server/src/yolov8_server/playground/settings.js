@@ -61,8 +61,7 @@ export class Settings {
   /** @param {string} name */
   #label(name) {
     const value = Number(slider(name).value);
-    const output = /** @type {HTMLElement} */ (document.querySelector(`output[for=${name}]`));
-    output.textContent = name === "max_det" ? String(value) : value.toFixed(2);
+    $(`${name}-value`).textContent = name === "max_det" ? String(value) : value.toFixed(2);
   }
 
   #labelClasses() {

@@ -113,8 +113,10 @@ function refusal(name) {
  * @returns {Promise<Still>}
  */
 export async function scene(seed) {
+  const name = `scene-${seed}.png`;
   const random = () => ((seed = (seed * 48271) % 2147483647) / 2147483647); // the same scene for the same seed
   const [width, height, cells] = [640, 480, 4];
+  for (let skipped = 0; skipped < 3; skipped++) random(); // small seeds begin alike
   const picture = new OffscreenCanvas(width, height);
   const context = /** @type {OffscreenCanvasRenderingContext2D} */ (picture.getContext("2d"));
   const hue = random() * 360;
@@ -130,7 +132,7 @@ export async function scene(seed) {
     polygon(context, [3, 4, 60][(cell + Math.floor(random() * 3)) % 3], radius);
     context.restore();
   }
-  return { picture, blob: await picture.convertToBlob({ type: "image/png" }), name: `scene-${seed % 1000}.png` };
+  return { picture, blob: await picture.convertToBlob({ type: "image/png" }), name };
 }
 
 /** @param {OffscreenCanvasRenderingContext2D} context @param {number} sides @param {number} radius */
