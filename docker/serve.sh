@@ -7,6 +7,7 @@
 #                           HTTP header triton-admin-key or gRPC metadata triton-grpc-protocol-triton-admin-key. The
 #                           default is a random key, so that nobody can use these protocols
 #   TRITON_RESTRICTED       restricted protocols, separated by commas. Load tests read "statistics"
+#   PLAYGROUND              "on" leaves model-repository and statistics open, which the playground reads through the proxy
 #   TRITON_EXIT_TIMEOUT_S   longest time that requests in flight may take after the stop signal (default: 30)
 #   TRITON_OPTIONS          further options of tritonserver, separated by spaces
 #   CONFIG_NAME             custom model configuration for this kind of machine, such as l4: Triton reads
@@ -35,7 +36,10 @@ if [ -z "$key" ]; then
     key="$(od -An -N32 -tx1 /dev/urandom | tr -d ' \n')"
 fi
 # The protocol "model-config" stays open because clients read the class names from it.
-restricted="${TRITON_RESTRICTED:-model-repository,shared-memory,statistics,trace,logging}:triton-admin-key=$key"
+closed=model-repository,shared-memory,statistics,trace,logging
+# Without model control, the protocol model-repository only lists the models.
+[ "${PLAYGROUND:-off}" != on ] || closed=shared-memory,trace,logging
+restricted="${TRITON_RESTRICTED:-$closed}:triton-admin-key=$key"
 
 # shellcheck disable=SC2086  # TRITON_OPTIONS has several words
 exec tritonserver \

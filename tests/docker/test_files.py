@@ -179,6 +179,19 @@ def test_nobody_administers_a_server_without_a_key(tmp_path: Path) -> None:
     assert (len(first), first[0] != second[0]) == (2, True)
 
 
+def test_the_playgrounds_list_and_statistics_are_open_with_it_alone(tmp_path: Path) -> None:
+    closed = {state: serve_options(tmp_path, PLAYGROUND=state, TRITON_ADMIN_KEY="k") for state in ("off", "on")}
+    own = serve_options(tmp_path, PLAYGROUND="on", TRITON_RESTRICTED="statistics", TRITON_ADMIN_KEY="k")
+
+    assert (
+        "--http-restricted-api=model-repository,shared-memory,statistics,trace,logging:triton-admin-key=k"
+        in closed["off"]
+    )
+    assert "--http-restricted-api=shared-memory,trace,logging:triton-admin-key=k" in closed["on"]
+    assert "--http-restricted-api=statistics:triton-admin-key=k" in own
+    assert "--model-control-mode=none" in closed["on"]
+
+
 def test_a_key_options_and_arguments_reach_the_server(tmp_path: Path) -> None:
     key = tmp_path / "key"
     key.write_text("from a file\n")

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import signal
@@ -26,6 +27,7 @@ import tritonclient.grpc as triton
 from tests.docker.conftest import DOCKER, MODEL, TOOLS, picture, run
 from yolov8_contract.image_header import DEFAULT_MAX_BYTES
 from yolov8_server import TritonServer
+from yolov8_server._door.page import FOLDER, HEADERS, page_files
 from yolov8_triton import Client, InvalidImageError, ServerUnavailableError
 
 MIB = 2**20
@@ -42,8 +44,8 @@ class Proxy:
 
 
 @contextmanager
-def nginx(folder: Path, *, grpc_url: str, http_url: str, tls: bool = False) -> Iterator[Proxy]:
-    """Run nginx with the shipped files; ports, upstreams and the place of the certificate alone are changed."""
+def nginx(folder: Path, *, grpc_url: str, http_url: str, tls: bool = False, playground: str = "off") -> Iterator[Proxy]:
+    """Run nginx with the shipped files; ports, upstreams and the places of mounted files alone are changed."""
     shutil.copytree(DOCKER / "nginx", folder, dirs_exist_ok=True)
     running = free_address(), free_address()
     main = (folder / "nginx.conf").read_text()
@@ -51,6 +53,8 @@ def nginx(folder: Path, *, grpc_url: str, http_url: str, tls: bool = False) -> I
         assert old in main
         main = main.replace(old, new)
     (folder / "nginx.conf").write_text(main)
+    page = (folder / f"playground-{playground}.conf").read_text()
+    (folder / "playground.conf").write_text(page.replace("/usr/share/playground", str(FOLDER)))
     listen = (folder / f"listen-{'tls' if tls else 'plain'}.conf").read_text()
     for old, new in (("listen 8001", f"listen {running[0]}"), ("listen 8000", f"listen {running[1]}")):
         assert old in listen
@@ -184,6 +188,57 @@ def test_a_request_over_http_that_is_too_large_is_refused(proxy: Proxy) -> None:
 )
 def test_only_what_clients_need_is_passed_on_over_http(proxy: Proxy, path: str, expected: int) -> None:
     assert status(f"http://{proxy.http}{path}") == expected
+
+
+@pytest.fixture(scope="module")
+def playground(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
+    """The proxy with its page, before a server with what docker/serve.sh restricts then."""
+    closed = ("--http-restricted-api=shared-memory,trace,logging:k=v",)
+    with (
+        TritonServer(repository, http=True, arguments=closed) as server,
+        nginx(
+            tmp_path_factory.mktemp("nginx"), grpc_url=server.grpc_url, http_url=server.http_url, playground="on"
+        ) as running,
+    ):
+        yield running
+
+
+def test_the_playground_is_served_with_the_headers_of_its_own_server(playground: Proxy) -> None:
+    for name, file in page_files().items():
+        with urllib.request.urlopen(f"http://{playground.http}/{name}", timeout=10) as answer:
+            assert answer.read() == file.content, name
+            assert answer.headers["Content-Type"] == file.media_type
+            assert {header: answer.headers[header] for header in HEADERS} == HEADERS
+
+
+def test_the_playground_lists_the_models_and_reads_statistics(playground: Proxy) -> None:
+    index = urllib.request.Request(f"http://{playground.http}/v2/repository/index", method="POST", data=b"")
+    with urllib.request.urlopen(index, timeout=10) as answer:
+        assert MODEL in {one["name"] for one in json.load(answer)}
+    assert status(f"http://{playground.http}/v2/models/{MODEL}/stats") == 200
+    with Client(f"http://{playground.http}", model=MODEL) as client:
+        assert len(client.detect(picture(), conf=0.1)) > 0
+
+
+@pytest.mark.parametrize(
+    "path", ["/v2/repository/index", "/v2/logging", "/metrics", "/nothing", "/../nginx.conf", "/x/y.js"]
+)
+def test_the_playground_opens_nothing_else(playground: Proxy, path: str) -> None:
+    assert status(f"http://{playground.http}{path}") in (400, 403)
+
+
+@pytest.mark.parametrize(
+    ("header", "body"), [(f"Content-Length: {len(NESTED)}", NESTED), ("Transfer-Encoding: chunked", CHUNKS)]
+)
+def test_the_list_of_models_takes_no_body(playground: Proxy, header: str, body: bytes) -> None:
+    host, _, port = playground.http.partition(":")
+    with socket.create_connection((host, int(port)), timeout=30) as connection:
+        head = f"POST /v2/repository/index HTTP/1.1\r\nHost: x\r\n{header}\r\nConnection: close\r\n\r\n"
+        with suppress(ConnectionError):
+            connection.sendall(head.encode() + body)
+            assert connection.recv(4096).startswith(b"HTTP/1.1 413")
+
+    assert status(f"http://{playground.http}/v2/models/{MODEL}/stats") == 200
 
 
 @pytest.mark.parametrize(
