@@ -6,12 +6,14 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from typing import Any
 
+from . import slices
 from .errors import ConfigError, InvalidParameterError
-from .served_model import ServedModel, read_parameter
+from .served_model import SLICED_TASKS, ServedModel, read_parameter
+from .slices import Slicing
 from .task import Task
 
 DEFAULT_MAX_DET_LIMIT = 1000
@@ -37,6 +39,12 @@ _SYNONYMS = {
     "max_detections": "max_det",
     "class_ids": "classes",
     "agnostic_nms": "agnostic",
+    "slice_size": "slice",
+    "slice_wh": "slice",
+    "tile": "slice",
+    "tile_size": "slice",
+    "overlap": "slice_overlap",
+    "overlap_ratio": "slice_overlap",
 }
 """Other projects' names of the parameters. If they were ignored, the caller would silently get the defaults."""
 
@@ -51,6 +59,7 @@ class RequestParameters:
         max_det: The largest number of objects; the best ones are returned.
         classes: The class ids to return; None for all.
         agnostic: Whether objects of different classes suppress each other.
+        slicing: The tiles into which the image is cut; None for the whole image.
     """
 
     conf: float = 0.25
@@ -58,9 +67,14 @@ class RequestParameters:
     max_det: int = 300
     classes: tuple[int, ...] | None = None
     agnostic: bool = False
+    slicing: Slicing | None = None
+
+    def values(self) -> dict[str, Any]:
+        """Return the parameters for which a deployment may set defaults, by name."""
+        return {name: value for name, value in asdict(self).items() if name != "slicing"}
 
 
-NAMES = tuple(field.name for field in fields(RequestParameters))
+NAMES = (*RequestParameters().values(), *slices.NAMES)
 _LONGEST_KNOWN = max(map(len, (*NAMES, *_SYNONYMS)))
 """A longer name resembles none of the parameters."""
 
@@ -74,18 +88,20 @@ class ParameterPolicy:
         num_classes: The number of classes; class ids are smaller.
         defaults: The values of parameters that a request leaves out.
         max_det_limit: The largest ``max_det`` that a request may have.
+        max_slices: The most tiles into which a request may cut its image.
     """
 
     task: Task
     num_classes: int
     defaults: RequestParameters = RequestParameters()
     max_det_limit: int = DEFAULT_MAX_DET_LIMIT
+    max_slices: int = 0
 
     def __post_init__(self) -> None:
         if self.max_det_limit < 1:
             raise ConfigError(f"max_det_limit: expected at least 1, got {self.max_det_limit!r}")
         try:
-            for name, value in asdict(self.defaults).items():
+            for name, value in self.defaults.values().items():
                 if value is not None:
                     self._read(name, ",".join(map(str, value)) if name == "classes" else value)
         except InvalidParameterError as exc:
@@ -120,7 +136,7 @@ class ParameterPolicy:
 
     def to_parameters(self) -> dict[str, str]:
         """Return the policy as ``parameters`` of ``config.pbtxt``: JSON texts by name."""
-        return {"defaults": json.dumps(asdict(self.defaults)), "max_det_limit": json.dumps(self.max_det_limit)}
+        return {"defaults": json.dumps(self.defaults.values()), "max_det_limit": json.dumps(self.max_det_limit)}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], model: ServedModel) -> ParameterPolicy:
@@ -138,6 +154,7 @@ class ParameterPolicy:
                 num_classes=len(model.labels),
                 defaults=RequestParameters(**defaults),
                 max_det_limit=read_parameter(config, "max_det_limit"),
+                max_slices=model.max_slices,
             )
         except (AttributeError, TypeError) as exc:
             raise ConfigError(f"model {config.get('name', '?')!r}: defaults are malformed: {defaults!r}") from exc
@@ -159,13 +176,52 @@ class ParameterPolicy:
             if self.task is Task.CLASSIFY:
                 raise InvalidParameterError(f"{name!r} has no effect on a model of task 'classify', leave it out")
             read[name] = self._read(name, value)
-        return replace(self.defaults, **read)
+        return replace(self.defaults, slicing=self._slicing(read), **read)
+
+    def check_tiles(self, parameters: RequestParameters, orig_shape: tuple[int, int]) -> None:
+        """Refuse a request that would cut its image into more tiles than the deployment runs.
+
+        Args:
+            parameters: The parameters of the request.
+            orig_shape: Height and width of the image in pixels.
+
+        Raises:
+            InvalidParameterError: It would; the message says how many there would be.
+        """
+        if (slicing := parameters.slicing) is None or (count := slicing.count(orig_shape)) <= self.max_slices:
+            return
+        height, width = orig_shape
+        raise InvalidParameterError(
+            f"'slice' of {slicing.size} pixels cuts this image of {width} x {height} into {count} tiles, at most "
+            f"{self.max_slices} are allowed: ask for larger tiles, a smaller 'slice_overlap', or reduce the image"
+        )
+
+    def _slicing(self, read: dict[str, Any]) -> Slicing | None:
+        """Take the parameters of the tiles out of those that were read, and return what they say."""
+        given = {name: read.pop(name) for name in slices.NAMES if name in read}
+        if not given:
+            return None
+        if slices.SLICE not in given:
+            raise InvalidParameterError(f"{next(iter(given))!r} has an effect only with 'slice', add it")
+        if not given[slices.SLICE]:
+            return None
+        if not self.max_slices:
+            reason = (
+                "this deployment does not cut images: export the model with --max-slices"
+                if self.task in SLICED_TASKS
+                else f"a model of task {self.task.value!r} can't merge the objects of tiles"
+            )
+            raise InvalidParameterError(f"'slice' is not possible: {reason}, or leave it out")
+        fields = {"size": slices.SLICE, "overlap": slices.SLICE_OVERLAP, "merge": slices.SLICE_MERGE}
+        return Slicing(**{field: given[name] for field, name in fields.items() if name in given})
 
     def _read(self, name: str, value: Any) -> Any:
         if name == "classes":
             return self._classes(value)
         if name == "max_det":
             return self._max_det(value)
+        if name in slices.NAMES:
+            return _slice_value(name, value)
         if name == "agnostic":
             if not isinstance(value, bool):
                 raise InvalidParameterError(f"'agnostic' must be true or false, got {_shown(value)}")
@@ -228,9 +284,31 @@ def _class_ids(text: str) -> set[int]:
     return {int(one) for one in ids}
 
 
+def _slice_value(name: str, value: Any) -> Any:
+    if name == slices.SLICE_MERGE:
+        if value not in slices.MERGES:
+            raise InvalidParameterError(f"{name!r} must be one of {', '.join(slices.MERGES)}, got {_shown(value)}")
+        return value
+    if name == slices.SLICE_OVERLAP:
+        if not _is_number(value) or not 0 <= value <= slices.MAX_OVERLAP:
+            raise InvalidParameterError(
+                f"{name!r} must be a number from 0 to {slices.MAX_OVERLAP}, got {_shown(value)}"
+            )
+        return float(value)
+    if not _is_integer(value) or not (value == 0 or slices.MIN_SIZE <= value <= slices.MAX_SIZE):
+        raise InvalidParameterError(
+            f"{name!r} must be a whole number of pixels from {slices.MIN_SIZE} to {slices.MAX_SIZE}, or 0 for the "
+            f"whole image, got {_shown(value)}"
+        )
+    return value
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def _fraction(name: str, value: Any) -> float:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not 0 <= value <= 1:  # false for NaN
+    if not _is_number(value) or not 0 <= value <= 1:  # false for NaN
         raise InvalidParameterError(f"{name!r} must be a number from 0 to 1, got {_shown(value)}")
     return float(value)
 

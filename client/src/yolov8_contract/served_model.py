@@ -20,6 +20,8 @@ CPU_IMAGE_FORMATS = ("jpeg", "png", "webp", "bmp")
 GPU_IMAGE_FORMATS = ("jpeg",)
 NETWORK_INPUTS = ("fp32", "uint8")
 NETWORK_OUTPUTS = ("raw", "best-class")
+SLICED_TASKS = (Task.DETECT, Task.SEGMENT, Task.OBB)
+"""The tasks whose objects of several tiles can be made one."""
 MIN_CLASSES_TO_REDUCE = 3
 """The fewest classes for ``best-class``, which has two rows. With 1 or 2 classes it saves nothing, and with 2 the shape
 of a head would not show which of the two it is."""
@@ -41,6 +43,7 @@ class ServedModel:
             ``best-class``, the score and the index of each anchor's best class.
         priority_levels: The levels that a request's ``priority`` may choose from, 1 being the first served; 0 if the
             deployment has none.
+        max_slices: The most tiles into which a request may cut its image; 0 if images are not cut.
     """
 
     task: Task
@@ -51,6 +54,7 @@ class ServedModel:
     network_input: str = "fp32"
     network_output: str = "raw"
     priority_levels: int = 0
+    max_slices: int = 0
 
     def __post_init__(self) -> None:
         if not self.labels:
@@ -63,6 +67,9 @@ class ServedModel:
             raise ConfigError(f"kpt_shape: expected [keypoints, 2 or 3], got {list(self.kpt_shape)}")
         if self.network_input not in NETWORK_INPUTS:
             raise ConfigError(f"network_input: expected one of {list(NETWORK_INPUTS)}, got {self.network_input!r}")
+        if self.max_slices < 0 or (self.max_slices and self.task not in SLICED_TASKS):
+            names = ", ".join(task.value for task in SLICED_TASKS)
+            raise ConfigError(f"max_slices: tiles are for {names}, got {self.max_slices} for {self.task.value!r}")
         self._check_output()
 
     def _check_output(self) -> None:
@@ -100,6 +107,8 @@ class ServedModel:
             values["network_output"] = self.network_output
         if self.priority_levels:
             values["priority_levels"] = self.priority_levels
+        if self.max_slices:
+            values["max_slices"] = self.max_slices
         return {name: json.dumps(value, ensure_ascii=False) for name, value in values.items()}
 
     @classmethod
@@ -129,6 +138,7 @@ class ServedModel:
                 network_input=_optional_parameter(config, "network_input", "fp32"),
                 network_output=_optional_parameter(config, "network_output", "raw"),
                 priority_levels=_levels(config),
+                max_slices=int(_optional_parameter(config, "max_slices", "0")),
             )
         except (TypeError, ValueError) as exc:
             raise ConfigError(f"{_where(config)}: {exc}") from exc

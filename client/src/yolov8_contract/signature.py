@@ -34,6 +34,12 @@ SCORES = TensorSpec("detection_scores", DataType.FP32, (DYNAMIC,))
 CLASSES = TensorSpec("detection_classes", DataType.INT32, (DYNAMIC,))
 MASKS = TensorSpec("detection_masks", DataType.BYTES, (DYNAMIC,))
 """One COCO run-length string per object, at the image's own resolution."""
+SLICED = "sliced_objects"
+"""The objects of all tiles of an image but the first: the box, score, class and tile of each."""
+SLICED_MASKS = "sliced_masks"
+"""Their masks, a run-length string at the resolution of the tile for each."""
+ROTATED = 5
+"""The values of a rotated box."""
 CLASS_SCORES = "class_scores"
 KEYPOINTS = "detection_keypoints"
 
@@ -47,7 +53,17 @@ def ensemble(model: ServedModel) -> Signature:
 
 def preprocess(model: ServedModel) -> Signature:
     """Return the preprocess model's tensors: an encoded image becomes the network's input."""
-    return Signature((IMAGE,), (_images(model), ORIG_SHAPE))
+    return Signature((IMAGE,), (_images(model), ORIG_SHAPE, *sliced(model)))
+
+
+def sliced(model: ServedModel) -> tuple[TensorSpec, ...]:
+    """Return what preprocess passes to postprocess of the tiles of an image; nothing where images are not cut."""
+    if not model.max_slices:
+        return ()
+    box = ROTATED_BOXES if model.task is Task.OBB else BOXES
+    objects = TensorSpec(SLICED, DataType.FP32, (DYNAMIC, box.shape[-1] + 3))
+    masks = (TensorSpec(SLICED_MASKS, DataType.BYTES, (DYNAMIC,)),)
+    return (objects, *masks) if model.task is Task.SEGMENT else (objects,)
 
 
 def check(model: ServedModel) -> Signature:  # noqa: ARG001  (the signature of its siblings)
@@ -75,7 +91,7 @@ def postprocess(model: ServedModel, head: Head) -> Signature:
     Raises:
         ConfigError: ``head`` does not fit the model's task, classes and keypoints.
     """
-    return Signature((*_outputs(model, head), ORIG_SHAPE), (*detections(model), ORIG_SHAPE))
+    return Signature((*_outputs(model, head), ORIG_SHAPE, *sliced(model)), (*detections(model), ORIG_SHAPE))
 
 
 def detections(model: ServedModel) -> tuple[TensorSpec, ...]:

@@ -18,9 +18,10 @@ import triton_python_backend_utils as pb_utils
 from yolov8_contract import signature
 from yolov8_contract.build import check_build
 from yolov8_contract.errors import ConfigError, Refusal, RequestError
-from yolov8_contract.parameters import ParameterPolicy, parameters_text
+from yolov8_contract.parameters import ParameterPolicy, RequestParameters, parameters_text
 from yolov8_contract.postprocess import postprocess
 from yolov8_contract.served_model import ServedModel
+from yolov8_contract.slice_merge import merge, packed
 
 
 class TritonPythonModel:
@@ -71,10 +72,20 @@ class TritonPythonModel:
         shape = _one(request, signature.ORIG_SHAPE.name)
         height, width = shape.tolist()
         head = [_one(request, name) for name in self._head_names]
-        tensors = postprocess(self._model, head, (height, width), parameters)
+        tensors = self._objects(request, head, (height, width), parameters)
         self._images.increment(1)
         self._detections.increment(len(tensors[signature.SCORES.name]))
         return tensors | {signature.ORIG_SHAPE.name: shape}
+
+    def _objects(
+        self, request: Any, head: Sequence[Any], orig_shape: tuple[int, int], parameters: RequestParameters
+    ) -> dict[str, Any]:
+        if parameters.slicing is None:
+            return postprocess(self._model, head, orig_shape, parameters)
+        tiles = parameters.slicing.tiles(orig_shape)
+        first = packed(self._model, [postprocess(self._model, head, tiles[0].shape, parameters)], tiles, 0)
+        others = {spec.name: _one(request, spec.name) for spec in signature.sliced(self._model)}
+        return merge(self._model, orig_shape, parameters, [first, others])
 
 
 def _one(request: Any, name: str) -> Any:
@@ -91,7 +102,7 @@ def _one(request: Any, name: str) -> Any:
 def _head_shapes(config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
     """Return the shapes of the network's outputs, in their order, from this model's inputs."""
     shapes = {tensor["name"]: tuple(int(dim) for dim in tensor["dims"]) for tensor in config["input"]}
-    return {name: shapes[name] for name in sorted(shapes) if name != signature.ORIG_SHAPE.name}
+    return {name: shapes[name] for name in sorted(shapes) if name.startswith("output")}
 
 
 def _counter_families() -> tuple[Any, ...]:

@@ -19,6 +19,7 @@ import memory
 import pixels
 import triton_python_backend_utils as pb_utils
 from preparation import Outputs, Preparation, Raw
+from slicing import Sliced, Slicer, TileError
 
 from yolov8_contract import signature
 from yolov8_contract.build import check_build
@@ -57,10 +58,15 @@ class TritonPythonModel:
         if model.task is Task.CLASSIFY and not cropped.has_pillow():
             pb_utils.Logger.log_warn(cropped.PILLOW_MISSING)
         workers = min(len(os.sched_getaffinity(0)), max(1, int(config["max_batch_size"])))
+        network = f"{args['model_name'].removesuffix('_preprocess')}_network"
+        self._slicer = Slicer(model, network, self._preparation.network_input) if model.max_slices else None
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="preprocess")
 
     def execute(self, requests: Sequence[Any]) -> list[Any]:
-        """Answer each request of a batch separately; the images are processed in parallel."""
+        """Answer each request of a batch separately; the images are processed in parallel.
+
+        An image that is cut into tiles is answered later; its place in the list is None.
+        """
         raws = [_read(request) for request in requests]  # Triton's objects are used in this thread only
         # A single image is processed in this thread, whose CPU cache has its bytes.
         outcomes = map(self._outcome, raws) if len(raws) == 1 else self._pool.map(self._outcome, raws)
@@ -69,8 +75,10 @@ class TritonPythonModel:
     def finalize(self) -> None:
         """Stop the threads."""
         self._pool.shutdown()
+        if self._slicer is not None:
+            self._slicer.stop()
 
-    def _outcome(self, raw: Raw | Exception) -> Outputs | Exception:
+    def _outcome(self, raw: Raw | Exception) -> Outputs | Sliced | Exception:
         if isinstance(raw, Exception):
             return raw
         try:
@@ -78,15 +86,27 @@ class TritonPythonModel:
         except Exception as exc:  # noqa: BLE001  (only this request fails; `_respond` reports the error)
             return exc
 
-    def _respond(self, request: Any, outcome: Outputs | Exception) -> Any:
+    def _respond(self, request: Any, outcome: Outputs | Sliced | Exception) -> Any:
+        wanted = request.requested_output_names()
+        if isinstance(outcome, Sliced):
+            assert self._slicer is not None  # without it, preparation cuts no image
+            try:
+                self._slicer.start(request, outcome, lambda found: self._response(found, wanted))
+            except TileError as exc:
+                return self._response(exc, wanted)
+            return None
+        return self._response(outcome, wanted)
+
+    def _response(self, outcome: Outputs | Exception, wanted: Sequence[str]) -> Any:
         if isinstance(outcome, RequestError):
             pb_utils.Logger.log_verbose(f"refused: {outcome}")
             self._refusals.count(outcome)
             return _error(str(outcome), pb_utils.TritonError.INVALID_ARG)
+        if isinstance(outcome, TileError):
+            return _error(str(outcome), outcome.code)
         if isinstance(outcome, Exception):
             pb_utils.Logger.log_error("".join(traceback.format_exception(outcome)))
             return _error("preprocessing failed, see the server's log", pb_utils.TritonError.INTERNAL)
-        wanted = request.requested_output_names()
         return pb_utils.InferenceResponse(
             [pb_utils.Tensor(name, array) for name, array in outcome.items() if name in wanted]
         )

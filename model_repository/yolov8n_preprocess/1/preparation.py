@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cropped
 import numpy as np
@@ -13,8 +15,10 @@ import pixels
 from yolov8_contract import signature
 from yolov8_contract.errors import InvalidImageError, Refusal
 from yolov8_contract.image_header import ImageLimits, admit
-from yolov8_contract.parameters import ParameterPolicy
+from yolov8_contract.parameters import ParameterPolicy, RequestParameters
 from yolov8_contract.served_model import ServedModel
+from yolov8_contract.slice_merge import packed
+from yolov8_contract.slices import Tile
 from yolov8_contract.task import Task
 
 Outputs = dict[str, npt.NDArray[np.generic]]
@@ -34,6 +38,23 @@ class Raw:
 
 
 @dataclass(frozen=True, slots=True)
+class Sliced:
+    """A decoded image that is to be cut.
+
+    Attributes:
+        image: The image.
+        tiles: Its tiles, at least two.
+        parameters: The parameters of the request.
+        outputs: The model's outputs for the first tile, and the shape of the whole image.
+    """
+
+    image: pixels.Image
+    tiles: Sequence[Tile]
+    parameters: RequestParameters
+    outputs: Outputs
+
+
+@dataclass(frozen=True, slots=True)
 class Preparation:
     """Checks a request and turns its image into the network's input; thread-safe."""
 
@@ -41,21 +62,46 @@ class Preparation:
     policy: ParameterPolicy
     limits: ImageLimits
 
-    def run(self, raw: Raw) -> Outputs:
-        """Return the model's outputs by name. All checks run before decoding, the cheapest first.
+    def run(self, raw: Raw) -> Outputs | Sliced:
+        """Return the model's outputs by name, or an image that is to be cut.
+
+        All checks run before decoding, the cheapest first.
 
         Raises:
             RequestError: A parameter or the image is refused.
         """
-        self.policy.parse_json(raw.parameters)
+        parameters = self.policy.parse_json(raw.parameters)
         if len(raw.images) != 1:
             raise InvalidImageError(f"expected one image per request, got {len(raw.images)}", Refusal.COUNT)
         content = raw.images.tobytes()
-        admit(content, self.model.image_formats, self.limits)
+        header = admit(content, self.model.image_formats, self.limits)
+        self.policy.check_tiles(parameters, header.displayed_shape)
         image = pixels.decode(content)
+        shape = pixels.shape(image)
+        orig_shape = {signature.ORIG_SHAPE.name: np.array([shape], np.int32)}
+        if not self.model.max_slices:
+            return self.network_input(image) | orig_shape
+        if parameters.slicing is None:
+            return self.network_input(image) | orig_shape | passed_on(self.model, [], [])
+        tiles = parameters.slicing.tiles(shape)
+        first = self.network_input(image[: tiles[0].bottom, : tiles[0].right]) | orig_shape
+        if len(tiles) == 1:
+            return first | passed_on(self.model, [], [])
+        return Sliced(image, tiles, parameters, first)
+
+    def network_input(self, image: pixels.Image) -> Outputs:
+        """Return an image as the network's input, by the tensor's name."""
         fit = cropped.center_cropped if self.model.task is Task.CLASSIFY else pixels.letterboxed
         fitted = fit(image, self.model.imgsz)
-        return {
-            "images": pixels.planes(fitted) if self.model.network_input == "fp32" else pixels.rgb(fitted),
-            signature.ORIG_SHAPE.name: np.array([pixels.shape(image)], np.int32),
-        }
+        return {"images": pixels.planes(fitted) if self.model.network_input == "fp32" else pixels.rgb(fitted)}
+
+
+def passed_on(model: ServedModel, found: Sequence[Mapping[str, Any]], tiles: Sequence[Tile]) -> Outputs:
+    """Return the outputs for postprocess that have the objects of all tiles but the first.
+
+    Args:
+        model: The served model.
+        found: What `yolov8_contract.postprocess.postprocess` returned for each of them.
+        tiles: All tiles of the image.
+    """
+    return {name: array[np.newaxis] for name, array in packed(model, found, tiles, 1).items()}

@@ -163,7 +163,7 @@ def _tensor_findings(served: _Served, config: pb.ModelConfig, tensors: Signature
     except ConfigError as exc:
         yield served.finding(config, str(exc))
     for tensor in config.input:
-        if tensor.dims == [DYNAMIC] and not tensor.allow_ragged_batch:
+        if tensor.dims == [DYNAMIC] and tensor.data_type == pb.TYPE_UINT8 and not tensor.allow_ragged_batch:
             problem = f"files of different lengths are never batched: input {tensor.name!r} is not ragged"
             yield served.finding(config, problem, "set allow_ragged_batch")
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import MISSING, dataclass, field, fields, replace
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args, get_type_hints
 
@@ -86,7 +86,7 @@ class Group:
         """Yield the parameter of each option, as Typer reads it."""
         helps, hints = _helps(self.documented_in or self.kind), get_type_hints(self.kind)
         for item in fields(self.kind):
-            if item.default is not MISSING:
+            if item.default is not MISSING and not any(map(is_dataclass, get_args(hints[item.name]))):
                 hint = str | None if item.name in PARSERS else hints[item.name]
                 is_flag = bool in {hint, *get_args(hint)}
                 option = self._option(item.name, item.default, helps[item.name], is_flag=is_flag)

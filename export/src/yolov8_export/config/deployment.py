@@ -33,6 +33,7 @@ RANGES = {
     "queue_delay_us": (0, 60_000_000),
     "priority_levels": (0, 16),
     "max_det_limit": (1, 1_000_000),
+    "max_slices": (0, 4096),
 }
 """The least and the largest value of settings; a configuration has no room for numbers of any size."""
 MAX_GPU = 1023
@@ -62,6 +63,7 @@ class Deployment:
         limits: The largest image that is decoded.
         defaults: The values of request parameters that a request leaves out.
         max_det_limit: Largest max_det that a request may ask for.
+        max_slices: Largest number of tiles into which a request may cut its image (parameter slice); 0 allows none.
         preprocess: Library that decodes and resizes images: opencv on the CPU, or dali on the GPU (JPEG only).
         engine: Inference engine that runs the network.
         device: Device that runs the network.
@@ -85,6 +87,7 @@ class Deployment:
     limits: ImageLimits = field(default_factory=ImageLimits)
     defaults: RequestParameters = field(default_factory=RequestParameters)
     max_det_limit: int = DEFAULT_MAX_DET_LIMIT
+    max_slices: int = 0
     preprocess: Preprocess = "opencv"
     engine: Engine = "onnxruntime"
     device: Device = "cpu"
@@ -120,7 +123,11 @@ class Deployment:
         if task is Task.CLASSIFY and self.defaults != RequestParameters():
             raise ConfigError("--conf, --iou, --max-det, --classes and --agnostic have no effect on a classifier")
         return ParameterPolicy(
-            task=task, num_classes=num_classes, defaults=self.defaults, max_det_limit=self.max_det_limit
+            task=task,
+            num_classes=num_classes,
+            defaults=self.defaults,
+            max_det_limit=self.max_det_limit,
+            max_slices=self.max_slices,
         )
 
     @property
@@ -145,6 +152,10 @@ class Deployment:
             (
                 int8_in_openvino and self.network_output == "best-class",
                 "--network-output best-class is not possible with --network openvino in INT8",
+            ),
+            (
+                bool(self.max_slices) and self.preprocess == "dali",
+                f"--max-slices {self.max_slices}: DALI cuts no images: add --preprocess opencv",
             ),
             (self.cuda_graphs and engine != "tensorrt", "--cuda-graphs is possible only with --network tensorrt"),
         ]
@@ -247,9 +258,11 @@ def as_served(model: ServedModel, deployment: Deployment) -> ServedModel:
             network_input=deployment.network_input,
             network_output=deployment.network_output,
             priority_levels=deployment.priority_levels,
+            max_slices=deployment.max_slices,
         )
     except ConfigError as exc:
-        raise OptionError(str(exc).replace("network_output", "--network-output")) from exc
+        message = str(exc).replace("network_output", "--network-output").replace("max_slices", "--max-slices")
+        raise OptionError(message) from exc
 
 
 def parse_gpus(text: str) -> tuple[int, ...]:

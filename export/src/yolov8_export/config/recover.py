@@ -95,6 +95,7 @@ def _deployment(
         limits=ImageLimits.from_config(config),
         defaults=policy.defaults,
         max_det_limit=policy.max_det_limit,
+        max_slices=model.max_slices,
         preprocess="dali" if preprocess.backend == "dali" else "opencv",
         engine=_checked(network.backend, get_args(Engine)),
         device="gpu" if is_on_gpu(network) else "cpu",

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 import numpy as np
 from tritonclient.grpc import model_config_pb2 as pb
 
+from yolov8_contract import signature, slices
 from yolov8_contract.tensors import DataType
 from yolov8_export.config.deployment import Deployment
 
@@ -65,15 +66,26 @@ def option_texts(cuda_mib: int, pinned_mib: int, gpus: Iterable[int]) -> list[st
 def shm_mib(members: Iterable[pb.ModelConfig], *, max_bytes: int) -> int:
     """Return the MiB for ``--shm-size``: for each python model instances x batch x bytes of an image's tensors.
 
+    A model that cuts images has some tiles in flight as well.
+
     It is a limit and not a reservation: memory is taken as it is used.
     """
+    members = list(members)
     on_python = [config for config in members if config.backend == "python"]
     return _rounded(
         sum(
             config.instance_group[0].count * config.max_batch_size * tensor_bytes(config, varying=max_bytes)
             for config in on_python
         )
+        + sum(config.instance_group[0].count for config in on_python if _cuts(config))
+        * slices.IN_FLIGHT
+        * sum(tensor_bytes(config, varying=0) for config in members if config.name.endswith("_network"))
     )
+
+
+def _cuts(config: pb.ModelConfig) -> bool:
+    """Return whether a model asks the network about tiles, whose tensors travel through its shared memory."""
+    return any(tensor.name == signature.SLICED for tensor in config.output)
 
 
 def tensor_bytes(config: pb.ModelConfig, *, varying: int) -> int:
