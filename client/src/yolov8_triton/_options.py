@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 
@@ -26,6 +26,12 @@ class PredictOptions(TypedDict, total=False):
         max_det: Largest number of objects; the best ones are kept (300).
         classes: Ids or names of the classes to find, or a single one (all).
         agnostic: Whether objects of different classes suppress each other (False).
+        slice: Side in pixels of the tiles into which the server cuts the image, for small objects in large images; for
+            detect, segment and obb, on deployments that allow it. 0 is the whole image (0).
+        slice_overlap: Share of a tile by which neighbours overlap, 0 to 0.9; objects up to that size are whole in one
+            tile (0.2).
+        slice_merge: How objects of several tiles become one: ``nmm``, the union of their boxes and masks, or ``nms``,
+            the one with the highest score (nmm).
     """
 
     conf: float | None
@@ -33,6 +39,9 @@ class PredictOptions(TypedDict, total=False):
     max_det: int | None
     classes: int | str | Iterable[int | str] | None
     agnostic: bool | None
+    slice: int | None
+    slice_overlap: float | None
+    slice_merge: Literal["nmm", "nms"] | None
 
 
 class CallOptions(TypedDict, total=False):
@@ -98,7 +107,7 @@ def checked_priority(priority: Any, model: ServedModel) -> int:
 def _scalar(name: str, value: Any) -> bool | int | float | str:
     plain = value.item() if isinstance(value, np.generic) else value
     if not isinstance(plain, bool | int | float | str):
-        raise InvalidParameterError(f"{name!r} must be a number or a bool, got {value!r}")
+        raise InvalidParameterError(f"{name!r} must be a number, a bool or a text, got {value!r}")
     return plain
 
 

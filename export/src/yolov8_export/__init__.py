@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from yolov8_contract.image_header import ImageLimits
 from yolov8_contract.parameters import RequestParameters
 from yolov8_contract.served_model import ServedModel
+from yolov8_contract.slices import Slicing
 from yolov8_contract.task import Task
 from yolov8_export.choices import CalibrationData
 from yolov8_export.config.deployment import Deployment, Tuning, deployment_from
@@ -70,6 +71,7 @@ __all__ = [
     "RequestParameters",
     "RunError",
     "ServedModel",
+    "Slicing",
     "Source",
     "Target",
     "Task",

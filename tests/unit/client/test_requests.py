@@ -82,7 +82,7 @@ def test_a_threshold_travels_as_a_request_parameter(
         pytest.param({"classes": ["xyz"]}, "it has 'person', 'bus', 'stop sign'", id="unknown-class-name"),
         pytest.param({"classes": [None]}, "'classes': ", id="class-of-no-kind"),
         pytest.param({"classes": 0.5}, "'classes': ", id="classes-as-float"),
-        pytest.param({"conf": [0.5]}, "'conf' must be a number or a bool, got [0.5]", id="conf-as-list"),
+        pytest.param({"conf": [0.5]}, "'conf' must be a number, a bool or a text, got [0.5]", id="conf-as-list"),
     ],
 )
 def test_a_value_that_can_not_travel_is_refused_before_it_does(

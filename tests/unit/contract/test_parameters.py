@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import re
 import time
 
 import pytest
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from yolov8_contract.errors import ConfigError, InvalidParameterError
 from yolov8_contract.parameters import NAMES, ParameterPolicy, RequestParameters
 from yolov8_contract.served_model import ServedModel
+from yolov8_contract.slices import Slicing
 from yolov8_contract.task import Task
 
 POLICY = ParameterPolicy(task=Task.DETECT, num_classes=80)
@@ -242,3 +244,72 @@ def test_any_value_is_read_or_refused(value: object, name: str) -> None:
     for text in (json.dumps({name: value}), json.dumps(value)):
         with contextlib.suppress(InvalidParameterError):
             POLICY.parse_json(text)
+
+
+SLICING = ParameterPolicy(task=Task.SEGMENT, num_classes=80, max_slices=8)
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        pytest.param({"slice": 640}, Slicing(size=640, overlap=0.2, merge="nmm"), id="defaults"),
+        pytest.param({"slice": 0}, None, id="off"),
+        pytest.param({"slice": 0, "slice_merge": "nms"}, None, id="off-with-a-merge"),
+        pytest.param(
+            {"slice": 32, "slice_overlap": 0, "slice_merge": "nms"},
+            Slicing(size=32, overlap=0.0, merge="nms"),
+            id="all",
+        ),
+    ],
+)
+def test_tiles_are_read(raw: dict[str, object], expected: Slicing | None) -> None:
+    assert SLICING.parse(raw).slicing == expected
+
+
+@pytest.mark.parametrize(
+    ("raw", "reason"),
+    [
+        pytest.param({"slice": 31}, "'slice' must be a whole number of pixels from 32 to 65536, or 0", id="small"),
+        pytest.param({"slice": -640}, "'slice' must be a whole number", id="negative"),
+        pytest.param({"slice": 640.0}, "'slice' must be a whole number", id="float"),
+        pytest.param({"slice": True}, "'slice' must be a whole number", id="bool"),
+        pytest.param({"slice": "640"}, "'slice' must be a whole number", id="text"),
+        pytest.param(
+            {"slice": 640, "slice_overlap": 1}, "'slice_overlap' must be a number from 0 to 0.9", id="overlap-1"
+        ),
+        pytest.param({"slice": 640, "slice_overlap": math.nan}, "'slice_overlap' must be a number", id="overlap-nan"),
+        pytest.param(
+            {"slice": 640, "slice_merge": "wbf"}, "'slice_merge' must be one of nmm, nms, got 'wbf'", id="merge"
+        ),
+        pytest.param(
+            {"slice": 640, "slice_merge": 1}, "'slice_merge' must be one of nmm, nms, got 1", id="merge-number"
+        ),
+        pytest.param({"slice_overlap": 0.3}, "'slice_overlap' has an effect only with 'slice', add it", id="no-slice"),
+        pytest.param({"slice_size": 640}, "'slice_size' is not known, did you mean 'slice'?", id="near-miss"),
+        pytest.param({"slices": 640}, "'slices' is not known, did you mean 'slice'?", id="plural"),
+        pytest.param({"overlap": 0.3}, "'overlap' is not known, did you mean 'slice_overlap'?", id="bare-overlap"),
+    ],
+)
+def test_wrong_tiles_are_refused(raw: dict[str, object], reason: str) -> None:
+    with pytest.raises(InvalidParameterError, match=re.escape(reason)):
+        SLICING.parse(raw)
+
+
+def test_more_tiles_than_the_deployment_runs_are_refused_with_their_number() -> None:
+    parameters = SLICING.parse({"slice": 640})
+
+    SLICING.check_tiles(parameters, (1080, 1920))
+    with pytest.raises(
+        InvalidParameterError, match="cuts this image of 3840 x 2160 into 32 tiles, at most 8 are allowed"
+    ):
+        SLICING.check_tiles(parameters, (2160, 3840))
+
+
+def test_a_deployment_without_tiles_says_how_to_get_them() -> None:
+    with pytest.raises(InvalidParameterError, match="export the model with --max-slices"):
+        POLICY.parse({"slice": 640})
+
+
+def test_a_task_that_has_no_tiles_says_so() -> None:
+    with pytest.raises(InvalidParameterError, match="a model of task 'pose' can't merge the objects of tiles"):
+        ParameterPolicy(task=Task.POSE, num_classes=1).parse({"slice": 640})

@@ -97,6 +97,9 @@ _OPTIONS = {
         lambda value: isinstance(value, list) and all(isinstance(one, str) or _whole(one) for one in value),
     ),
     "agnostic": _BOOL,
+    "slice": _COUNT,
+    "slice_overlap": _SHARE,
+    "slice_merge": _Kind('"nmm" or "nms"', lambda value: value in ("nmm", "nms")),
 }
 _SHARED = {
     "fps": _ABOVE_0,

@@ -96,6 +96,9 @@ class Thresholds:
     Attributes:
         classes: Ids or names of the classes to find, separated by commas.
         agnostic: Let objects of different classes suppress each other.
+        slice: Side in pixels of the tiles into which the server cuts the image, for small objects in large images.
+        slice_overlap: Share of a tile by which neighbours overlap (0.2).
+        slice_merge: How objects of several tiles become one: by their union, or the best one (nmm).
     """
 
     conf: Annotated[float | None, typer.Option(min=0, max=1, metavar="SCORE")] = None
@@ -103,6 +106,9 @@ class Thresholds:
     max_det: Annotated[int | None, typer.Option(min=1, metavar="NUMBER")] = None
     classes: Annotated[str | None, typer.Option(metavar="CLASS,...")] = None
     agnostic: Annotated[bool, typer.Option("--agnostic")] = False
+    slice: Annotated[int | None, typer.Option(min=0, metavar="PIXELS")] = None
+    slice_overlap: Annotated[float | None, typer.Option(min=0, max=0.9, metavar="SHARE")] = None
+    slice_merge: Annotated[Literal["nmm", "nms"] | None, typer.Option()] = None
 
     def options(self) -> PredictOptions:
         """Return what the methods of a client take."""
@@ -113,6 +119,9 @@ class Thresholds:
             "max_det": self.max_det,
             "classes": None if parts is None else [int(part) if part.isdecimal() else part for part in parts],
             "agnostic": self.agnostic or None,
+            "slice": self.slice,
+            "slice_overlap": self.slice_overlap,
+            "slice_merge": self.slice_merge,
         }
 
 

@@ -100,6 +100,10 @@ def test_openvino_gets_batches_of_one_and_a_stream_for_each_instance(export_tiny
             "--network-output best-class is not possible with --network openvino in INT8",
             id="best-class-of-openvino-int8",
         ),
+        pytest.param(
+            {"preprocess": "dali", "device": "gpu", "max_slices": 8}, "DALI cuts no images", id="slices-with-dali"
+        ),
+        pytest.param({"max_slices": 5000}, "--max-slices: expected at most 4096", id="too-many-slices"),
     ],
 )
 def test_choices_that_exclude_each_other_are_refused(choices: dict[str, Any], reason: str) -> None:
