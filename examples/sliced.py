@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Detect small objects in a large image: detect in overlapping tiles and merge boxes of the same object.
 
+The server cuts the image if its model was exported with --max-slices. Otherwise this program does, and sends a request
+for each tile.
+
 python examples/sliced.py aerial.jpg --tile 640 --overlap 200
 """
 
@@ -66,7 +69,11 @@ def main() -> None:
         image = np.asarray(ImageOps.exif_transpose(opened).convert("RGB"))
     with Client(options.url, model=options.model) as client:
         whole = client.detect(image, channels="RGB", conf=options.conf)
-        found = sliced(client, image, tile=options.tile, overlap=options.overlap, conf=options.conf)
+        if client.info().max_slices:
+            share = options.overlap / options.tile
+            found = client.detect(image, channels="RGB", conf=options.conf, slice=options.tile, slice_overlap=share)
+        else:
+            found = sliced(client, image, tile=options.tile, overlap=options.overlap, conf=options.conf)
     print(f"whole image: {whole.summary()}")
     print(f"by tiles: {found.summary()}")
     draw(image, found, channels="RGB").save(options.output)

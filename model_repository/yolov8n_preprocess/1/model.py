@@ -65,7 +65,7 @@ class TritonPythonModel:
     def execute(self, requests: Sequence[Any]) -> list[Any]:
         """Answer each request of a batch separately; the images are processed in parallel.
 
-        An image that is cut into tiles is answered later; its place in the list is None.
+        An image that is cut into tiles is answered later; the list has None in its place.
         """
         raws = [_read(request) for request in requests]  # Triton's objects are used in this thread only
         # A single image is processed in this thread, whose CPU cache has its bytes.
