@@ -102,22 +102,27 @@ def picture(task: str) -> Path:
     return path
 
 
-def moving() -> Iterator[Pixels]:
+def moving(size: tuple[int, int] = CAMERA_SIZE) -> Iterator[Pixels]:
     """Yield frames of a scene that moves to the right."""
-    drawn = shapes.scene(11, "detect", size=CAMERA_SIZE).image
+    drawn = shapes.scene(11, "detect", size=size).image
     for number in range(CAMERA_FRAMES):
         yield np.roll(drawn, 2 * number, axis=1)
 
 
-@pytest.fixture(scope="session")
-def camera_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the video that Chromium's fake camera shows, in YUV4MPEG2."""
-    path = tmp_path_factory.mktemp("camera") / "camera.y4m"
-    height, width = CAMERA_SIZE
+def write_camera(path: Path, size: tuple[int, int]) -> None:
+    """Write a video for Chromium's fake camera, in YUV4MPEG2."""
+    height, width = size
     with path.open("wb") as file:
         file.write(f"YUV4MPEG2 W{width} H{height} F{CAMERA_FPS}:1 Ip A1:1 C420jpeg\n".encode())
-        for frame in moving():
+        for frame in moving(size):
             file.write(b"FRAME\n" + cv2.cvtColor(frame, cv2.COLOR_BGR2YUV_I420).tobytes())
+
+
+@pytest.fixture(scope="session")
+def camera_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The video that Chromium's fake camera shows."""
+    path = tmp_path_factory.mktemp("camera") / "camera.y4m"
+    write_camera(path, CAMERA_SIZE)
     return path
 
 
