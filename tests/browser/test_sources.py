@@ -115,7 +115,7 @@ def test_the_camera_is_answered_frame_by_frame_with_two_in_flight_at_most(playgr
     page.wait_for_timeout(1000)
     assert flights.ended == ended > 5
     assert flights.most == 2
-    assert page.evaluate("document.getElementById('video').srcObject") is None
+    expect(page.locator("video")).to_have_count(0)
 
 
 def test_a_video_plays_pauses_and_follows_the_sliders(playground: Playground, video_file: Path) -> None:
@@ -223,3 +223,41 @@ def test_a_camera_that_does_not_start_says_why(playground: Playground, broken: s
     playground.page.click("#camera")
 
     expect(playground.page.locator("#error")).to_contain_text(sentence)
+
+
+SLOW_CAMERA = """() => {
+  const ask = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+  window.tracks = [];
+  navigator.mediaDevices.getUserMedia = async (wanted) => {
+    await new Promise((resolve) => (window.allow = resolve));
+    const stream = await ask(wanted);
+    window.tracks.push(...stream.getTracks());
+    return stream;
+  };
+}"""
+
+
+def test_a_camera_that_starts_after_something_else_was_opened_is_closed(playground: Playground) -> None:
+    page = playground.page
+    page.evaluate(SLOW_CAMERA)
+    page.click("#camera")
+    playground.upload("detect")
+
+    page.evaluate("window.allow()")
+
+    expect(page.locator("video")).to_have_count(0)
+    assert page.evaluate("window.tracks.map((track) => track.readyState)") == ["ended"]
+    expect(page.locator("#canvas")).to_have_attribute("aria-label", re.compile(r"^detect\.png\."))
+
+
+def test_a_camera_that_is_unplugged_is_told(playground: Playground) -> None:
+    page = playground.page
+    page.evaluate(SLOW_CAMERA)
+    page.click("#camera")
+    page.evaluate("window.allow()")
+    rate(playground)
+
+    page.evaluate("window.tracks[0].dispatchEvent(new Event('ended'))")
+
+    expect(page.locator("#error")).to_contain_text("The camera has stopped.")
+    expect(page.locator("#stop")).to_be_hidden()

@@ -12,17 +12,18 @@ import { $ } from "./page.js";
 
 /** @typedef {import("./sources.js").Still} Still */
 /** @typedef {import("./results.js").Result} Result */
-/** @typedef {{still: Still, result: Result, ms: number, size: number}} Answer */
+/** @typedef {import("./triton.js").Model} Model */
+/** @typedef {import("./triton.js").Parameters} Parameters */
+/** @typedef {{still: Still, result: Result, ms: number, model: Model, parameters: Parameters}} Answer */
 
 const IN_FLIGHT = 2;
 const SCENES = [5, 8, 21];
 
 const canvas = /** @type {HTMLCanvasElement} */ ($("canvas"));
-const video = /** @type {HTMLVideoElement} */ ($("video"));
 const picker = /** @type {HTMLInputElement} */ ($("file"));
 const select = /** @type {HTMLSelectElement} */ ($("model"));
 
-/** @type {Map<string, import("./triton.js").Model>} */ let served = new Map();
+/** @type {Map<string, Model>} */ let served = new Map();
 /** @type {Still | null} */ let shown = null;
 /** @type {Answer | null} */ let answer = null;
 /** @type {Frames | null} */ let frames = null;
@@ -38,11 +39,11 @@ const queue = new Newest({ run, show, fail, limit: IN_FLIGHT });
 /** @param {() => Promise<Still>} capture @returns {Promise<Answer>} */
 async function run(capture) {
   const image = await capture();
-  const model = current();
+  const [model, parameters] = [current(), settings.parameters()];
   const began = performance.now();
-  const tensors = await infer(model.name, image.blob, settings.parameters());
+  const tensors = await infer(model.name, image.blob, parameters);
   const ms = performance.now() - began;
-  return { still: image, result: result(tensors, model), ms, size: image.blob.size };
+  return { still: image, result: result(tensors, model), ms, model, parameters };
 }
 
 /** @param {Answer} given */
@@ -50,7 +51,7 @@ function show(given) {
   answer = given;
   shown = given.still;
   complain("");
-  report.show(given, { live: frames !== null && !video.paused, model: current(), parameters: settings.parameters() });
+  report.show(given, { live: frames !== null && !frames.video.paused });
   paint();
   report.stages(() => stages.since(current()));
 }
@@ -107,13 +108,20 @@ function place(given) {
   ask();
 }
 
-/** Open something that may take a while, unless something else is opened meanwhile. @param {() => Promise<() => void>} begin */
-async function open(begin) {
+/**
+ * Open something that may take a while, and drop it if something else is opened meanwhile.
+ * @template Opened
+ * @param {() => Promise<Opened>} begin
+ * @param {(opened: Opened) => void} finish
+ * @param {(opened: Opened) => void} [drop]
+ */
+async function open(begin, finish, drop) {
   const turn = ++opened;
   complain("");
   try {
-    const finish = await begin();
-    if (turn === opened) finish();
+    const found = await begin();
+    if (turn === opened) finish(found);
+    else drop?.(found);
   } catch (error) {
     if (turn === opened) fail(error);
   }
@@ -123,23 +131,26 @@ async function open(begin) {
 function openFile(file, name) {
   if (!file) return;
   const called = name ?? (file instanceof File && file.name ? file.name : "picture.png");
-  if (file.type.startsWith("video/")) void watch(() => Frames.file(video, /** @type {File} */ (file)));
-  else void open(async () => { const given = await still(file, called); return () => place(given); });
+  if (file.type.startsWith("video/")) void watch(() => Frames.file(/** @type {File} */ (file)));
+  else void open(() => still(file, called), place);
 }
 
 /** @param {() => Promise<Frames>} begin */
 function watch(begin) {
   leave();
-  return open(async () => {
-    const started = await begin();
-    return () => {
-      frames = started;
-      report.clear();
-      answer = null;
-      for (const name of ["pause", "stop"]) $(name).hidden = false;
-      $("pause").textContent = "Pause";
-      started.watch(() => queue.offer(() => started.capture()));
-    };
+  return open(begin, follow, (started) => started.close());
+}
+
+/** Ask about the newest frames. @param {Frames} started */
+function follow(started) {
+  frames = started;
+  report.clear();
+  answer = null;
+  for (const name of ["pause", "stop"]) $(name).hidden = false;
+  $("pause").textContent = "Pause";
+  started.watch(() => queue.offer(() => started.capture()), () => {
+    leave();
+    complain("The camera has stopped. Connect it, and choose “Use camera” again.");
   });
 }
 
@@ -152,6 +163,7 @@ function leave() {
 }
 
 function pause() {
+  const video = /** @type {Frames} */ (frames).video;
   if (video.paused) void video.play();
   else video.pause();
   $("pause").textContent = video.paused ? "Resume" : "Pause";
@@ -175,7 +187,7 @@ function sample(name, url, take) {
   const image = document.createElement("img");
   Object.assign(image, { src: url, alt: name });
   Object.assign(button, { type: "button", title: name });
-  button.addEventListener("click", () => open(async () => { const given = await take(); return () => place(given); }));
+  button.addEventListener("click", () => open(take, place));
   button.append(image);
   item.append(button);
   $("samples").append(item);
@@ -205,7 +217,7 @@ async function offerNamed(name) {
 
 const wanted = () => decodeURIComponent(location.hash.slice(1));
 
-/** @param {import("./triton.js").Model[]} found */
+/** @param {Model[]} found */
 function offer(found) {
   if (!found.length) throw new Error("This server has no model of this project. Export one, and start the server again.");
   served = new Map(found.map((model) => [model.name, model]));
@@ -218,8 +230,9 @@ function offer(found) {
 function choose() {
   const model = current();
   history.replaceState(null, "", `#${encodeURIComponent(model.name)}`);
-  $("about").textContent = `${model.task} · ${model.imgsz.join(" × ")} · ${model.labels.length} classes`;
+  $("about").textContent = `${model.task} · ${model.imgsz.join(" × ")} · ${model.labels.length} class${model.labels.length === 1 ? "" : "es"}`;
   settings.offer(model);
+  queue.clear();
   report.clear();
   answer = null;
   void stages.since(model);
@@ -235,9 +248,9 @@ function listen() {
   });
   $("open").addEventListener("click", () => picker.click());
   picker.addEventListener("change", () => { openFile(picker.files?.[0]); picker.value = ""; });
-  $("camera").addEventListener("click", () => watch(() => Frames.camera(video)));
+  $("camera").addEventListener("click", () => watch(() => Frames.camera()));
   $("pause").addEventListener("click", pause);
-  $("stop").addEventListener("click", () => { leave(); $("open").focus(); });
+  $("stop").addEventListener("click", () => { opened++; leave(); $("open").focus(); });
   document.addEventListener("paste", (event) => {
     const file = Array.from(event.clipboardData?.files ?? [])[0];
     if (file) openFile(file);

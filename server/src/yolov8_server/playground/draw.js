@@ -194,7 +194,7 @@ function columnsOf(counts, height) {
 /** Begins and ends of what is in one of two columns alone. @param {number[]} one @param {number[]} other */
 function differing(one, other) {
   const ends = [...one, ...other].sort((a, b) => a - b);
-  const kept = [];
+  /** @type {number[]} */ const kept = [];
   for (const end of ends) kept.at(-1) === end ? kept.pop() : kept.push(end);
   return kept;
 }

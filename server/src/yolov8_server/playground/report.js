@@ -7,7 +7,6 @@ import * as snippets from "./snippets.js";
 
 /** @typedef {import("./results.js").Result} Result */
 /** @typedef {import("./app.js").Answer} Answer */
-/** @typedef {{live: boolean, model: import("./triton.js").Model, parameters: import("./triton.js").Parameters}} Asked */
 
 const RECENT = 30; // answers of which the rate is shown
 const LIST_MS = 250; // a list that changes with every frame can't be read
@@ -19,7 +18,7 @@ export class Report {
   sentence = "";
   selected = -1;
   /** @type {number[]} */ #times = [];
-  /** @type {{given: Answer, asked: Asked} | null} */ #last = null;
+  /** @type {Answer | null} */ #last = null;
   /** @type {Record<string, number>} */ #due = {};
   #tab = "curl";
 
@@ -51,15 +50,15 @@ export class Report {
     $("snippet").textContent = "Open a picture first.";
   }
 
-  /** @param {Answer} given @param {Asked} asked */
-  show(given, asked) {
-    this.#last = { given, asked };
+  /** @param {Answer} given @param {{live: boolean}} options `live` if the next answer follows at once. */
+  show(given, { live }) {
+    this.#last = given;
     this.sentence = sentence(given.result);
-    if (!asked.live) this.#due = {};
+    if (!live) this.#due = {};
     if (this.#isDue("speak", SPEAK_MS)) $("summary").textContent = this.sentence;
     if (!this.#isDue("list", LIST_MS)) return this.#rate();
     this.#rate();
-    this.#meter(given, asked);
+    this.#meter(given, live);
     this.#list(given.result);
     this.#snippet();
   }
@@ -90,11 +89,11 @@ export class Report {
     this.#times.splice(0, this.#times.length - RECENT);
   }
 
-  /** @param {Answer} given @param {Asked} asked */
-  #meter({ ms, size, result }, { live }) {
+  /** @param {Answer} given @param {boolean} live */
+  #meter({ ms, still, result }, live) {
     const [height, width] = result.orig_shape;
-    const entries = [["Answered in", `${ms.toFixed(0)} ms`], ["Picture", `${width} × ${height}, ${(size / 1024).toFixed(0)} KiB`]];
-    const span = this.#times.at(-1) - this.#times[0];
+    const entries = [["Answered in", `${ms.toFixed(0)} ms`], ["Picture", `${width} × ${height}, ${(still.blob.size / 1024).toFixed(0)} KiB`]];
+    const span = this.#times[this.#times.length - 1] - this.#times[0];
     if (live && span > 0) entries.splice(1, 0, ["Frames a second", ((1000 * (this.#times.length - 1)) / span).toFixed(1)]);
     $("meter").replaceChildren(...entries.map(([name, value]) =>
       element("div", {}, element("dt", {}, name), element("dd", {}, value))));
@@ -152,15 +151,15 @@ export class Report {
 
   #snippet() {
     if (!this.#last) return;
-    const { given, asked } = this.#last;
+    const { still, result, model, parameters } = this.#last;
     const request = {
       origin: new URL(".", location.href).href.replace(/\/$/, ""),
-      model: asked.model,
-      file: given.still.name,
-      size: given.size,
-      parameters: asked.parameters,
+      model,
+      parameters,
+      file: still.name,
+      size: still.blob.size,
     };
-    const texts = { curl: snippets.curl, python: snippets.python, json: snippets.json, answer: () => JSON.stringify(given.result, null, 1) };
+    const texts = { curl: snippets.curl, python: snippets.python, json: snippets.json, answer: () => JSON.stringify(result, null, 1) };
     $("snippet").textContent = texts[/** @type {keyof typeof texts} */ (this.#tab)](request);
   }
 

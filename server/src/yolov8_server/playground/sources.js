@@ -28,43 +28,42 @@ export class Frames {
   #frame = 0;
   #url = "";
 
-  /** @param {HTMLVideoElement} video @param {string} name */
-  constructor(video, name) {
-    this.video = video;
+  /** @param {string} name File name of a frame. */
+  constructor(name) {
     this.name = name;
+    this.video = document.createElement("video");
+    Object.assign(this.video, { muted: true, playsInline: true, hidden: true });
+    document.body.append(this.video); // some browsers show no frames of a video outside the page
   }
 
-  /**
-   * Open the camera.
-   * @param {HTMLVideoElement} video
-   */
-  static async camera(video) {
+  /** Open the camera. */
+  static async camera() {
     if (!navigator.mediaDevices) {
       throw new Error("Browsers give the camera only to pages with https, or at localhost. Open this page at such an address.");
     }
-    const frames = new Frames(video, "camera.jpg");
+    const frames = new Frames("camera.jpg");
     try {
       frames.#stream = await navigator.mediaDevices.getUserMedia({ video: { width: { ideal: LONGEST } }, audio: false });
+      frames.video.srcObject = frames.#stream;
+      await frames.video.play();
     } catch (error) {
+      frames.close();
       throw new Error(refusal(/** @type {DOMException} */ (error).name));
     }
-    video.srcObject = frames.#stream;
-    await video.play();
     return frames;
   }
 
   /**
    * Play a video file, again and again.
-   * @param {HTMLVideoElement} video
    * @param {File} file
    */
-  static async file(video, file) {
-    const frames = new Frames(video, `${file.name.replace(/\.[^.]*$/, "")}.jpg`);
+  static async file(file) {
+    const frames = new Frames(`${file.name.replace(/\.[^.]*$/, "")}.jpg`);
     frames.#url = URL.createObjectURL(file);
-    video.src = frames.#url;
-    video.loop = true;
+    frames.video.src = frames.#url;
+    frames.video.loop = true;
     try {
-      await video.play();
+      await frames.video.play();
     } catch {
       frames.close();
       throw new Error(`“${file.name}” is not a video that this browser can play. MP4 (H.264) and WebM play in most.`);
@@ -72,12 +71,18 @@ export class Frames {
     return frames;
   }
 
-  /** Call back whenever the video shows a new frame, until `close`. @param {() => void} changed */
-  watch(changed) {
-    this.#frame = this.video.requestVideoFrameCallback(() => {
+  /**
+   * Call back until `close`.
+   * @param {() => void} changed The video shows a new frame.
+   * @param {() => void} ended The camera is gone.
+   */
+  watch(changed, ended) {
+    for (const track of this.#stream?.getTracks() ?? []) track.addEventListener("ended", ended);
+    const next = () => {
       changed();
-      this.watch(changed);
-    });
+      this.#frame = this.video.requestVideoFrameCallback(next);
+    };
+    this.#frame = this.video.requestVideoFrameCallback(next);
   }
 
   /** The frame of this moment. @returns {Promise<Still>} */
@@ -95,7 +100,7 @@ export class Frames {
     this.video.pause();
     this.#stream?.getTracks().forEach((track) => track.stop());
     this.video.srcObject = null;
-    this.video.removeAttribute("src");
+    this.video.remove();
     if (this.#url) URL.revokeObjectURL(this.#url);
   }
 }
