@@ -117,13 +117,15 @@ def test_a_server_without_the_model_is_exit_code_3(serve: Serve, tmp_path: Path,
 
 @contextmanager
 def endless(serve: Serve, folder: Path) -> Iterator[subprocess.Popen[str]]:
-    """Run the command with cameras that don't end, until its first line is there."""
+    """Run the command with cameras that don't end, until each has a line."""
     file = described(folder, "gate", "yard", more="loop = true\n", head="")
     command = [sys.executable, "-m", "yolov8_triton", "cameras", str(file), "--json", "--url", serve().url]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
-            process.stdout.readline()
+            seen: set[str] = set()
+            while len(seen) < 2:
+                seen.add(json.loads(process.stdout.readline())["camera"])
             yield process
         finally:
             process.kill()
