@@ -77,7 +77,8 @@ class Camera:
         source: A file, the number of a camera, a URL, a `FrameSource`, or a function that opens one. A `FrameSource`
             can't be opened again after it has failed; a function is called again.
         fps: Frames a second that are asked about at most; the others are skipped.
-        priority: 1 is asked about first, 2 after it, and None last. It is also the request's ``priority``.
+        priority: 1 is asked about first, 2 after it, and None last. It is also the request's ``priority`` where the
+            model has that level (``--priority-levels`` of export).
         deadline_s: Seconds from the capture of a frame within which its answer is of use. The server drops a request
             that waits too long for it, and a frame that is older is not asked about.
         tracker: ``bytetrack`` (extra ``track``), or a tracker of the package ``trackers``.

@@ -24,6 +24,7 @@ from yolov8_triton._cameras.scheduler import Scheduler, Share
 from yolov8_triton._cameras.statistics import CameraStatistics
 from yolov8_triton._client import Client
 from yolov8_triton._failover import RetryPolicy
+from yolov8_triton._images import Pixels
 from yolov8_triton._in_flight import DEFAULT_IN_FLIGHT
 from yolov8_triton._options import PredictCallOptions
 from yolov8_triton._results.outcome import R
@@ -193,4 +194,16 @@ def hub(
     if any(camera.tracker == "bytetrack" for camera in each):
         byte_track(fps=None, conf=DEFAULT_CONF)  # a missing extra is an error here, and not in a thread
     call: Any = getattr(ask, ask.task.value) if isinstance(ask, Client) else ask
+    client = getattr(call, "__self__", None)
+    if isinstance(client, Client):
+        call = partial(_at_known_level, client, call)
     return CameraFrames(call, each, in_flight=in_flight, reconnect=reconnect)
+
+
+def _at_known_level(client: Client, ask: Callable[..., R], pixels: Pixels, **options: Any) -> R:
+    """Ask without the priority if the model has no such level: it then orders the requests of this hub alone."""
+    if "priority" in options:
+        levels = client.info(timeout_s=options.get("timeout_s")).priority_levels
+        if options["priority"] > levels:
+            del options["priority"]
+    return ask(pixels, **options)

@@ -98,6 +98,22 @@ def test_options_of_the_hub_are_those_of_all_cameras_and_a_camera_s_own_come_fir
     assert asked[40] == {"conf": 0.3, "classes": ["person"], "channels": "BGR"}
 
 
+@pytest.mark.parametrize(("levels", "sent"), [(2, [1, 2, None]), (1, [1, None, None]), (0, [None, None, None])])
+def test_a_priority_is_sent_to_models_that_have_the_level(
+    serve: Serve, connect: Connect, levels: int, sent: list[int | None]
+) -> None:
+    fake = serve(priority_levels=levels)
+    cameras = [
+        Camera(name=str(priority), source=Steady(100, 1), priority=priority, deadline_s=20) for priority in (1, 2, 3)
+    ]
+
+    with hub(connect(fake).detect, cameras) as frames:
+        assert [frame.error for frame in frames] == [None] * 3
+
+    found = [request.parameters["priority"].int64_param or None for request in fake.requests]
+    assert sorted(found, key=str) == sorted(sent, key=str)
+
+
 def test_a_dead_a_stalling_and_a_babbling_camera_delay_no_other() -> None:
     stalling = Stalling(50, after=5)
     cameras = {
