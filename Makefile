@@ -51,7 +51,7 @@ check: setup ## Lint, prose, types, formatting
 	$(BIN)/python -m tests.prose
 	$(BIN)/mypy -p yolov8_contract -p yolov8_triton -p yolov8_export -p yolov8_server -p yolov8_loadtest
 	$(BIN)/mypy demo.py
-	$(BIN)/mypy examples
+	MYPYPATH=examples/driving $(BIN)/mypy examples
 
 .PHONY: test-fast
 test-fast: setup ## Unit and repository tests, without a server

@@ -24,7 +24,7 @@ from degradation import FRONT, VIEWS, Ladder, Second, View, rate
 from objective import Record, verdict
 from road import RoadCamera, frames_of
 
-from yolov8_triton import Camera, CameraFrames, Client, RetryPolicy, YoloTritonError, hub
+from yolov8_triton import Camera, CameraFrames, Client, Detections, RetryPolicy, YoloTritonError, hub
 
 LEVELS = max(view.priority for view in VIEWS)
 WARM_UP, WARM_UP_S = "warm-up", 2.0
@@ -59,7 +59,7 @@ class Drive:
 
     def fps(self, view: View) -> float:
         """Return the rate of a camera at this moment."""
-        fps = self.options.fps if view is FRONT else self.options.others_fps
+        fps: float = self.options.fps if view is FRONT else self.options.others_fps
         if view is not FRONT and self.phase() == "others doubled":
             fps *= 2
         return fps if self.options.no_degradation else rate(self.ladder.mode, view, fps)
@@ -70,21 +70,19 @@ class Drive:
 
     def cameras(self) -> list[Camera]:
         """Return the vehicle's cameras for the hub, which opens one again when it has failed."""
-        frames = {view.name: frames_of(view.name, self.options.drive) for view in VIEWS}
-        return [
-            Camera(
-                name=view.name,
-                source=lambda view=view: RoadCamera(
-                    frames[view.name], lambda: self.fps(view), lambda: self.is_broken(view)
-                ),
-                priority=view.priority,
-                deadline_s=self.options.deadline_ms / 1e3 * (1 if view is FRONT else 2),
-            )
-            for view in VIEWS
-        ]
+        return [self._camera(view) for view in VIEWS]
+
+    def _camera(self, view: View) -> Camera:
+        frames = frames_of(view.name, self.options.drive)
+        return Camera(
+            name=view.name,
+            source=lambda: RoadCamera(frames, lambda: self.fps(view), lambda: self.is_broken(view)),
+            priority=view.priority,
+            deadline_s=self.options.deadline_ms / 1e3 * (1 if view is FRONT else 2),
+        )
 
 
-def listen(frames: CameraFrames, drive: Drive) -> None:
+def listen(frames: CameraFrames[Detections], drive: Drive) -> None:
     """Take the answers; a planner would take the objects here."""
     for frame in frames:
         record = drive.records[drive.phase()][frame.camera]
@@ -99,7 +97,7 @@ def listen(frames: CameraFrames, drive: Drive) -> None:
 class Seconds:
     """Reads the hub's statistics once a second."""
 
-    def __init__(self, frames: CameraFrames, drive: Drive) -> None:
+    def __init__(self, frames: CameraFrames[Detections], drive: Drive) -> None:
         self._frames, self._drive = frames, drive
         self._before = frames.statistics()
         self._lost: dict[str, str] = {}
@@ -144,7 +142,7 @@ class Seconds:
         return sorted(self._lost)
 
 
-def run(frames: CameraFrames, drive: Drive) -> None:
+def run(frames: CameraFrames[Detections], drive: Drive) -> None:
     """Watch the drive until it ends: say each second what happens, and change the mode where it is needed."""
     threading.Thread(target=listen, args=(frames, drive), daemon=True).start()
     seconds = Seconds(frames, drive)
@@ -226,7 +224,7 @@ def main() -> int:
         # The server chooses which request is next, so each camera may have its requests there.
         in_flight = sum(camera.in_flight for camera in cameras)
         reconnect = RetryPolicy(first_pause_s=0.2, longest_pause_s=1.0)
-        with hub(client, cameras, in_flight=in_flight, reconnect=reconnect) as frames:
+        with hub(client.detect, cameras, in_flight=in_flight, reconnect=reconnect) as frames:
             drive.begin = time.monotonic()
             try:
                 run(frames, drive)

@@ -11,8 +11,14 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from yolov8_triton import VideoInfo
+
+Pixels = npt.NDArray[np.uint8]
+Colour = tuple[int, int, int]
+Vehicle = tuple[float, float, Colour]
+"""Where it is on its way at the start, from 0 (far) to 1; its lane from -1 to 1; its colour."""
 
 HEIGHT, WIDTH = 270, 480
 _FRAMES = 24
@@ -20,17 +26,17 @@ _SKY, _GRASS, _ROAD, _WHITE, _GLASS = (200, 170, 130), (60, 110, 70), (80, 80, 8
 _WAIT_S = 0.02
 
 
-def drawn(view: str) -> list[np.ndarray]:
+def drawn(view: str) -> list[Pixels]:
     """Return the frames of a short loop: a road with vehicles, the same ones for each run of a view."""
     chance = random.Random(view)
     vehicles = [
-        (chance.uniform(0, 1), chance.uniform(-1, 1), tuple(chance.randrange(40, 230) for _ in range(3)))
+        (chance.uniform(0, 1), chance.uniform(-1, 1), (chance.randrange(40, 230), chance.randrange(40, 230), 90))
         for _ in range(4)
     ]
     return [_frame(number / _FRAMES, vehicles) for number in range(_FRAMES)]
 
 
-def _frame(moment: float, vehicles: list) -> np.ndarray:
+def _frame(moment: float, vehicles: list[Vehicle]) -> Pixels:
     """Return the picture at a moment from 0 to 1, at which the loop starts again."""
     image = np.empty((HEIGHT, WIDTH, 3), np.uint8)
     horizon = HEIGHT * 2 // 5
@@ -49,7 +55,7 @@ def _frame(moment: float, vehicles: list) -> np.ndarray:
     return image
 
 
-def _vehicle(image: np.ndarray, *, near: float, lane: float, colour: tuple) -> None:
+def _vehicle(image: Pixels, *, near: float, lane: float, colour: Colour) -> None:
     horizon = HEIGHT * 2 // 5
     width, height = round(110 * near), round(80 * near)
     x = round(WIDTH / 2 + lane * 170 * near)
@@ -61,20 +67,20 @@ def _vehicle(image: np.ndarray, *, near: float, lane: float, colour: tuple) -> N
         cv2.circle(image, (wheel, y - height // 8), max(height // 8, 1), (20, 20, 20), -1)
 
 
-def recorded(path: Path) -> Iterator[np.ndarray]:
+def recorded(path: Path) -> Iterator[Pixels]:
     """Yield the frames of a video file, again and again."""
     while True:
         capture = cv2.VideoCapture(str(path))
         count = 0
         while (read := capture.read())[0]:
             count += 1
-            yield read[1]
+            yield np.asarray(read[1], np.uint8)
         capture.release()
         if count == 0:
             raise OSError(f"{path}: expected a video that OpenCV can read, got no frame")
 
 
-def frames_of(view: str, folder: Path | None) -> Iterator[np.ndarray]:
+def frames_of(view: str, folder: Path | None) -> Iterator[Pixels]:
     """Return the endless frames of a view: those of ``FOLDER/VIEW.*``, or drawn ones without a folder.
 
     Raises:
@@ -99,13 +105,13 @@ class RoadCamera:
         ConnectionError: The camera is broken; also raised by `read`.
     """
 
-    def __init__(self, frames: Iterator[np.ndarray], fps: Callable[[], float], broken: Callable[[], bool]) -> None:
+    def __init__(self, frames: Iterator[Pixels], fps: Callable[[], float], broken: Callable[[], bool]) -> None:
         self.info = VideoInfo(width=WIDTH, height=HEIGHT, fps=max(fps(), 1.0), live=True)
         self._frames, self._fps, self._broken = frames, fps, broken
         self._begin = self._last = time.monotonic()
         self._check()
 
-    def read(self) -> tuple[float, np.ndarray]:
+    def read(self) -> tuple[float, Pixels]:
         """Wait until the next frame is due; return its time in seconds and its pixels (BGR)."""
         while (fps := self._fps()) == 0 or time.monotonic() < self._last + 1 / fps:
             self._check()
