@@ -33,7 +33,7 @@ FLAGS = (
 )  # fmt: skip
 SHOTS = Path(os.environ.get("SHOTS", "build/browser-shots"))
 SIZE = (480, 640)
-SEEDS = {"detect": 3, "segment": 7, "pose": 5, "obb": 3, "classify": 3}
+SEEDS = {"detect": 3, "segment": 15, "pose": 5, "obb": 3, "classify": 3}
 CAMERA_FPS, CAMERA_SIZE, CAMERA_FRAMES = 60, (240, 320), 30
 WAIT_MS = 30_000
 
