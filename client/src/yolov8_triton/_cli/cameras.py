@@ -6,8 +6,9 @@ from __future__ import annotations
 import json
 import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any, NoReturn
@@ -22,7 +23,9 @@ from yolov8_contract.task import Task
 from yolov8_triton._cameras.channel import CameraFrame
 from yolov8_triton._cameras.file import CamerasFileError, Site, read_site
 from yolov8_triton._cameras.hub import CameraFrames, hub
+from yolov8_triton._cameras.outlets import Message, Outlet, OutletCounts, mqtt_outlet, webhook_outlet
 from yolov8_triton._cameras.statistics import CameraStatistics
+from yolov8_triton._cameras.wall import Wall
 from yolov8_triton._cli.options import CamerasOptions, ServerOptions, connected
 from yolov8_triton._cli.output import ExitCode, complain, exiting, table
 from yolov8_triton._client import Client
@@ -34,7 +37,10 @@ CamerasFile = Annotated[
 
 _STATE_STYLES = {"live": "green", "connecting": "yellow", "reconnecting": "yellow", "stale": "yellow", "dead": "red"}
 
-Output = Callable[[CameraFrame[Any]], object]
+_LAST_PORT = 65535
+
+Output = Callable[[CameraFrame[Any], str], object]
+"""Takes an answered frame, and its line of JSON."""
 
 
 class _Terminated(KeyboardInterrupt):
@@ -73,25 +79,63 @@ def _check(client: Client, site: Site, file: Path) -> None:
 
 def _run(client: Client, site: Site, options: CamerasOptions) -> ExitCode:
     with ExitStack() as stack:
+        outlets = [stack.enter_context(closing(outlet)) for outlet in _outlets(options)]
         frames: CameraFrames[Any] = stack.enter_context(hub(client, site.cameras, in_flight=site.in_flight))
-        outputs: list[Output] = [_print_json] if options.as_json else []
+        outputs: list[Output] = [_print_line] if options.as_json else []
+        outputs += [partial(_put, outlet) for outlet in outlets]
+        if options.listen is not None:
+            outputs.append(stack.enter_context(closing(_wall(frames, outlets, options.listen))).publish)
         if not options.as_json:
             stack.enter_context(_live_table(frames))
-        code = ExitCode.OK
-        try:
-            with _sigterm_raises():
-                for frame in frames:
-                    for output in outputs:
-                        output(frame)
-        except _Terminated:
-            pass
-        except KeyboardInterrupt:
-            code = ExitCode.INTERRUPTED
+        code = _take(frames, outputs)
         statistics = frames.statistics()
     for name, one in statistics.items():
         sys.stderr.write(f"{name}: {_summary(one)}\n")
+    for outlet in outlets:
+        sys.stderr.write(f"{outlet.name}: {_delivered(outlet.counts())}\n")
     failed = any(one.failed or not one.answered for one in statistics.values())
     return ExitCode.SOME_FAILED if failed and code is ExitCode.OK else code
+
+
+def _take(frames: CameraFrames[Any], outputs: Sequence[Output]) -> ExitCode:
+    """Pass frames on until they end or a signal arrives."""
+    try:
+        with _sigterm_raises():
+            for frame in frames:
+                line = json.dumps(frame.to_dict(), ensure_ascii=False) if outputs else ""
+                for output in outputs:
+                    output(frame, line)
+    except _Terminated:
+        return ExitCode.OK
+    except KeyboardInterrupt:
+        return ExitCode.INTERRUPTED
+    return ExitCode.OK
+
+
+def _put(outlet: Outlet, frame: CameraFrame[Any], line: str) -> None:
+    outlet.put(Message(frame.camera, line))
+
+
+def _outlets(options: CamerasOptions) -> Iterator[Outlet]:
+    makers = (("--mqtt", options.mqtt, mqtt_outlet), ("--webhook", options.webhook, webhook_outlet))
+    for name, address, make in makers:
+        if address is not None:
+            try:
+                yield make(address)
+            except ValueError as exc:
+                raise typer.BadParameter(str(exc), param_hint=name) from exc
+
+
+def _wall(frames: CameraFrames[Any], outlets: Sequence[Outlet], listen: str) -> Wall:
+    host, _, port = listen.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > _LAST_PORT:
+        raise typer.BadParameter(f"expected HOST:PORT, such as 127.0.0.1:9100, got {listen!r}", param_hint="--listen")
+    try:
+        wall = Wall(frames, outlets, host=host.strip("[]"), port=int(port))
+    except OSError as exc:
+        raise typer.BadParameter(f"{listen}: {exc.strerror or exc}", param_hint="--listen") from exc
+    sys.stderr.write(f"listening at http://{wall.address}/metrics and /cameras/state\n")
+    return wall
 
 
 @contextmanager
@@ -106,8 +150,8 @@ def _sigterm_raises() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _print_json(frame: CameraFrame[Any]) -> None:
-    sys.stdout.write(json.dumps(frame.to_dict(), ensure_ascii=False) + "\n")
+def _print_line(_: CameraFrame[Any], line: str) -> None:
+    sys.stdout.write(line + "\n")
     sys.stdout.flush()  # a program that reads the lines may act on each of them
 
 
@@ -150,3 +194,9 @@ def _summary(one: CameraStatistics) -> str:
     parts += [] if one.age_p95_s is None else [f"age p95 {1000 * one.age_p95_s:.0f} ms"]
     parts += [f"{count} x {kind}" for kind, count in one.errors.items()]
     return ", ".join(parts) + (f" ({one.message})" if one.message else "")
+
+
+def _delivered(counts: OutletCounts) -> str:
+    refused = f", {counts.refused} refused" if counts.refused else ""
+    problem = f" ({counts.problem})" if counts.problem else ""
+    return f"{counts.sent} results sent, {counts.dropped} dropped{refused}{problem}"

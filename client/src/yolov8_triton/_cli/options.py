@@ -190,6 +190,9 @@ class CamerasOptions:
         header: Header to send with every request; repeatable.
         timeout: Longest time that one call to the server may take, in place of the file's.
         as_json: Print one line of JSON per answered frame instead of a live table.
+        mqtt: MQTT broker to publish results to, as mqtt://HOST/TOPIC, under TOPIC/CAMERA; mqtts:// is TLS.
+        webhook: Web address to post batches of results to, as JSON lists.
+        listen: Address at which to serve metrics, and the data of the playground's wall: 127.0.0.1:9100.
     """
 
     url: Annotated[list[str] | None, typer.Option(envvar="YOLOV8_TRITON_URL", metavar="ADDRESS")] = None
@@ -197,6 +200,9 @@ class CamerasOptions:
     header: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE")] = None
     timeout: Annotated[float | None, typer.Option(min=0.001, metavar="SECONDS")] = None
     as_json: Annotated[bool, typer.Option("--json")] = False
+    mqtt: Annotated[str | None, typer.Option(metavar="ADDRESS")] = None
+    webhook: Annotated[str | None, typer.Option(metavar="ADDRESS")] = None
+    listen: Annotated[str | None, typer.Option(metavar="HOST:PORT")] = None
 
 
 def with_options(command: Callable[..., None], **defaults: object) -> Callable[..., None]:
