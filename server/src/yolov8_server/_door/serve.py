@@ -39,7 +39,7 @@ class Door:
         host: IPv4 address or host name to listen on.
         port: Port; 0 takes a free one.
         samples: Folder of pictures to offer, if any.
-        cameras: Address of a camera hub, such as ``http://127.0.0.1:8070``, if any.
+        cameras: Address of a camera hub, such as ``http://127.0.0.1:9100``, if any.
     """
 
     host: str = "127.0.0.1"
@@ -63,7 +63,7 @@ class Door:
             raise InvalidArgumentError(f"--playground-samples {self.samples}: expected a folder of pictures")
         if self.cameras is not None and not _is_base(self.cameras):
             raise InvalidArgumentError(
-                f"--playground-cameras {self.cameras}: expected an address such as http://127.0.0.1:8070"
+                f"--playground-cameras {self.cameras}: expected an address such as http://127.0.0.1:9100"
             )
         return _bound(resolve_host(self.host), self.port)
 
