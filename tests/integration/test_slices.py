@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -191,3 +194,20 @@ def test_tiles_that_would_be_late_are_given_up(client_of: Any) -> None:
         client.segment(mosaic(16, "segment", (1700, 1700)), channels="BGR", slice=400, timeout_s=0.15)
 
     assert client.segment(mosaic(17, "segment", SIZE), channels="BGR", slice=400).orig_shape == SIZE
+
+
+def test_the_command_line_and_the_example_cut(cutting: TritonServer, tmp_path: Path) -> None:
+    image = tmp_path / "wall.png"
+    cv2.imwrite(str(image), mosaic(18, "detect", SIZE))
+    server = ["--url", cutting.grpc_url, "--model", "detect"]
+    command = [sys.executable, "-m", "yolov8_triton", "detect", str(image), "--slice", "320", "--json", *server]
+    example = [sys.executable, "examples/sliced.py", str(image), "--tile", "320", "--overlap", "64", "--conf", "0.25"]
+
+    said = json.loads(subprocess.run(command, capture_output=True, check=True, text=True).stdout)
+    output = ["--output", str(tmp_path / "drawn.jpg")]
+    done = subprocess.run([*example, *server, *output], capture_output=True, check=True, text=True, cwd=DATA.parents[1])
+
+    with Client(cutting.grpc_url, model="detect") as client:
+        found = client.detect(image, slice=320)
+    assert len(said["objects"]) == len(found)
+    assert f"by tiles: {found.summary()}" in done.stdout
