@@ -32,7 +32,7 @@ DATA = Path(__file__).parents[1] / "data"
 TASKS = ("detect", "segment", "obb")
 SIZE, TILE = (1500, 2000), 400
 MASKS_SIZE = (750, 1000)
-"""The size of images for segment: supervision compares masks of the whole image, which takes minutes for larger ones."""
+"""The size of images for segment: supervision compares whole masks, which takes minutes for large ones."""
 CELL = 160
 """The side in pixels of a drawn scene in the set of small objects; the network was trained with 320."""
 ROUNDS, TIMED = 3, 4
@@ -44,6 +44,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=20, help="images for each task (default: %(default)s)")
     parser.add_argument("--weights", help="weights for the rates, in place of this project's small ones (detect)")
+    parser.add_argument("--no-rates", action="store_true", help="compare the objects alone")
     options = parser.parse_args()
     console = Console(highlight=False)
     with tempfile.TemporaryDirectory() as folder:
@@ -53,12 +54,14 @@ def main() -> None:
             export(weights, target, deployment=Deployment(max_slices=256))
         with TritonServer(Path(folder)) as server:
             for task in TASKS:
-                compare(console, server.grpc_url, task, options.images)
+                compare(
+                    console, server.grpc_url, task, options.images, rated=not options.no_rates and task != "segment"
+                )
             if not options.weights:
                 recall(console, server.grpc_url)
 
 
-def compare(console: Console, url: str, task: str, count: int) -> None:
+def compare(console: Console, url: str, task: str, count: int, *, rated: bool) -> None:
     """Print the largest differences of the objects in some images, and the ratios of the rates."""
     size = MASKS_SIZE if task == "segment" else SIZE
     images = [mosaic(100 + number, task, size) for number in range(count)]
@@ -83,8 +86,8 @@ def compare(console: Console, url: str, task: str, count: int) -> None:
         console.print(
             f"{task}: {objects} objects in {count} images of {SIZE[1]} x {SIZE[0]}; largest differences:", apart
         )
-        if task == "segment":
-            return  # most of the time would be supervision's
+        if not rated:  # with masks, most of the time would be supervision's
+            return
         table = Table("arrays sent as", "callers", "images a second", "by a request for each tile", "ratio")
         for sender, format_ in ((client, "JPEG"), (exact, "BMP (lossless)")):
             for callers in (1, 4):
