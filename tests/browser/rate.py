@@ -2,7 +2,8 @@
 """Compare the page's overlays a second with the Python client's: ``build/browser/bin/python -m tests.browser.rate``.
 
 Both see the same camera of 60 frames a second, keep two requests in flight, send the newest frame, and draw each
-answer. They take turns on one server, whose network sees 640 x 640 pixels.
+answer. They take turns on one server. Its network takes a fixed time by default, as one on another machine would, so
+that the page and the network don't compete for this machine's cores; with ``--network-ms 0`` it is a real one.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from playwright.sync_api import Page, expect, sync_playwright
 
 from tests.browser.conftest import CAMERA_FPS, CHROMIUM, FLAGS, moving, write_camera
 from tests.data import shapes
+from tests.fixed_time import replace_network
 from yolov8_export import ModelOverrides, Target, export
 from yolov8_server import TritonServer
 from yolov8_server._door.serve import Door, open_door
@@ -82,11 +84,13 @@ def by_page(page: Page, seconds: float) -> float:
     return count / span
 
 
-def compare(rounds: int, seconds: float) -> None:
+def compare(rounds: int, seconds: float, network_ms: float) -> None:
     """Print the rates of each round, and the ratio of their medians."""
     with tempfile.TemporaryDirectory() as folder:
         repository, camera = Path(folder) / "repository", Path(folder) / "camera.y4m"
         export(WEIGHTS, Target(repository=repository, name=MODEL), overrides=ModelOverrides(imgsz=(640, 640)))
+        if network_ms:
+            replace_network(repository, MODEL, seconds=network_ms / 1000)
         write_camera(camera, SIZE)
         door = Door()
         listener = door.listen()
@@ -115,6 +119,7 @@ def compare(rounds: int, seconds: float) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=4)
-    parser.add_argument("--seconds", type=float, default=8)
+    parser.add_argument("--seconds", type=float, default=8, help="length of each turn")
+    parser.add_argument("--network-ms", type=float, default=40, help="time that the network takes; 0 for a real one")
     options = parser.parse_args()
-    compare(options.rounds, options.seconds)
+    compare(options.rounds, options.seconds, options.network_ms)

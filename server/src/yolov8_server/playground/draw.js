@@ -62,7 +62,8 @@ export function fit(canvas, picture, box) {
 export function draw(canvas, picture, result, { selected = -1 } = {}) {
   const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d", { alpha: false }));
   context.setTransform(1, 0, 0, 1, 0, 0);
-  context.imageSmoothingQuality = "high";
+  // Only a much larger picture needs it, and it would cost live video some milliseconds a frame.
+  context.imageSmoothingQuality = "width" in picture && Number(picture.width) > 1.5 * canvas.width ? "high" : "low";
   context.drawImage(picture, 0, 0, canvas.width, canvas.height);
   if (!result) return;
   const pen = penFor(context, canvas, result.orig_shape[1]);

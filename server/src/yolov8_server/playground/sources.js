@@ -90,7 +90,7 @@ export class Frames {
     const { videoWidth, videoHeight } = this.video;
     const scale = Math.min(1, LONGEST / Math.max(videoWidth, videoHeight));
     const picture = new OffscreenCanvas(Math.round(videoWidth * scale), Math.round(videoHeight * scale));
-    const context = /** @type {OffscreenCanvasRenderingContext2D} */ (picture.getContext("2d", { alpha: false }));
+    const context = /** @type {OffscreenCanvasRenderingContext2D} */ (picture.getContext("2d", { alpha: false, willReadFrequently: true }));
     context.drawImage(this.video, 0, 0, picture.width, picture.height);
     return { picture, blob: await picture.convertToBlob({ type: "image/jpeg", quality: QUALITY }), name: this.name };
   }
