@@ -21,7 +21,7 @@ class Mode(Enum):
     NORMAL = "all cameras at their rates"
     REDUCED = "front at its rate, the others at half of theirs"
     FRONT = "the three front cameras alone"
-    NO_ANSWERS = "no answers: each camera once a second"
+    NO_ANSWERS = "no answers: the front camera once a second"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +53,7 @@ VIEWS = (
 def rate(mode: Mode, view: View, fps: float) -> float:
     """Return the frames a second of a camera in a mode; ``fps`` is its rate in the normal one."""
     if mode is Mode.NO_ANSWERS:
-        return min(fps, PROBE_FPS)
+        return min(fps, PROBE_FPS) if view is FRONT else 0.0  # six probes at once may overload what is left of a server
     if mode is Mode.NORMAL or view is FRONT:
         return fps
     return fps / 2 if mode is Mode.REDUCED or view.in_front else 0.0
@@ -86,7 +86,7 @@ class Second:
 
 
 _LESS = {Mode.NORMAL: Mode.REDUCED, Mode.REDUCED: Mode.FRONT, Mode.FRONT: Mode.FRONT}
-_MORE = {Mode.NO_ANSWERS: Mode.REDUCED, Mode.FRONT: Mode.REDUCED, Mode.REDUCED: Mode.NORMAL}
+_MORE = {Mode.NO_ANSWERS: Mode.FRONT, Mode.FRONT: Mode.REDUCED, Mode.REDUCED: Mode.NORMAL}
 
 
 class Ladder:

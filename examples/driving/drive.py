@@ -22,13 +22,14 @@ from pathlib import Path
 
 from degradation import FRONT, VIEWS, Ladder, Second, View, rate
 from objective import Record, verdict
-from road import RoadCamera, frames_of
+from road import RoadCamera, drawn, frames_of
 
 from yolov8_triton import Camera, CameraFrames, Client, Detections, RetryPolicy, YoloTritonError, hub
 
 LEVELS = max(view.priority for view in VIEWS)
 WARM_UP, WARM_UP_S = "warm-up", 2.0
 """First requests find cold caches and connections; they are not judged."""
+FIRST_ANSWER_S = 60.0
 SILENT_S = 1.5
 """A camera that should bring frames and brings none for so long is lost."""
 REASONS = {"ServerOverloadedError": "dropped by the server", "DeadlineExceededError": "too late at the server"}
@@ -213,6 +214,7 @@ def main() -> int:
     with Client(options.url or ["localhost:8001"], model=options.model, retry=retry) as client:
         try:
             levels = client.info().priority_levels
+            client.detect(drawn(FRONT.name)[0], channels="BGR", timeout_s=FIRST_ANSWER_S)
         except YoloTritonError as exc:
             print(f"error: {exc}\nserve a model: make export WEIGHTS=yolov8n.pt; make serve", file=sys.stderr)
             return 3

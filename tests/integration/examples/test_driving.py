@@ -39,8 +39,13 @@ def exported(folder: Path, *, priority_levels: int = 3) -> Path:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
-    with TritonServer(exported(tmp_path_factory.mktemp("driving")), stop_timeout_s=0) as running:
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return exported(tmp_path_factory.mktemp("driving"))
+
+
+@pytest.fixture(scope="module")
+def server(repository: Path) -> Iterator[TritonServer]:
+    with TritonServer(repository, stop_timeout_s=0) as running:
         yield running
 
 
@@ -102,10 +107,25 @@ def test_a_killed_server_is_said_and_its_return_too(server: TritonServer) -> Non
     print(output)
     states = re.findall(r"state (\w+),", output)
     gone = states.index("NO_ANSWERS")
-    assert states[gone + 1] == "REDUCED"
+    assert states[gone + 1] == "FRONT"
     assert "answers have come back" in output
     assert re.search(r"front (9|10|11) answered, 0 missed", output[output.index("answers have come back") :])
     assert drive.returncode == 1
+
+
+def test_with_a_second_server_the_end_of_one_leaves_no_second_without_answers(
+    server: TritonServer, repository: Path
+) -> None:
+    with TritonServer(repository, stop_timeout_s=0) as spare:
+        options = ("--url", spare.grpc_url, "--seconds", 12, "--deadline-ms", 500)
+        drive = subprocess.Popen(command(server.grpc_url, *options), stdout=subprocess.PIPE, text=True)
+        time.sleep(6)
+        os.kill(spare.pid, signal.SIGKILL)
+        output, _ = drive.communicate(timeout=100)
+
+    print(output)
+    assert "NO_ANSWERS" not in output
+    assert answered(output, "whole drive", "front") > 0.8
 
 
 def test_a_server_that_is_not_there_is_an_error_that_says_what_to_type() -> None:

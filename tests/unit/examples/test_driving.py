@@ -67,9 +67,9 @@ def test_a_return_that_fails_is_tried_later_the_next_time(module: Any) -> None:
     assert found[18] == "NORMAL"
 
 
-def test_a_second_without_any_answer_leaves_probes_alone_until_one_is_answered(module: Any) -> None:
-    assert modes(module, UNANSWERED, EMPTY, UNANSWERED, GOOD, *[GOOD] * 5) == (
-        ["NO_ANSWERS"] * 3 + ["REDUCED"] * 5 + ["NORMAL"]
+def test_a_second_without_any_answer_leaves_a_probe_alone_until_it_is_answered(module: Any) -> None:
+    assert modes(module, UNANSWERED, EMPTY, UNANSWERED, *[GOOD] * 11) == (
+        ["NO_ANSWERS"] * 3 + ["FRONT"] * 5 + ["REDUCED"] * 5 + ["NORMAL"]
     )
 
 
@@ -81,7 +81,7 @@ def test_the_front_camera_has_its_rate_in_every_mode_but_that_without_answers(mo
         "NORMAL": [10, 10, 10, 10, 10, 10],
         "REDUCED": [10, 5, 5, 5, 5, 5],
         "FRONT": [10, 5, 5, 0, 0, 0],
-        "NO_ANSWERS": [1, 1, 1, 1, 1, 1],
+        "NO_ANSWERS": [1, 0, 0, 0, 0, 0],
     }
     assert [view.priority for view in degradation.VIEWS] == sorted(view.priority for view in degradation.VIEWS)
 
