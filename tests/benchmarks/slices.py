@@ -84,7 +84,7 @@ def compare(console: Console, url: str, task: str, count: int, *, rated: bool) -
             found = differences(best_first(on_server(exact)(image).to_supervision()), expected)
             apart = {name: max(value, apart.get(name, 0)) for name, value in found.items()}
         console.print(
-            f"{task}: {objects} objects in {count} images of {SIZE[1]} x {SIZE[0]}; largest differences:", apart
+            f"{task}: {objects} objects in {count} images of {size[1]} x {size[0]}; largest differences:", apart
         )
         if not rated:  # with masks, most of the time would be supervision's
             return
