@@ -230,13 +230,15 @@ class _Site:
             raise RefusedError(
                 HTTPStatus.NOT_FOUND, "this server shows no cameras: start it with --playground-cameras ADDRESS"
             )
+        if ".." in request.path:  # it would lead to another part of the hub
+            raise web.HTTPNotFound
         if self._streams >= MAX_CAMERA_STREAMS:
             raise RefusedError(
                 HTTPStatus.SERVICE_UNAVAILABLE, f"{MAX_CAMERA_STREAMS} streams of cameras are open; close a page"
             )
         self._streams += 1
         try:
-            return await self._stream(request, f"{self._cameras.rstrip('/')}{request.raw_path}")
+            return await self._stream(request, f"{self._cameras.rstrip('/')}{request.rel_url.raw_path_qs}")
         except (aiohttp.ClientError, OSError) as exc:
             raise RefusedError(HTTPStatus.BAD_GATEWAY, "the camera hub does not answer: is it running?") from exc
         finally:
