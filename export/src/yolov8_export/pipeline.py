@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,6 +17,7 @@ from yolov8_contract.served_model import ServedModel
 from yolov8_export.choices import CalibrationData
 from yolov8_export.config.deployment import Deployment, as_served, sensible_queue_timeout_s
 from yolov8_export.config.members import IR_FILE, ServedModelSpec
+from yolov8_export.config.parts import MIN_BOUNDED_INSTANCES
 from yolov8_export.config.recover import read_spec
 from yolov8_export.config.serving import serving_commands
 from yolov8_export.config.sizing import shm_mib
@@ -260,6 +261,17 @@ def _configured(
         accuracy=accuracy,
         custom_configs=custom.configs,
     )
-    family = note_on_family(network.source.architecture, network.source.head or "")
-    single = "the network is quantized dynamically, by one range for a batch, so it runs one image at a time"
-    return prepared, (*([family] if family else []), *([single] if spec.single_images else []), *custom.notes)
+    return prepared, (*_notes(spec, network), *custom.notes)
+
+
+def _notes(spec: ServedModelSpec, network: Network) -> Iterator[str]:
+    """Yield what a user would not expect of a model."""
+    if family := note_on_family(network.source.architecture, network.source.head or ""):
+        yield family
+    if spec.single_images:
+        yield "the network is quantized dynamically, by one range for a batch, so it runs one image at a time"
+    if spec.deployment.priority_levels and spec.deployment.instances < MIN_BOUNDED_INSTANCES:
+        yield (
+            "with one instance, the network's queue has no limits, so requests of lower levels wait there after their "
+            f"callers have left: add --instances {MIN_BOUNDED_INSTANCES}"
+        )

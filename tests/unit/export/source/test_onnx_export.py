@@ -20,6 +20,7 @@ from tests.unit.export.tiny_networks import IMGSZ, KPT_SHAPE, LABELS, metadata, 
 from yolov8_contract.served_model import ServedModel
 from yolov8_contract.task import Task
 from yolov8_export.checks.repository import check
+from yolov8_export.config.deployment import Deployment
 from yolov8_export.config.files import CONFIG, as_json, read_config
 from yolov8_export.errors import ExportError, OptionError, UnsupportedError, VerificationError, WeightsError
 from yolov8_export.overrides import ModelOverrides
@@ -123,6 +124,13 @@ def test_another_family_of_the_same_head_is_exported_with_a_note(export_tiny: Ex
 
     (note,) = report.notes
     assert "YOLO11n" in note
+
+
+def test_priority_levels_before_one_instance_are_exported_with_a_note(export_tiny: Export) -> None:
+    (note,) = export_tiny(deployment=Deployment(instances=1, priority_levels=2)).notes
+
+    assert "add --instances 2" in note
+    assert export_tiny(deployment=Deployment(instances=2, priority_levels=2)).notes == ()
 
 
 def said(**changes: Any) -> dict[str, Any]:
