@@ -113,6 +113,12 @@ test-browser: setup ## Test the playground's page in a real Chromium (170 MB in 
 	    playwright==1.65.2 axe-playwright-python==0.1.8 && touch build/browser/ready; }
 	YOLO_OFFLINE=true build/browser/bin/python -m pytest tests/browser $(ARGS)
 
+.PHONY: test-mqtt
+test-mqtt: setup ## Test the cameras' results in a real mosquitto (apt-get install mosquitto, or MOSQUITTO=path)
+	@command -v "$${MOSQUITTO:-mosquitto}" > /dev/null || test -x /usr/sbin/mosquitto || { echo "test-mqtt needs mosquitto: \
+	apt-get install mosquitto, or set MOSQUITTO to its path" >&2; exit 2; }
+	$(BIN)/pytest tests/cameras $(ARGS)
+
 .PHONY: export
 export: setup ## Export WEIGHTS into REPOSITORY (ARGS="--imgsz 320 ...")
 	@test -n "$(WEIGHTS)" || { echo "error: WEIGHTS is missing, for example: make export WEIGHTS=yolov8n.pt" >&2; exit 2; }

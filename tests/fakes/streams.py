@@ -25,13 +25,14 @@ _SDP = (
 
 
 @contextmanager
-def served(scheme: str, frames: Callable[[], Iterable[Pixels]], *, fps: float) -> Iterator[str]:
+def served(scheme: str, frames: Callable[[], Iterable[Pixels]], *, fps: float, port: int = 0) -> Iterator[str]:
     """Send frames to whoever connects, at their time, until they end; yield the address.
 
     Args:
         scheme: ``http`` or ``rtsp``.
         frames: Called for each connection.
         fps: Frames a second.
+        port: The port; 0 is any that is free.
     """
 
     class Handler(socketserver.StreamRequestHandler):
@@ -43,7 +44,7 @@ def served(scheme: str, frames: Callable[[], Iterable[Pixels]], *, fps: float) -
         daemon_threads = True
         allow_reuse_address = True
 
-    with Server(("127.0.0.1", 0), Handler) as server:
+    with Server(("127.0.0.1", port), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()
         try:

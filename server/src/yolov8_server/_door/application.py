@@ -40,7 +40,7 @@ _READ_ONLY = (
     f"{_MODEL}/stats",
 )
 _OWN_PAGE_ALONE = ("/v2", "/samples", "/cameras")
-_ANSWER_HEADERS = ("Content-Type", LENGTH, "Cache-Control")
+_ANSWER_HEADERS = ("Content-Type", LENGTH, "Cache-Control", "ETag")
 
 
 def application(door: Door, *, triton: str, headers: Mapping[str, str]) -> web.Application:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.pages import ROOT
 from yolov8_triton import Camera, Line, Zone
 from yolov8_triton._cameras.file import CamerasFileError, read_site
 
@@ -85,6 +86,16 @@ def test_what_is_left_out_has_the_defaults_of_the_client(tmp_path: Path) -> None
 
     assert (site.server, site.model, site.timeout_s, site.in_flight) == (("localhost:8001",), "yolov8n", 10.0, 8)
     assert site.cameras == (Camera(name="a", source=3),)
+
+
+def test_the_example_is_a_file_of_cameras(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GATE_PASSWORD", "s3cret")
+
+    site = read_site(ROOT / "examples" / "cameras.toml")
+
+    assert [camera.name for camera in site.cameras] == ["gate", "yard", "archive"]
+    assert [camera.fps for camera in site.cameras] == [10, 10, 10]
+    assert site.cameras[0].lines[0].name == "door"
 
 
 A = '[[camera]]\nname = "a"\nsource = 0\n'
