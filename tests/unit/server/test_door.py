@@ -366,7 +366,7 @@ def test_the_door_runs_beside_the_launcher_and_frees_its_port() -> None:
     ("settings", "message"),
     [
         pytest.param({"samples": Path("/nowhere")}, "--playground-samples /nowhere: expected a folder", id="samples"),
-        pytest.param({"cameras": "127.0.0.1:8070"}, "--playground-cameras .*: expected an address such", id="cameras"),
+        pytest.param({"cameras": "127.0.0.1:9100"}, "--playground-cameras .*: expected an address such", id="cameras"),
         pytest.param({"cameras": "http://[::1"}, "--playground-cameras .*: expected an address such", id="malformed"),
         pytest.param({"host": "192.0.2.1"}, "can't listen on 192.0.2.1", id="host"),
     ],
