@@ -113,7 +113,7 @@ def test_the_first_level_keeps_its_latency_while_the_second_is_refused(server: T
     assert any("Exceeds maximum queue size" in error for error in low.errors)
     # Other requests may be running already in each composing model.
     assert high.percentile_ms(50) < alone.percentile_ms(50) + 500
-    assert low.percentile_ms(50) > 2 * high.percentile_ms(50)
+    assert low.percentile_ms(50) > 1.5 * high.percentile_ms(50)
 
 
 def test_priorities_of_http_requests_are_taken(server: TritonServer) -> None:
