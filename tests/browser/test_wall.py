@@ -159,6 +159,10 @@ def test_nothing_is_wider_than_the_screen_and_axe_finds_nothing(page: Page) -> N
     expect(card(page, "roof").locator(".state")).to_have_text("stale")
     width = page.viewport_size["width"] if page.viewport_size else 0
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+    if width == SCREENS["4k"][0]:
+        last = card(page, "roof").bounding_box()
+        assert SCREENS["4k"][1] * 0.6 < last["y"] + last["height"] <= SCREENS["4k"][1]
+    page.wait_for_timeout(1500)  # pictures of the new size
     shot(page, f"wall-{width}")
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]

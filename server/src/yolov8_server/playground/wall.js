@@ -30,6 +30,7 @@ const FETCHES = 4; // a browser opens six connections to one server, and events 
 const KEPT = 16;
 const SILENT_MS = 5000;
 const RETRY_MS = 3000;
+const TEXT_REM = 9; // the height of a card's text
 const TROUBLED = ["stale", "reconnecting", "dead"];
 
 /** @type {Map<string, Card>} */ const cards = new Map();
@@ -188,6 +189,7 @@ function lineWords(name, found) {
 function update({ cameras }) {
   const names = new Set(cameras.map(({ name }) => name));
   for (const [name, card] of cards) if (!names.has(name)) card.item.remove(), cards.delete(name);
+  const before = cards.size;
   for (const camera of cameras) {
     let card = cards.get(camera.name);
     if (!card) {
@@ -196,9 +198,20 @@ function update({ cameras }) {
     }
     card.update(camera);
   }
+  if (cards.size !== before) arrange();
   const states = cameras.map(({ state }) => state);
   const counts = [...new Set(states)].map((state) => `${states.filter((other) => other === state).length} ${state}`);
   $("overview").textContent = `${cameras.length} ${cameras.length === 1 ? "camera" : "cameras"}: ${counts.join(", ")}`;
+}
+
+/** Make the cards as large as they can be while all of them fit on the screen. */
+function arrange() {
+  const list = $("cameras");
+  const rem = parseFloat(getComputedStyle(document.documentElement).fontSize);
+  const [across, down] = [list.clientWidth, innerHeight - list.offsetTop - TEXT_REM * rem / 4];
+  const widths = [...cards.keys()].map((_, index) => across / (index + 1) - rem);
+  const fits = widths.find((width, index) => Math.ceil(cards.size / (index + 1)) * ((width * 9) / 16 + TEXT_REM * rem) <= down);
+  list.style.setProperty("--card-width", `${Math.floor(fits ?? 0)}px`);
 }
 
 /** Say something to screen readers. @param {string} text */
@@ -243,5 +256,6 @@ function feed() {
   }
 }
 
+addEventListener("resize", arrange);
 listen();
 setInterval(feed, 50);

@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import httpx
 import pytest
 
 from tests.clips import clip, number_sent, numbered
+from tests.fakes import fake_http, mqtt_broker
 from tests.fakes.answers import arrays
 from tests.fakes.fake_triton import FakeTriton, Refusal, refusing
 from tests.unit.client.cli.test_cli import RUNNER
@@ -140,3 +142,60 @@ def test_a_signal_ends_it_with_a_summary(serve: Serve, tmp_path: Path, number: s
     assert process.returncode == code
     assert [line.split(":")[0] for line in stderr.splitlines()] == ["gate", "yard"]
     assert "Traceback" not in stderr
+
+
+def test_results_go_to_a_webhook_and_a_broker_with_a_summary(serve: Serve, tmp_path: Path) -> None:
+    taken: list[Any] = []
+
+    def handle(request: Any) -> fake_http.Reply:
+        taken.extend(json.loads(request.body))
+        return 200, b""
+
+    with fake_http.serving(handle) as address, mqtt_broker.serving() as broker:
+        outputs = ["--webhook", f"http://{address}/hook", "--mqtt", f"mqtt://127.0.0.1:{broker.port}/site"]
+        done = ask(serve(), described(tmp_path, "gate"), "--json", *outputs)
+
+    assert done.exit_code == 0
+    printed = [json.loads(line) for line in done.stdout.splitlines()]
+    assert taken == printed
+    assert [(topic, json.loads(text)) for topic, text in broker.published] == [("site/gate", one) for one in printed]
+    assert f"webhook: {COUNT} results sent, 0 dropped" in done.stderr
+    assert f"mqtt: {COUNT} results sent, 0 dropped" in done.stderr
+
+
+def test_metrics_and_states_are_served_while_it_runs(serve: Serve, tmp_path: Path) -> None:
+    file = described(tmp_path, "gate", more="loop = true\n", head="")
+    command = [sys.executable, "-m", "yolov8_triton", "cameras", str(file), "--json", "--url", serve().url]
+    with subprocess.Popen(
+        [*command, "--listen", "127.0.0.1:0"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        try:
+            url = process.stderr.readline().split()[2].removesuffix("/metrics")
+            process.stdout.readline()
+            assert "yolov8_camera_frames_read_total" in httpx.get(f"{url}/metrics").text
+            (gate,) = httpx.get(f"{url}/cameras/state").json()["cameras"]
+            assert (gate["name"], gate["state"]) == ("gate", "live")
+        finally:
+            process.terminate()
+            process.communicate(timeout=60)
+
+    assert process.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--listen", "9100"], "expected HOST:PORT"),
+        (["--listen", "127.0.0.1:99999"], "expected HOST:PORT"),
+        (["--listen", "no.such.host.invalid:0"], "no.such.host.invalid:0: "),
+        (["--mqtt", "mqtt://host"], "expected a topic"),
+        (["--webhook", "host"], "expected an address such as https://HOST/PATH"),
+    ],
+)
+def test_a_wrong_output_is_wrong_usage(serve: Serve, tmp_path: Path, options: list[str], message: str) -> None:
+    done = ask(serve(), described(tmp_path, "gate"), "--json", *options)
+
+    assert done.exit_code == 2
+    assert message in " ".join(done.stderr.replace("│", " ").split())
