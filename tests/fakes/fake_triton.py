@@ -70,6 +70,7 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
         version: Its version.
         clock_ahead_s: How far its clock is ahead of this machine's.
         reasons: The models that it could not load, with the reasons.
+        index_refusal: If set, the index is refused with it.
         damage: Changes every reply to an inference request before it is sent.
     """
 
@@ -88,6 +89,7 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
         self.version = "2.68.0"
         self.clock_ahead_s = 0.0
         self.reasons: dict[str, str] = {}
+        self.index_refusal: Refusal | None = None
         self._answer = answer
 
     def ModelInfer(self, request, context):  # noqa: N802  (the protocol's names, here and below)
@@ -117,6 +119,8 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
 
     def RepositoryIndex(self, request, context):  # noqa: ARG002, N802
         self._refuse(context)
+        if self.index_refusal is not None:
+            context.abort(self.index_refusal.status, self.index_refusal.text)
         reply = service_pb2.RepositoryIndexResponse()
         for name in self.configs:
             reply.models.add(name=name, version="1", state="READY" if self.ready else "UNAVAILABLE")

@@ -55,6 +55,9 @@ def reachable(url: str) -> Iterator[Finding]:
     except ValueError as exc:
         yield problem(url, f"is not an address: {exc}", "give HOST:PORT, such as localhost:8001")
         return
+    if url.isdecimal():
+        yield problem(url, "is a port without a host", f"--url localhost:{url}")
+        return
     if place is None:
         yield note(url, "is not examined: it names no host and port")
         return
@@ -64,6 +67,10 @@ def reachable(url: str) -> Iterator[Finding]:
     except (OSError, UnicodeError) as exc:
         yield problem(url, f"the name {place.host!r} is unknown: {exc}", "correct the name, or give the IP address")
         return
+    if not is_http(url) and not re.search(r":\d+$", url):
+        yield note(
+            url, f"names no port, so gRPC takes {place.port}", f"Triton's is usually --url {place.host}:{GRPC_PORT}"
+        )
     closed = _closed(place)
     if closed is None:
         yield ok(url, f"the port is open at {', '.join(addresses)}")

@@ -35,6 +35,7 @@ class Examination:
     def __init__(self, urls: Sequence[str], model: str | None, make_server: MakeServer) -> None:
         self._urls, self._model, self._make_server = urls, model, make_server
         self._described: dict[str, tuple[str, str]] = {}
+        self._served: dict[str, set[str]] = {}
 
     def findings(self) -> Iterator[Finding]:
         """Yield what is found, as soon as it is."""
@@ -42,6 +43,7 @@ class Examination:
         for url in self._urls:
             if (yield from _passed(reachable(url))):
                 yield from self._examine_address(url)
+        yield from self._missing()
 
     def _examine_address(self, url: str) -> Iterator[Finding]:
         try:
@@ -57,6 +59,7 @@ class Examination:
             return
         found, names = one_server.models(server, self._model)
         yield from found
+        self._served[server.url] = set(names)
         fit = None
         for name in names:
             yield from self._compare(server, name)
@@ -65,6 +68,14 @@ class Examination:
         if fit is not None and not server.http and is_here(server.url):
             with self._make_server(server.url, shared_memory=True) as sharing:
                 yield from one_model.shared_memory(sharing, fit)
+
+    def _missing(self) -> Iterator[Finding]:
+        """Yield a warning for each server that lacks a model of another one."""
+        everything = set().union(*self._served.values())
+        for url, names in self._served.items():
+            if self._model is None and (lacking := everything - names):
+                text = f"lacks {', '.join(sorted(lacking))}, which another server has"
+                yield warning(url, text, "a client of several addresses needs the same models on all of them")
 
     def _compare(self, server: one_server.Server, name: str) -> Iterator[Finding]:
         """Yield a warning if another server has a model of this name that is described otherwise."""

@@ -15,7 +15,8 @@ from yolov8_contract.served_model import ServedModel
 from yolov8_triton import _protocol
 from yolov8_triton._doctor.findings import Finding, note, ok, problem, warning
 from yolov8_triton._doctor.server import Server
-from yolov8_triton._errors import ServerOverloadedError, YoloTritonError
+from yolov8_triton._errors import AccessRefusedError, ServerOverloadedError, YoloTritonError
+from yolov8_triton._in_flight import DEFAULT_IN_FLIGHT
 from yolov8_triton._transport.requests import GetReady, GetStatistics, Infer
 
 PICTURES = 3
@@ -37,7 +38,7 @@ def examined(server: Server, name: str) -> Iterator[Finding]:
         yield problem(subject, f"does not keep this client's contract: {exc}", "export it with this client's release")
         return
     except YoloTritonError as exc:
-        yield problem(subject, str(exc), "see the server's log")
+        yield problem(subject, str(exc), "" if isinstance(exc, AccessRefusedError) else "see the server's log")
         return
     height, width = served.imgsz
     text = f"{served.task.value}, {len(served.labels)} classes, {width} x {height}, {', '.join(served.image_formats)}"
@@ -62,9 +63,16 @@ def _answers(server: Server, subject: str, name: str, served: ServedModel) -> It
         yield warning(subject, f"is overloaded now: {exc}", "send less, or add servers: docs/operations.md")
         return
     except (YoloTritonError, ContractError) as exc:
-        yield problem(subject, f"does not answer a grey picture: {exc}", "see the server's log")
+        advice = "" if isinstance(exc, AccessRefusedError) else "see the server's log"
+        yield problem(subject, f"does not answer a grey picture: {exc}", advice)
         return
     yield ok(subject, f"answers a grey picture in {', '.join(f'{one:.0f}' for one in took_ms)} ms")
+    timeout_s = server.calls.timeout_s
+    if min(took_ms) * DEFAULT_IN_FLIGHT > timeout_s * 1e3:
+        text = f"is slow: with {DEFAULT_IN_FLIGHT} requests in flight, answers may take longer than {timeout_s:g} s"
+        yield warning(
+            subject, text, "raise --timeout, lower --in-flight, or see what else runs on the server's machine"
+        )
     if took_ms[0] > SLOW_START * min(took_ms):
         yield note(subject, "the first answer was slow, as it is once for each batch size", "export with a warm-up")
     yield from _clock(server, subject, name, sent_s)

@@ -116,8 +116,10 @@ def models(server: Server, wanted: str | None) -> tuple[list[Finding], list[str]
         index = server.ask(GetIndex())
         ready = ready_models(index)
     except AccessRefusedError as exc:
-        names = [] if wanted is None else [wanted]
-        return [note(server.url, f"does not list its models: {exc}", "name one with --model NAME")], names
+        if wanted is not None:
+            return [note(server.url, f"does not list its models: {exc}")], [wanted]
+        text = f"does not list its models, so none was examined: {exc}"
+        return [problem(server.url, text, "name a model with --model NAME, or give what the server expects")], []
     except YoloTritonError as exc:
         return [problem(server.url, f"does not list its models: {exc}", "see the server's log")], []
     listed = index.get("models", ())

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import socket
 import ssl
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -347,3 +348,44 @@ def test_a_proxy_that_leaves_out_the_host_is_not_told(serve: Serve, monkeypatch:
 
 def test_an_empty_address_is_wrong_usage() -> None:
     assert RUNNER.invoke(app, ["doctor", "--url", ""]).exit_code == 2
+
+
+def test_a_server_that_lists_nothing_is_a_problem_unless_a_model_is_named(serve: Serve) -> None:
+    fake = serve()
+    fake.index_refusal = Refusal(grpc.StatusCode.UNAVAILABLE, "This protocol is restricted, expecting header 'key'")
+
+    code, findings = doctor("--url", fake.url)
+    assert code == 3
+    assert "so none was examined" in problems(findings)[0]["text"]
+
+    code, findings = doctor("--url", fake.url, "--model", "yolov8n")
+    assert (code, problems(findings)) == (0, [])
+
+
+def test_a_model_that_one_of_two_servers_lacks_is_a_warning(serve: Serve) -> None:
+    one, other = serve(), serve()
+    other.configs["yolov8s"] = ensemble_config("yolov8s", model(Task.DETECT))
+
+    code, findings = doctor("--url", one.url, "--url", other.url)
+
+    assert code == 0
+    assert [(one["subject"], one["text"]) for one in problems(findings)] == [
+        (one.url, "lacks yolov8s, which another server has")
+    ]
+
+
+def test_a_slow_model_is_a_warning(serve: Serve) -> None:
+    def slowly(_: object) -> dict[str, Any]:
+        time.sleep(0.1)
+        return arrays(Task.DETECT)
+
+    code, findings = doctor("--url", serve(answer=slowly).url, "--timeout", 0.6)
+
+    assert code == 0
+    assert "with 8 requests in flight, answers may take longer than 0.6 s" in problems(findings)[0]["text"]
+
+
+def test_a_bare_port_is_told() -> None:
+    code, (finding,) = doctor("--url", "8001")
+
+    assert (code, finding["advice"]) == (3, "--url localhost:8001")
