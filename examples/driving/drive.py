@@ -183,10 +183,25 @@ def report(drive: Drive) -> bool:
 
 def fault(text: str) -> tuple[str, float, float]:
     """Parse a fault such as ``rear:5:10``."""
-    name, since, until = text.split(":")
-    if name not in {view.name for view in VIEWS}:
-        raise ValueError(name)
-    return name, float(since), float(until)
+    known = [view.name for view in VIEWS]
+    name, *times = text.split(":")
+    try:
+        since, until = map(float, times)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected CAMERA:FROM:TO such as rear:5:10, got {text!r}") from None
+    if name not in known:
+        raise argparse.ArgumentTypeError(f"expected one of {', '.join(known)}, got {name!r}")
+    return name, since, until
+
+
+def recordings(text: str) -> Path:
+    """Parse a folder that has a video for each camera."""
+    try:
+        for view in VIEWS:
+            frames_of(view.name, Path(text))
+    except OSError as exc:
+        raise argparse.ArgumentTypeError(str(exc)) from None
+    return Path(text)
 
 
 def parsed() -> argparse.Namespace:
@@ -194,14 +209,22 @@ def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--url", action="append", help="server, repeatable (localhost:8001)")
     parser.add_argument("--model", default="yolov8n")
-    parser.add_argument("--drive", type=Path, help="folder with a video for each camera")
+    parser.add_argument("--drive", type=recordings, help="folder with a video for each camera")
     parser.add_argument("--seconds", type=float, default=20.0, help="length of the drive")
     parser.add_argument("--fps", type=float, default=10.0, help="rate of the front camera")
     parser.add_argument("--others-fps", type=float, default=5.0, help="rate of each other camera")
     parser.add_argument("--deadline-ms", type=float, default=200.0, help="of the front camera; the others have twice")
     parser.add_argument("--slo-ms", type=float, default=200.0, help="limit for the front camera's p99")
     parser.add_argument("--double-after", type=float, metavar="SECONDS", help="when the others double their rate")
-    parser.add_argument("--break", dest="faults", type=fault, action="append", default=[], metavar="CAMERA:FROM:TO")
+    parser.add_argument(
+        "--break",
+        dest="faults",
+        type=fault,
+        action="append",
+        default=[],
+        metavar="CAMERA:FROM:TO",
+        help=f"let a camera fail between two seconds; cameras: {', '.join(view.name for view in VIEWS)}",
+    )
     parser.add_argument("--no-degradation", action="store_true", help="ask for everything, whatever happens")
     return parser.parse_args()
 
@@ -216,7 +239,7 @@ def main() -> int:
             levels = client.info().priority_levels
             client.detect(drawn(FRONT.name)[0], channels="BGR", timeout_s=FIRST_ANSWER_S)
         except YoloTritonError as exc:
-            print(f"error: {exc}\nserve a model: make export WEIGHTS=yolov8n.pt; make serve", file=sys.stderr)
+            print(f"error: {exc}\nto see what is there: yolov8-triton doctor", file=sys.stderr)
             return 3
         if levels < LEVELS:
             wanted = f"yolov8-export export WEIGHTS --priority-levels {LEVELS}"

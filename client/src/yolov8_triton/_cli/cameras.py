@@ -71,6 +71,8 @@ def _site(file: Path) -> Site:
 def _check(client: Client, site: Site, file: Path) -> None:
     """Ask the server for the model, and compare the cameras with it."""
     for camera in site.cameras:
+        if isinstance(camera.source, str) and "://" not in camera.source and not Path(camera.source).exists():
+            raise typer.BadParameter(f"{file}: camera {camera.name!r}: no such file: {camera.source}")
         if client.task is Task.CLASSIFY and (camera.tracker or camera.zones):
             raise typer.BadParameter(
                 f"{file}: camera {camera.name!r}: the model classifies: it finds no objects to track or to count"

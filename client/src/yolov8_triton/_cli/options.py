@@ -96,7 +96,8 @@ class Thresholds:
     Attributes:
         classes: Ids or names of the classes to find, separated by commas.
         agnostic: Let objects of different classes suppress each other.
-        slice: Side in pixels of the tiles into which the server cuts the image, for small objects in large images.
+        slice: Side in pixels, from 32, of the tiles into which the server cuts the image, for small objects in large
+            images; the model needs --max-slices at its export.
         slice_overlap: Share of a tile by which neighbours overlap (0.2).
         slice_merge: How objects of several tiles become one: by their union, or the best one (nmm).
     """

@@ -107,11 +107,12 @@ def show_result(console: Console, image: str, result: Result) -> None:
 
 def show_models(console: Console, models: Mapping[str, ServedModel]) -> None:
     """Print a table of models."""
-    shown = table("model", "task", "images", right=("classes", "input"))
+    shown = table("model", "task", "images", right=("classes", "input", "slices", "priority levels"))
     for name, model in models.items():
         height, width = model.imgsz
         formats = ", ".join(model.image_formats)
-        shown.add_row(name, model.task.value, formats, str(len(model.labels)), f"{width} x {height}")
+        counts = [str(number or "") for number in (len(model.labels), model.max_slices, model.priority_levels)]
+        shown.add_row(name, model.task.value, formats, counts[0], f"{width} x {height}", *counts[1:])
     console.print(shown)
 
 
@@ -156,7 +157,7 @@ def table(*left: str, right: Sequence[str] = (), last: Sequence[str] = ()) -> Ta
     for name in right:
         empty.add_column(name, justify="right", no_wrap=True)
     for name in last:
-        empty.add_column(name, overflow="fold")
+        empty.add_column(name, overflow="ellipsis", no_wrap=True)
     return empty
 
 

@@ -199,3 +199,13 @@ def test_a_wrong_output_is_wrong_usage(serve: Serve, tmp_path: Path, options: li
 
     assert done.exit_code == 2
     assert message in " ".join(done.stderr.replace("│", " ").split())
+
+
+def test_a_file_that_is_missing_is_wrong_usage(serve: Serve, tmp_path: Path) -> None:
+    file = tmp_path / "cameras.toml"
+    file.write_text('[[camera]]\nname = "gate"\nsource = "nowhere.mp4"\n')
+
+    done = ask(serve(), file)
+
+    assert done.exit_code == 2
+    assert "camera 'gate': no such file: " in done.stderr
