@@ -22,19 +22,32 @@ NEWEST = """async () => {
   const { Newest } = await import("/newest.js");
   const waiting = [], shown = [], failed = [];
   const run = (input) => new Promise((resolve, reject) => waiting.push({ input, resolve, reject }));
-  const queue = new Newest({ run, show: (one) => shown.push(one), fail: (one) => failed.push(one), limit: 2 });
+  const prepare = async (input) => {
+    if (input === "bad") throw "unreadable";
+    return input;
+  };
+  const fail = (one) => failed.push(one);
+  const queue = new Newest({ prepare, run, show: (one) => shown.push(one), fail, limit: 2 });
   const settle = () => new Promise((resolve) => setTimeout(resolve, 0));
-  for (const input of [1, 2, 3, 4, 5]) queue.offer(input);
+  const offer = async (...inputs) => {
+    for (const input of inputs) queue.offer(input);
+    await settle();
+  };
+  await offer(1);
+  await offer(2);
+  await offer(3, 4, 5);  // 3 is prepared while 1 and 2 are run, and 5 replaces 4
   const first = waiting.map((one) => one.input);
   waiting[1].resolve("two");
   await settle();
-  const second = waiting.map((one) => one.input);
   waiting[0].resolve("one");  // a newer answer is shown already
-  waiting[2].reject("five");
   await settle();
-  queue.offer(6);
+  waiting[2].reject("three");
+  await settle();
+  await offer("bad");
+  const second = waiting.map((one) => one.input);
+  await offer(6);
   queue.clear();
-  waiting[3].resolve("six");
+  waiting[3].resolve("five");
   await settle();
   return { first, second, shown, failed };
 }"""
@@ -78,7 +91,7 @@ def test_masks_are_read_and_filled_to_the_pixel(playground: Playground, number: 
 def test_the_newest_input_wins_and_no_answer_follows_a_newer_one(playground: Playground) -> None:
     assert playground.page.evaluate(NEWEST) == {
         "first": [1, 2],
-        "second": [1, 2, 5],
+        "second": [1, 2, 3, 5],
         "shown": ["two"],
-        "failed": ["five"],
+        "failed": ["three", "unreadable"],
     }

@@ -198,7 +198,10 @@ def _run(server: TritonServer, policy: RestartPolicy, door: Door | None) -> None
         typer.echo(f"metrics  {server.metrics_url}")
         if door is not None and listener is not None:
             page = open_door(door, listener, triton=server.http_url, headers=server.http_headers)
-            typer.echo(f"page     {stack.enter_context(page)}")
+            address = stack.enter_context(page)
+            typer.echo(f"page     {address}")
+            if door.cameras is not None:
+                typer.echo(f"cameras  {address}wall.html")
         typer.echo("ready; stop with Ctrl-C")
         keep_running(server, policy)
 

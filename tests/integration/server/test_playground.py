@@ -133,6 +133,7 @@ def test_the_command_serves_the_page_and_ends_with_it(detector_repository: Path,
         *ports,
         str(detector_repository),
         f"--playground-samples={tmp_path}",
+        "--playground-cameras=http://127.0.0.1:9100",
     ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -142,6 +143,8 @@ def test_the_command_serves_the_page_and_ends_with_it(detector_repository: Path,
             assert "<title>YOLOv8 playground</title>" in answer.read().decode()
         with urllib.request.urlopen(f"{page}samples/", timeout=START_S) as answer:
             assert json.load(answer) == ["bus.jpg"]
+        with urllib.request.urlopen(lines["cameras"].strip(), timeout=START_S) as answer:
+            assert "wall.js" in answer.read().decode()
         process.send_signal(signal.SIGTERM)
         assert process.wait(START_S) == 0
     with pytest.raises(OSError, match="refused"):

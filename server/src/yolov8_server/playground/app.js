@@ -33,12 +33,11 @@ const stages = new Stages();
 const settings = new Settings(ask);
 const report = new Report({ select: paint });
 
-/** @type {Newest<() => Promise<Still>, Answer>} */
-const queue = new Newest({ run, show, fail, limit: IN_FLIGHT });
+/** @type {Newest<() => Promise<Still>, Still, Answer>} */
+const queue = new Newest({ prepare: (capture) => capture(), run, show, fail, limit: IN_FLIGHT });
 
-/** @param {() => Promise<Still>} capture @returns {Promise<Answer>} */
-async function run(capture) {
-  const image = await capture();
+/** @param {Still} image @returns {Promise<Answer>} */
+async function run(image) {
   const [model, parameters] = [current(), settings.parameters()];
   const began = performance.now();
   const tensors = await infer(model.name, image.blob, parameters);
