@@ -43,7 +43,7 @@ def cutting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
         )
     export(DATA / "shapes-pose.pt", Target(repository=folder, name="pose"))
     export(DATA / "shapes-detect.pt", Target(repository=folder, name="whole"))
-    with TritonServer(folder, stop_timeout_s=5) as running:
+    with TritonServer(folder, stop_timeout_s=0) as running:
         yield running
 
 

@@ -132,7 +132,7 @@ def test_a_server_that_is_not_there_is_an_error_that_says_what_to_type() -> None
     done = run("127.0.0.1:9")
 
     assert done.returncode == 3
-    assert "make serve" in done.stderr
+    assert "yolov8-triton doctor" in done.stderr
 
 
 def _measure(duration_s: int) -> None:
