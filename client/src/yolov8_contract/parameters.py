@@ -12,6 +12,7 @@ from typing import Any
 
 from . import slices
 from .errors import ConfigError, InvalidParameterError
+from .parameter_values import JsonObject, class_ids, fraction, is_integer, shown, slice_value
 from .served_model import SLICED_TASKS, ServedModel, read_parameter
 from .slices import Slicing
 from .task import Task
@@ -23,9 +24,6 @@ MAX_PARAMETERS = 128
 MAX_PARAMETERS_CHARACTERS = 64 * 1024
 """The limit of their JSON text: servers forward at most 16 KiB of headers, and ids of 10,000 classes take 48 KiB."""
 
-_SHOWN_CHARACTERS = 60
-_LONGEST_ID = 20
-"""The digits of a class id, leading zeros included. Python refuses to convert more than 4,300."""
 _SYNONYMS = {
     "confidence": "conf",
     "conf_thres": "conf",
@@ -221,26 +219,25 @@ class ParameterPolicy:
         if name == "max_det":
             return self._max_det(value)
         if name in slices.NAMES:
-            return _slice_value(name, value)
+            return slice_value(name, value)
         if name == "agnostic":
             if not isinstance(value, bool):
-                raise InvalidParameterError(f"'agnostic' must be true or false, got {_shown(value)}")
+                raise InvalidParameterError(f"'agnostic' must be true or false, got {shown(value)}")
             return value
-        return _fraction(name, value)
+        return fraction(name, value)
 
     def _max_det(self, value: Any) -> int:
-        if not _is_integer(value) or not 1 <= value <= self.max_det_limit:
+        if not is_integer(value) or not 1 <= value <= self.max_det_limit:
             raise InvalidParameterError(
-                f"'max_det' must be a whole number from 1 to {self.max_det_limit}, got {_shown(value)}"
+                f"'max_det' must be a whole number from 1 to {self.max_det_limit}, got {shown(value)}"
             )
         return int(value)
 
     def _classes(self, value: Any) -> tuple[int, ...]:
-        ids = {value} if _is_integer(value) else _class_ids(value) if isinstance(value, str) else set()
+        ids = {value} if is_integer(value) else class_ids(value) if isinstance(value, str) else set()
         if not ids or not 0 <= min(ids) <= max(ids) < self.num_classes:
             raise InvalidParameterError(
-                f"'classes' must be class ids from 0 to {self.num_classes - 1}, separated by commas, "
-                f"got {_shown(value)}"
+                f"'classes' must be class ids from 0 to {self.num_classes - 1}, separated by commas, got {shown(value)}"
             )
         return tuple(sorted(ids))
 
@@ -257,78 +254,19 @@ def parameters_text(request: Any) -> str:
         raise InvalidParameterError("the parameters are not UTF-8 text; a forwarded header may be the reason") from None
 
 
-def _pairs(text: str) -> _Object:
+def _pairs(text: str) -> JsonObject:
     """Return names and values, repeated names included."""
     if len(text) > MAX_PARAMETERS_CHARACTERS:
         raise InvalidParameterError(
             f"all parameters together may have {MAX_PARAMETERS_CHARACTERS} characters of JSON, got {len(text)}"
         )
     try:
-        pairs = json.loads(text, object_pairs_hook=_Object) if text else _Object()
+        pairs = json.loads(text, object_pairs_hook=JsonObject) if text else JsonObject()
     except (ValueError, RecursionError) as exc:  # no JSON, an integer of thousands of digits, or nested too deep
         raise InvalidParameterError("the parameters are no JSON object of names and plain values") from exc
-    if not isinstance(pairs, _Object):
-        raise InvalidParameterError(f"the parameters must be a JSON object, got {_shown(pairs)}")
+    if not isinstance(pairs, JsonObject):
+        raise InvalidParameterError(f"the parameters must be a JSON object, got {shown(pairs)}")
     return pairs
-
-
-class _Object(list[tuple[str, Any]]):
-    """A JSON object as a list of pairs, which differs from a JSON array."""
-
-
-def _class_ids(text: str) -> set[int]:
-    """Return the class ids of a text, or none if a part of it is no id."""
-    ids = [one.strip() for one in set(text.split(","))]
-    if not all(one.isascii() and one.isdecimal() and len(one) <= _LONGEST_ID for one in ids):
-        return set()
-    return {int(one) for one in ids}
-
-
-def _slice_value(name: str, value: Any) -> Any:
-    if name == slices.SLICE_MERGE:
-        if value not in slices.MERGES:
-            raise InvalidParameterError(f"{name!r} must be one of {', '.join(slices.MERGES)}, got {_shown(value)}")
-        return value
-    if name == slices.SLICE_OVERLAP:
-        if not _is_number(value) or not 0 <= value <= slices.MAX_OVERLAP:
-            raise InvalidParameterError(
-                f"{name!r} must be a number from 0 to {slices.MAX_OVERLAP}, got {_shown(value)}"
-            )
-        return float(value)
-    if not _is_integer(value) or not (value == 0 or slices.MIN_SIZE <= value <= slices.MAX_SIZE):
-        raise InvalidParameterError(
-            f"{name!r} must be a whole number of pixels from {slices.MIN_SIZE} to {slices.MAX_SIZE}, or 0 for the "
-            f"whole image, got {_shown(value)}"
-        )
-    return value
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _fraction(name: str, value: Any) -> float:
-    if not _is_number(value) or not 0 <= value <= 1:  # false for NaN
-        raise InvalidParameterError(f"{name!r} must be a number from 0 to 1, got {_shown(value)}")
-    return float(value)
-
-
-def _is_integer(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _shown(value: Any) -> str:
-    """Return a value for an error message: short, because Triton breaks the connection for a text of 16 kB, and ASCII.
-
-    Messages with other characters can't always be sent.
-    """
-    if isinstance(value, str):
-        return ascii(value) if len(value) <= _SHOWN_CHARACTERS else f"{value[:_SHOWN_CHARACTERS]!a} and more"
-    if isinstance(value, list):
-        return "an object" if isinstance(value, _Object) else "an array"
-    if _is_integer(value) and value.bit_length() > 64:
-        return "an integer of more than 64 bits"
-    return ascii(value)
 
 
 @lru_cache(maxsize=1024)  # forwarded headers have the same names in each request

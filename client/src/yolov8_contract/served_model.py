@@ -137,8 +137,8 @@ class ServedModel:
                 image_formats=_texts(read_parameter(config, "image_formats")),
                 network_input=_optional_parameter(config, "network_input", "fp32"),
                 network_output=_optional_parameter(config, "network_output", "raw"),
-                priority_levels=_levels(config),
-                max_slices=int(_optional_parameter(config, "max_slices", "0")),
+                priority_levels=_count(config, "priority_levels"),
+                max_slices=_count(config, "max_slices"),
             )
         except (TypeError, ValueError) as exc:
             raise ConfigError(f"{_where(config)}: {exc}") from exc
@@ -167,11 +167,12 @@ def _optional_parameter(config: Mapping[str, Any], name: str, default: str) -> s
     return str(read_parameter(config, name)) if name in config["parameters"] else default
 
 
-def _levels(config: Mapping[str, Any]) -> int:
-    levels = read_parameter(config, "priority_levels") if "priority_levels" in config["parameters"] else 0
-    if type(levels) is not int or levels < 0:
-        raise ValueError(f"priority_levels: expected a whole number from 0, got {repr(levels)[:_SHOWN]}")
-    return levels
+def _count(config: Mapping[str, Any], name: str) -> int:
+    """Return a parameter that is a whole number, and 0 if it is left out."""
+    value = read_parameter(config, name) if name in config["parameters"] else 0
+    if type(value) is not int or value < 0:
+        raise ValueError(f"{name}: expected a whole number from 0, got {repr(value)[:_SHOWN]}")
+    return value
 
 
 def _where(config: Mapping[str, Any]) -> str:

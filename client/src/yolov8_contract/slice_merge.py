@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import rle, signature
+from .mask_window import MaskWindow
 from .parameters import RequestParameters
 from .polygons import corners_of, intersection_area
 from .served_model import ServedModel
@@ -65,10 +66,10 @@ def merge(
     rows = np.concatenate([pack[signature.SLICED] for pack in packs])
     best = np.argsort(-rows[:, -3], kind="stable")[:MAX_OBJECTS]
     tiles = parameters.slicing.tiles(orig_shape)
-    masks: list[Mask] = []
+    masks: list[MaskWindow] = []
     if model.task is Task.SEGMENT:
         texts = np.concatenate([pack[signature.SLICED_MASKS] for pack in packs])
-        masks = [Mask.of(texts[index], tiles[int(rows[index, -1])]) for index in best]
+        masks = [MaskWindow.of(texts[index], tiles[int(rows[index, -1])]) for index in best]
     objects = _Objects(
         boxes=rows[best, :-3], scores=rows[best, -3], classes=rows[best, -2].astype(np.int32), masks=masks
     )
@@ -91,71 +92,6 @@ def _rows(found: Mapping[str, Any], tile: Tile, index: int) -> _Floats:
     return rows
 
 
-@dataclass(frozen=True, slots=True)
-class Mask:
-    """The pixels of an object: a window of the image.
-
-    Attributes:
-        top: The first row.
-        left: The first column.
-        bits: ``(rows, columns)`` whether a pixel is part of the object.
-    """
-
-    top: int
-    left: int
-    bits: npt.NDArray[np.bool_]
-
-    @classmethod
-    def of(cls, text: bytes, tile: Tile) -> Mask:
-        """Return the mask that a run-length string of a tile describes, without the empty rows and columns around."""
-        bits = rle.decode(text, tile.shape)
-        rows, columns = np.flatnonzero(bits.any(axis=1)), np.flatnonzero(bits.any(axis=0))
-        window = bits[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-        return cls(tile.top + int(rows[0]), tile.left + int(columns[0]), window)
-
-    @property
-    def area(self) -> int:
-        """The number of pixels."""
-        return int(np.count_nonzero(self.bits))
-
-    def intersection(self, other: Mask) -> int:
-        """Return the number of pixels that both have."""
-        return int(np.count_nonzero(self._within(other) & other._within(self)))
-
-    def union(self, other: Mask) -> Mask:
-        """Return the pixels that one of both has."""
-        top, left = min(self.top, other.top), min(self.left, other.left)
-        bottom = max(one.top + one.bits.shape[0] for one in (self, other))
-        right = max(one.left + one.bits.shape[1] for one in (self, other))
-        bits = np.zeros((bottom - top, right - left), bool)
-        for one in (self, other):
-            rows, columns = one.bits.shape
-            bits[one.top - top : one.top - top + rows, one.left - left : one.left - left + columns] |= one.bits
-        return Mask(top, left, bits)
-
-    def counts(self, shape: tuple[int, int]) -> npt.NDArray[np.int64]:
-        """Return the lengths of the runs of the mask in an image of ``shape``, in column order, background first."""
-        height, width = shape
-        padded = np.zeros((self.bits.shape[1], self.bits.shape[0] + 2), np.int8)
-        padded[:, 1:-1] = self.bits.T
-        columns, rows = np.nonzero(np.diff(padded, axis=1))  # where runs begin and, in turn, end
-        places = (self.left + columns) * height + self.top + rows
-        joined = np.flatnonzero(places[1:-1:2] == places[2::2]) * 2 + 1  # a run that goes on in the next column
-        places = np.delete(places, np.concatenate([joined, joined + 1]))
-        counts = np.diff(places, prepend=0, append=height * width)
-        return (counts if counts[-1] or len(counts) == 1 else counts[:-1]).astype(np.int64)
-
-    def _within(self, other: Mask) -> npt.NDArray[np.bool_]:
-        """Return the part of this window that lies in the other's."""
-        top, left = max(self.top, other.top), max(self.left, other.left)
-        bottom = min(one.top + one.bits.shape[0] for one in (self, other))
-        right = min(one.left + one.bits.shape[1] for one in (self, other))
-        return self.bits[
-            top - self.top : max(bottom - self.top, top - self.top),
-            left - self.left : max(right - self.left, left - self.left),
-        ]
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Objects:
     """Objects of one image, best first.
@@ -170,7 +106,7 @@ class _Objects:
     boxes: _Floats
     scores: _Floats
     classes: npt.NDArray[np.int32]
-    masks: list[Mask]
+    masks: list[MaskWindow]
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -235,7 +171,7 @@ def _are_same(
     upright: npt.NDArray[np.float64],
     best: int,
     rivals: _Indices,
-    joint: Mask | None,
+    joint: MaskWindow | None,
     inclusive: bool,
 ) -> npt.NDArray[np.bool_]:
     """Return which objects are the same one as the best, or as the union of masks that it has become."""

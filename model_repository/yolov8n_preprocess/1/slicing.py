@@ -67,10 +67,10 @@ class Slicer:
         Raises:
             TileError: Too many requests wait.
         """
-        if not self._room.acquire(blocking=False):
-            raise TileError(f"{OVERLOADED}: {MAX_PENDING} requests with 'slice' wait", pb_utils.TritonError.UNAVAILABLE)
         timeout_us = request.timeout()
         due_s = time.monotonic() + timeout_us / 1e6 if timeout_us else None
+        if not self._room.acquire(blocking=False):
+            raise TileError(f"{OVERLOADED}: {MAX_PENDING} requests with 'slice' wait", pb_utils.TritonError.UNAVAILABLE)
         self._waiting.submit(self._answer, request.get_response_sender(), sliced, due_s, respond)
 
     def stop(self) -> None:

@@ -13,10 +13,11 @@ from supervision.config import ORIENTED_BOX_COORDINATES
 
 from tests.sliced_by_client import best_first, differences
 from yolov8_contract import rle, signature
+from yolov8_contract.mask_window import MaskWindow
 from yolov8_contract.parameters import RequestParameters
 from yolov8_contract.polygons import corners_of, intersection_area
 from yolov8_contract.served_model import ServedModel
-from yolov8_contract.slice_merge import Mask, merge, packed
+from yolov8_contract.slice_merge import merge, packed
 from yolov8_contract.slices import Slicing, Tile
 from yolov8_contract.task import Task
 from yolov8_triton import Detections, OrientedBoxes, Segmentations
@@ -156,7 +157,7 @@ def test_a_window_has_the_runs_of_the_whole_mask(seed: int) -> None:
     mask.flat[rng.integers(mask.size)] = True
     height, width = mask.shape
 
-    counts = Mask.of(rle.encode([counts_of(mask)])[0], Tile(0, 0, width, height)).counts((height, width))
+    counts = MaskWindow.of(rle.encode([counts_of(mask)])[0], Tile(0, 0, width, height)).counts((height, width))
 
     assert counts.sum() == mask.size
     np.testing.assert_array_equal(rle.decode(rle.encode([counts])[0], mask.shape), mask)
@@ -164,7 +165,7 @@ def test_a_window_has_the_runs_of_the_whole_mask(seed: int) -> None:
 
 
 def test_a_column_that_is_full_goes_on_in_the_next() -> None:
-    mask = Mask(0, 1, np.ones((4, 2), bool))
+    mask = MaskWindow(0, 1, np.ones((4, 2), bool))
 
     assert mask.counts((4, 4)).tolist() == [4, 8, 4]
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from yolov8_contract import slices
 from yolov8_triton._calls import DEFAULT_MODEL, DEFAULT_TIMEOUT_S, DEFAULT_URL
 from yolov8_triton._cameras.camera import Camera, Line, Zone
 from yolov8_triton._extras import extra
@@ -97,9 +98,14 @@ _OPTIONS = {
         lambda value: isinstance(value, list) and all(isinstance(one, str) or _whole(one) for one in value),
     ),
     "agnostic": _BOOL,
-    "slice": _COUNT,
-    "slice_overlap": _SHARE,
-    "slice_merge": _Kind('"nmm" or "nms"', lambda value: value in ("nmm", "nms")),
+    "slice": _Kind(
+        f"0, or a whole number from {slices.MIN_SIZE}",
+        lambda value: _whole(value) and (value == 0 or value >= slices.MIN_SIZE),
+    ),
+    "slice_overlap": _Kind(
+        f"a number from 0 to {slices.MAX_OVERLAP}", lambda value: _number(value) and 0 <= value <= slices.MAX_OVERLAP
+    ),
+    "slice_merge": _Kind(" or ".join(slices.MERGES), lambda value: value in slices.MERGES),
 }
 _SHARED = {
     "fps": _ABOVE_0,

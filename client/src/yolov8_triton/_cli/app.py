@@ -15,6 +15,7 @@ from rich.console import Console
 
 from yolov8_contract.task import Task
 from yolov8_triton._calls import DEFAULT_MODEL
+from yolov8_triton._cli.access import access_of, connected
 from yolov8_triton._cli.cameras import cameras
 from yolov8_triton._cli.coco_results import CocoResults
 from yolov8_triton._cli.doctor import doctor
@@ -28,8 +29,6 @@ from yolov8_triton._cli.options import (
     Model,
     ServerOptions,
     Thresholds,
-    access_of,
-    connected,
     with_options,
 )
 from yolov8_triton._cli.output import exiting, show_models

@@ -26,7 +26,8 @@ from yolov8_triton._cameras.hub import CameraFrames, hub
 from yolov8_triton._cameras.outlets import Message, Outlet, OutletCounts, mqtt_outlet, webhook_outlet
 from yolov8_triton._cameras.statistics import CameraStatistics
 from yolov8_triton._cameras.wall import Wall
-from yolov8_triton._cli.options import CamerasOptions, ServerOptions, connected
+from yolov8_triton._cli.access import connected
+from yolov8_triton._cli.options import CamerasOptions, ServerOptions
 from yolov8_triton._cli.output import ExitCode, complain, exiting, table
 from yolov8_triton._client import Client
 

@@ -11,7 +11,8 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from yolov8_triton._cli.options import Access, ServerOptions, headers_of
+from yolov8_triton._cli.access import Access, headers_of
+from yolov8_triton._cli.options import ServerOptions
 from yolov8_triton._cli.output import ExitCode, exiting
 from yolov8_triton._doctor.examination import Examination
 from yolov8_triton._doctor.findings import Finding, Level

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Define the options of the command line as dataclasses, and make commands and a client of them.
+"""Define the options of the command line as dataclasses, and make commands of them.
 
 A field's default is the option's default, and the first sentence of its attribute in the class's docstring is the help
 text. So both are written once. The help texts of thresholds are those of `PredictOptions`.
@@ -8,23 +8,20 @@ text. So both are written once. The help texts of thresholds are those of `Predi
 from __future__ import annotations
 
 import inspect
-import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields, is_dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, get_type_hints
+from typing import Annotated, Any, Literal, get_type_hints
 
 import typer
 from typer.core import TyperCommand
 
+from yolov8_contract.slices import MAX_OVERLAP
 from yolov8_triton._calls import DEFAULT_TIMEOUT_S, DEFAULT_URL
-from yolov8_triton._client import Client
-from yolov8_triton._headers import bearer
 from yolov8_triton._in_flight import DEFAULT_IN_FLIGHT
 from yolov8_triton._options import PredictOptions
-from yolov8_triton._transport.connection import Tls, loaded
 from yolov8_triton._video.source import DEFAULT_STALL_S
 
 _PEM_FILE = partial(typer.Option, metavar="FILE", exists=True, dir_okay=False)
@@ -108,7 +105,7 @@ class Thresholds:
     classes: Annotated[str | None, typer.Option(metavar="CLASS,...")] = None
     agnostic: Annotated[bool, typer.Option("--agnostic")] = False
     slice: Annotated[int | None, typer.Option(min=0, metavar="PIXELS")] = None
-    slice_overlap: Annotated[float | None, typer.Option(min=0, max=0.9, metavar="SHARE")] = None
+    slice_overlap: Annotated[float | None, typer.Option(min=0, max=MAX_OVERLAP, metavar="SHARE")] = None
     slice_merge: Annotated[Literal["nmm", "nms"] | None, typer.Option()] = None
 
     def options(self) -> PredictOptions:
@@ -253,80 +250,3 @@ def _helps(kind: type[Any]) -> dict[str, str]:
     """Return the first sentence about each field in the docstring of its class."""
     entries = re.findall(r"^ {4}(\w+): (.*(?:\n {8,}\S.*)*)", inspect.cleandoc(kind.__doc__ or ""), re.MULTILINE)
     return {name: re.split(r"\.(?: |$)", " ".join(text.split()))[0] for name, text in entries}
-
-
-class Access(NamedTuple):
-    """What secures the connections of a client: the arguments ``tls`` and ``token``."""
-
-    tls: Tls | bool
-    token: str | None
-
-
-def access_of(options: AccessOptions) -> Access:
-    """Return what the options say.
-
-    Raises:
-        typer.BadParameter: The certificates or the token can't be used.
-    """
-    return Access(_tls(options), _token(options.token_env))
-
-
-def _tls(access: AccessOptions) -> Tls | bool:
-    if access.tls_ca is None and access.tls_cert is None and access.tls_key is None:
-        return access.tls
-    try:
-        tls = Tls(ca=access.tls_ca, certificate=access.tls_cert, key=access.tls_key)
-        loaded(tls)
-    except ValueError as exc:
-        raise typer.BadParameter(str(exc), param_hint="--tls-ca, --tls-cert, --tls-key") from exc
-    return tls
-
-
-def _token(name: str | None) -> str | None:
-    if name is None:
-        return None
-    token = os.environ.get(name)
-    try:
-        bearer(token)
-    except ValueError as exc:
-        problem = "is not set" if token is None else str(exc)
-        raise typer.BadParameter(f"{name}: {problem}", param_hint="--token-env") from exc
-    return token
-
-
-def connected(ctx: typer.Context, server: ServerOptions, model: str) -> Client:
-    """Return a client that has not sent anything yet.
-
-    Args:
-        ctx: The context that has the `Access`.
-        server: The servers to ask.
-        model: Name of the model.
-
-    Raises:
-        typer.BadParameter: An address or a header is not valid.
-    """
-    access: Access = ctx.obj
-    headers = headers_of(server)
-    try:
-        return Client(
-            server.url, model=model, timeout_s=server.timeout, headers=headers, tls=access.tls, token=access.token
-        )
-    except ValueError as exc:
-        raise typer.BadParameter(str(exc), param_hint="--url") from exc
-
-
-def headers_of(server: ServerOptions) -> dict[str, str]:
-    """Return the headers of every request, by names in lower case.
-
-    Raises:
-        typer.BadParameter: One is not ``NAME=VALUE``.
-    """
-    return dict(_header(text) for text in server.header or ())
-
-
-def _header(text: str) -> tuple[str, str]:
-    name, separator, value = text.partition("=")
-    if not separator or not name:
-        # The text may be a secret, so the message does not have it.
-        raise typer.BadParameter("expected NAME=VALUE", param_hint="--header")
-    return name.strip().lower(), value  # gRPC takes lower case only

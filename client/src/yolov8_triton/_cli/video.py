@@ -15,7 +15,8 @@ import typer
 
 from yolov8_contract.task import Task
 from yolov8_triton._calls import DEFAULT_MODEL
-from yolov8_triton._cli.options import Model, ServerOptions, Source, Thresholds, VideoOptions, connected
+from yolov8_triton._cli.access import connected
+from yolov8_triton._cli.options import Model, ServerOptions, Source, Thresholds, VideoOptions
 from yolov8_triton._cli.output import SERVER_ERRORS, USAGE_ERRORS, ExitCode, complain, exiting, progress
 from yolov8_triton._video.source import VideoError
 from yolov8_triton._video.video import Frame, Frames

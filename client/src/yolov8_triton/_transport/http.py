@@ -14,7 +14,7 @@ import json
 import time
 import zlib
 from collections.abc import Awaitable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -174,12 +174,10 @@ _WRAPPED = {GetConfig: "config", GetIndex: "models"}
 
 def _parsed(content: bytes, kind: type[list[Any] | dict[str, Any]]) -> Any:
     """Return a JSON answer."""
-    try:
+    with suppress(*_MALFORMED):
         document = json.loads(content)
         if isinstance(document, kind):
             return document
-    except _MALFORMED as exc:
-        raise failure("UNIMPLEMENTED", f"not an answer of Triton: {_excerpt(content)}") from exc
     raise failure("UNIMPLEMENTED", f"not an answer of Triton: {_excerpt(content)}")
 
 
