@@ -107,12 +107,14 @@ def show_result(console: Console, image: str, result: Result) -> None:
 
 def show_models(console: Console, models: Mapping[str, ServedModel]) -> None:
     """Print a table of models."""
-    shown = table("model", "task", "images", right=("classes", "input", "slices", "priority levels"))
+    offers = {"slices": "max_slices", "priority levels": "priority_levels"}
+    offered = {title: name for title, name in offers.items() if any(getattr(model, name) for model in models.values())}
+    shown = table("model", "task", "images", right=("classes", "input", *offered))
     for name, model in models.items():
         height, width = model.imgsz
         formats = ", ".join(model.image_formats)
-        counts = [str(number or "") for number in (len(model.labels), model.max_slices, model.priority_levels)]
-        shown.add_row(name, model.task.value, formats, counts[0], f"{width} x {height}", *counts[1:])
+        counts = [str(getattr(model, field) or "") for field in offered.values()]
+        shown.add_row(name, model.task.value, formats, str(len(model.labels)), f"{width} x {height}", *counts)
     console.print(shown)
 
 

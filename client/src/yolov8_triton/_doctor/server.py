@@ -101,8 +101,8 @@ def version(server: Server) -> Iterator[Finding]:
     if numbers < OLDEST:
         yield warning(server.url, f"Triton {text} is older than 2.51 (24.10)", "use 24.10 or newer to serve exports")
     elif numbers < MENDED:
-        text = f"callers who leave, and python models that die, can end Triton {text} or make it useless"
-        yield note(server.url, text, "yolov8-server starts it again; see docs/limits.md")
+        text = f"Triton {text} has faults that newer releases have mended: some callers can end it"
+        yield note(server.url, text, "yolov8-server starts it again where that happens; docs/limits.md")
 
 
 def models(server: Server, wanted: str | None) -> tuple[list[Finding], list[str]]:

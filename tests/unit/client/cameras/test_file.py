@@ -160,3 +160,24 @@ def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(CamerasFileError, match="expected text in UTF-8"):
         read_site(path)
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("slice = 31", "slice: expected 0, or a whole number from 32, got 31"),
+        ("slice_overlap = 0.95", "slice_overlap: expected a number from 0 to 0.9, got 0.95"),
+        ('slice_merge = "wbf"', "slice_merge: expected nmm or nms, got 'wbf'"),
+    ],
+)
+def test_wrong_tiles_are_refused(tmp_path: Path, line: str, expected: str) -> None:
+    path = written(tmp_path, f'[[camera]]\nname = "gate"\nsource = 0\n{line}\n')
+
+    with pytest.raises(CamerasFileError, match=f"camera 'gate': {expected}"):
+        read_site(path)
+
+
+def test_a_camera_may_leave_out_the_tiles_of_the_others(tmp_path: Path) -> None:
+    path = written(tmp_path, '[defaults]\nslice = 640\n\n[[camera]]\nname = "gate"\nsource = 0\nslice = 0\n')
+
+    assert read_site(path).cameras[0].options["slice"] == 0
