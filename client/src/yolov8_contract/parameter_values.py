@@ -56,7 +56,7 @@ def fraction(name: str, value: Any) -> float:
     """Return a checked number from 0 to 1.
 
     Raises:
-        InvalidParameterError: It is none.
+        InvalidParameterError: It is not one.
     """
     if not is_number(value) or not 0 <= value <= 1:  # false for NaN
         raise InvalidParameterError(f"{name!r} must be a number from 0 to 1, got {shown(value)}")
