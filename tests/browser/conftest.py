@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +19,10 @@ import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.data import shapes
-from tests.integration.conftest import repository
+from tests.integration.conftest import DATA, repository
+from yolov8_export.config.deployment import Deployment
+from yolov8_export.pipeline import export
+from yolov8_export.repository.layout import Target
 from yolov8_server import TritonServer
 from yolov8_server._door.serve import Door, open_door
 from yolov8_triton import Client
@@ -33,6 +37,7 @@ FLAGS = (
 )  # fmt: skip
 SHOTS = Path(os.environ.get("SHOTS", "build/browser-shots"))
 SIZE = (480, 640)
+CUT = "shapes-cut"
 SEEDS = {"detect": 3, "segment": 15, "pose": 5, "obb": 3, "classify": 3}
 CAMERA_FPS, CAMERA_SIZE, CAMERA_FRAMES = 60, (240, 320), 30
 WAIT_MS = 30_000
@@ -142,12 +147,17 @@ def video_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def served(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[TritonServer, str]]:
+    """A server with a model for each task, and `CUT`, which cuts pictures into tiles."""
+    folder = tmp_path_factory.mktemp("served") / "repository"
+    shutil.copytree(repository, folder)
+    cutting = Deployment(max_slices=64)
+    export(DATA / "shapes-detect.pt", Target(repository=folder, name=CUT), deployment=cutting)
     samples = tmp_path_factory.mktemp("samples")
     (samples / "a scene & more.png").write_bytes(picture("detect").read_bytes())
     door = Door(samples=samples)
     listener = door.listen()
     with (
-        TritonServer(repository, stop_timeout_s=0) as server,
+        TritonServer(folder, stop_timeout_s=0) as server,
         open_door(door, listener, triton=server.http_url, headers=server.http_headers) as url,
     ):
         yield server, url

@@ -13,7 +13,8 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import FILES, Playground, shot
+from tests.browser.conftest import CUT, FILES, Playground, shot
+from yolov8_triton import Client
 
 CONTROLS = ["model", "open", "camera", "conf", "iou", "max_det", "agnostic", "reset", "tab-curl", "copy", "snippet"]
 SCREENS = {"phone": (320, 640), "tablet": (820, 1180), "laptop": (1280, 900), "4k": (3840, 2160)}
@@ -178,6 +179,26 @@ def test_the_copied_requests_work_as_they_stand(playground: Playground) -> None:
     )
     with urllib.request.urlopen(request, timeout=30) as answer:
         assert json.load(answer)["outputs"] == by_curl["outputs"]
+
+
+def test_a_picture_is_cut_into_tiles_where_the_model_does_that(playground: Playground) -> None:
+    page = playground.page
+    file = playground.upload("detect")
+    expect(page.locator("#slicing")).to_be_hidden()
+    page.select_option("#model", CUT)
+    playground.wait_for_answer()
+
+    page.get_by_label("Cut into tiles").check()
+
+    expect(page.locator("#snippet")).to_contain_text('"slice":')
+    playground.wait_for_answer()
+    with Client(playground.grpc_url, model=CUT) as client:
+        tile = max(client.info().imgsz)
+        whole, cut = (client.detect(file, **options).to_dict()["objects"] for options in ({}, {"slice": tile}))
+    assert cut != whole
+    page.click("#tab-answer")
+    expect(page.locator("#snippet")).to_contain_text(str(cut[0]["confidence"]))
+    assert json.loads(page.inner_text("#snippet"))["objects"] == cut
 
 
 def test_a_file_name_with_spaces_works_in_the_shell(playground: Playground) -> None:

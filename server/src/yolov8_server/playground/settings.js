@@ -10,12 +10,13 @@ const SLIDERS = ["conf", "iou", "max_det"];
 export class Settings {
   /** @type {Model | null} */ #model = null;
   #agnostic = /** @type {HTMLInputElement} */ ($("agnostic"));
+  #slice = /** @type {HTMLInputElement} */ ($("slice"));
   #search = /** @type {HTMLInputElement} */ ($("search"));
 
   /** @param {() => void} changed */
   constructor(changed) {
     for (const name of SLIDERS) slider(name).addEventListener("input", () => { this.#label(name); changed(); });
-    this.#agnostic.addEventListener("change", changed);
+    for (const box of [this.#agnostic, this.#slice]) box.addEventListener("change", changed);
     $("classes").addEventListener("change", () => { this.#labelClasses(); changed(); });
     this.#search.addEventListener("input", () => this.#find());
     $("reset").addEventListener("click", () => { if (this.#model) this.offer(this.#model); changed(); });
@@ -31,6 +32,9 @@ export class Settings {
       this.#label(name);
     }
     this.#agnostic.checked = model.defaults.agnostic;
+    this.#slice.checked = false;
+    $("slicing").hidden = !model.maxSlices;
+    $("tile").textContent = String(Math.max(...model.imgsz));
     this.#search.value = "";
     $("classes").replaceChildren(...model.labels.map((label, id) => {
       const box = element("input", { type: "checkbox", value: String(id) });
@@ -51,6 +55,7 @@ export class Settings {
     const classes = this.#chosen().map((box) => box.value);
     if (classes.length) changed.classes = classes.join(",");
     if (this.#agnostic.checked !== model.defaults.agnostic) changed.agnostic = this.#agnostic.checked;
+    if (this.#slice.checked) changed.slice = Math.max(...model.imgsz);
     return changed;
   }
 

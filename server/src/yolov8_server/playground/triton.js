@@ -12,6 +12,7 @@
  * @property {string[]} steps Names of the composing models, in the order in which they run.
  * @property {{conf: number, iou: number, max_det: number, agnostic: boolean}} defaults
  * @property {number} maxDetLimit
+ * @property {number} maxSlices Most tiles that a request may cut its picture into; 0 where pictures are not cut.
  */
 /** @typedef {{name: string, ms: number}} Stage Milliseconds that a request took on average. */
 
@@ -134,6 +135,7 @@ function described(config, steps) {
     steps: steps.map((step) => step.name),
     defaults: { ...DEFAULTS, ...limits.defaults },
     maxDetLimit: Number(limits.max_det_limit ?? 1000),
+    maxSlices: Number(own.max_slices ?? 0),
   };
 }
 
