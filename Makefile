@@ -152,6 +152,10 @@ benchmark: setup ## Compare our ensemble with in-process pipelines and Ultralyti
 	@$(BIN)/python -m yolov8_loadtest benchmark $(if $(URL),--url $(URL),$(if $(WEIGHTS),--weights $(WEIGHTS))) \
 	    --fallback-weights tests/benchmarks/fallback_weights.py --baselines tests/benchmarks/ultralytics_baseline.py $(ARGS)
 
+.PHONY: mlperf
+mlperf: setup ## Let MLPerf's LoadGen drive a served model (ARGS="--images FOLDER --truth FILE"; --full for its rules' length)
+	@$(BIN)/python -m yolov8_loadtest mlperf $(SERVER) $(ARGS)
+
 .PHONY: tune
 tune: setup ## Find the fastest instances, threads, delay and batch on this machine (WEIGHTS=file-or-name)
 	@$(BIN)/python -m yolov8_loadtest tune $(if $(WEIGHTS),--weights $(WEIGHTS)) --fallback-weights tests/benchmarks/fallback_weights.py $(ARGS)
@@ -164,7 +168,7 @@ reference: setup ## Write the reference deployments' configurations again
 lock: setup ## Resolve requirements.lock again
 	$(BIN)/uv pip compile client/pyproject.toml export/pyproject.toml server/pyproject.toml loadtest/pyproject.toml \
 	    --extra all --extra cameras --extra track --extra ultralytics --extra embedded \
-	    --extra playground --extra benchmark --group dev \
+	    --extra playground --extra benchmark --extra mlperf --group dev \
 	    --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url \
 	    --no-emit-package yolov8-triton-client --no-emit-package yolov8-triton-server \
 	    --no-emit-package yolov8-triton-loadtest --quiet $(ARGS) -o requirements.lock

@@ -39,6 +39,9 @@ ALLOWED = {
         "google", "PIL", "locust", "gevent", "jinja2", "matplotlib", "psutil", "msgspec",
         "prometheus_client", "rich", "typer",
     },
+    "loadtest/src/yolov8_loadtest/mlperf": {
+        "yolov8_contract", "yolov8_triton", "yolov8_loadtest", "numpy", "typer", "mlperf_loadgen", "faster_coco_eval",
+    },
     "loadtest/src/yolov8_loadtest/benchmark": {
         "yolov8_contract", "yolov8_triton", "yolov8_loadtest", "numpy", "tritonclient", "google", "onnxruntime",
         "openvino", "typer",
@@ -94,7 +97,7 @@ ROOMS = {
         {"servers"},
         {"run_command", "generator"},
         {"locustfile", "benchmark", "compare"},
-        {"tune"},
+        {"tune", "mlperf"},
         {"__main__"},
     ],
 }  # fmt: skip

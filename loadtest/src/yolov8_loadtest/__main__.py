@@ -12,6 +12,7 @@ from yolov8_loadtest import run_command
 from yolov8_loadtest.benchmark.command import BenchmarkArguments, benchmark
 from yolov8_loadtest.command_line import PROGRAM, PassingCommand, check_passed_on, exit_with, print_version, takes
 from yolov8_loadtest.compare.command import CompareArguments, compare
+from yolov8_loadtest.mlperf.command import MlperfArguments, mlperf
 from yolov8_loadtest.options import RunArguments
 from yolov8_loadtest.report.tables import plain_table
 from yolov8_loadtest.run_command import LocustArguments
@@ -77,6 +78,13 @@ def _benchmark(server: ServerArguments, arguments: BenchmarkArguments) -> None:
 def _compare(server: ServerArguments, arguments: CompareArguments) -> None:
     """Compare the load generator with NVIDIA's perf_analyzer."""
     exit_with(partial(compare, server, arguments), EXIT_NOT_RUN)
+
+
+@app.command("mlperf")
+@takes(server=ServerArguments, arguments=MlperfArguments)
+def _mlperf(server: ServerArguments, arguments: MlperfArguments) -> None:
+    """Let MLPerf's LoadGen drive a served model through its scenarios."""
+    exit_with(partial(mlperf, server, arguments), EXIT_NOT_RUN)
 
 
 @app.command("tune", cls=PassingCommand)

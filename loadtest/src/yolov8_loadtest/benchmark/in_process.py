@@ -33,9 +33,13 @@ class Pipeline:
         repository: The model repository.
         model: The ensemble's name.
         threads: Number of threads that run the network.
+        clock: Takes the time of each part.
+        conf: Threshold of scores; None for the model's default.
     """
 
-    def __init__(self, repository: Path, model: str, threads: int, clock: StageClock) -> None:
+    def __init__(
+        self, repository: Path, model: str, threads: int, clock: StageClock, *, conf: float | None = None
+    ) -> None:
         preprocess = repository / f"{model}_preprocess"
         # The code in the model repository is measured, as a server would run it.
         sys.path.insert(0, str(preprocess / VERSION))
@@ -50,12 +54,12 @@ class Pipeline:
         self._raw = preparation.Raw
         self._postprocess = importlib.import_module("yolov8_contract.postprocess").postprocess
         self._served = served
-        self._parameters = policy.parse({})
+        self._parameters = policy.parse({} if conf is None else {"conf": conf})
         self._network = _network(repository / f"{model}_network", threads)
         self._clock = clock
 
-    def run(self, image: bytes) -> int:
-        """Return the number of objects in an encoded image."""
+    def run(self, image: bytes) -> dict[str, Any]:
+        """Return the tensors that the ensemble would answer an encoded image with, without the batch axis."""
         marks = [time.perf_counter()]
         inputs = self._prepare.run(self._raw("{}", np.frombuffer(image, np.uint8)[np.newaxis]))
         marks.append(time.perf_counter())
@@ -66,7 +70,7 @@ class Pipeline:
         marks.append(time.perf_counter())
         names = ("preprocess", "network", "postprocess")
         self._clock.add({name: marks[i + 1] - marks[i] for i, name in enumerate(names)})
-        return int(found["num_detections"][0])
+        return {**found, "orig_shape": inputs["orig_shape"][0]}
 
 
 def _network(folder: Path, threads: int) -> Network:
@@ -114,7 +118,7 @@ def main() -> int:
     pool = ThreadPoolExecutor(workers, initializer=make_pipeline)
 
     def make_ask(_: int) -> Ask:
-        return lambda image: pool.submit(lambda: own.pipeline.run(image)).result()
+        return lambda image: pool.submit(lambda: int(own.pipeline.run(image)["num_detections"][0])).result()
 
     return serve(make_ask, stages=clock)
 

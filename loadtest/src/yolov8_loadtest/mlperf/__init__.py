@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""MLPerf's load generator, LoadGen, drives a served model through its four scenarios."""
