@@ -83,6 +83,15 @@ def best_class(model: ServedModel, head: Sequence[Floats]) -> list[Floats]:
     return [np.concatenate([boxes, best, extra]), *head[1:]]
 
 
+def candidates(model: ServedModel, head: Sequence[Floats], count: int) -> list[Floats]:
+    """Return the output of a ``candidates`` network of ``count`` anchors, computed with numpy."""
+    best, *others = best_class(model, head)
+    with np.errstate(invalid="ignore"):
+        ranked = np.where(best[4] > 0, best[4], 0)  # numbers before NaN
+    kept = np.sort(np.argsort(-ranked, kind="stable")[:count])
+    return [best.take(kept, axis=1), *others]  # contiguous, as from a network
+
+
 def prototypes(imgsz: tuple[int, int], seed: int = 0) -> Floats:
     """Return ``(32, height, width)`` smooth waves, of which mixes make blobs."""
     rng = np.random.default_rng(seed)

@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from .errors import InvalidParameterError, Refusal
 from .parameters import RequestParameters
 
 BOX_ROWS = 4
@@ -15,6 +17,9 @@ BOX_ROWS = 4
 
 MAX_CANDIDATES = 30_000
 """The largest number of candidates for suppression, the best ones; Ultralytics' ``max_nms``."""
+
+_CONF_STEPS = 10_000
+"""A threshold in a message has four decimals."""
 
 _Floats = npt.NDArray[np.float32]
 
@@ -76,6 +81,36 @@ def read_candidates(head: _Floats, parameters: RequestParameters) -> Candidates:
     """
     columns = head.take(_best_first(head[BOX_ROWS], parameters.conf), axis=1)
     return _chosen(columns, columns[BOX_ROWS], columns[BOX_ROWS + 1], columns[BOX_ROWS + 2 :], parameters)
+
+
+def read_best_candidates(head: _Floats, parameters: RequestParameters) -> Candidates:
+    """Return the same as `read_candidates` for a ``candidates`` head, which has only the anchors of highest score.
+
+    The anchors that are left out have scores of at most the lowest one in ``head``. So ``head`` has all anchors above
+    ``conf`` if one of its own is not above it.
+
+    Args:
+        head: ``(4 + 2 + extra, count)`` as for ``best-class``, in the order of the anchors.
+        parameters: The request's parameters; only ``conf`` and ``classes`` are read.
+
+    Raises:
+        InvalidParameterError: All anchors of ``head`` are above ``conf``, so that others may be missing.
+    """
+    scores = head[BOX_ROWS]
+    if (scores > np.float32(parameters.conf)).all():
+        raise _too_many(scores, parameters.conf)
+    return read_candidates(head, parameters)
+
+
+def _too_many(scores: _Floats, conf: float) -> InvalidParameterError:
+    enough = math.ceil(float(scores.min()) * _CONF_STEPS) / _CONF_STEPS if scores.min() <= 1 else None
+    remedy = "" if enough is None else f"ask with a 'conf' of at least {enough}, or "
+    return InvalidParameterError(
+        f"'conf' {conf} lets in {len(scores)} or more anchors, and this deployment's network outputs only the "
+        f"best {len(scores)}: {remedy}export the model with a larger --max-candidates, or with "
+        "--network-output best-class or raw, which have no such limit",
+        Refusal.CANDIDATES,
+    )
 
 
 def _best_first(scores: _Floats, conf: float) -> npt.NDArray[np.intp]:

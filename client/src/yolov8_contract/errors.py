@@ -32,6 +32,8 @@ class Refusal(Enum):
     """The request has no image or more than one."""
     PARAMETER = "parameter"
     """A request parameter is invalid."""
+    CANDIDATES = "candidates"
+    """More anchors are above the request's ``conf`` than there are in the network's output."""
 
 
 class ContractError(ValueError):
@@ -60,5 +62,5 @@ class InvalidImageError(RequestError):
 class InvalidParameterError(RequestError):
     """A request parameter is unknown, of the wrong type or out of range."""
 
-    def __init__(self, reason: str) -> None:
-        super().__init__(f"{INVALID_PARAMETER}: {reason}", Refusal.PARAMETER)
+    def __init__(self, reason: str, refusal: Refusal = Refusal.PARAMETER) -> None:
+        super().__init__(f"{INVALID_PARAMETER}: {reason}", refusal)

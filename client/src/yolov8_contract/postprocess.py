@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import rle, signature
-from .candidates import Candidates, find_candidates, read_candidates
+from .candidates import Candidates, find_candidates, read_best_candidates, read_candidates
 from .errors import ConfigError
 from .keypoints import keypoints_to_image
 from .letterbox import Letterbox
@@ -38,14 +38,12 @@ def postprocess(
 
     Raises:
         ConfigError: The model is a classifier, whose probabilities need no postprocessing.
+        InvalidParameterError: The network's output has too few candidates for the request's ``conf``.
     """
     if model.task is Task.CLASSIFY:
         raise ConfigError("a classify model has no postprocess model: serve the network's probabilities")
     letterbox = Letterbox.fit(orig_shape, model.imgsz)
-    if model.network_output == "raw":
-        candidates = find_candidates(head[0], len(model.labels), parameters)
-    else:
-        candidates = read_candidates(head[0], parameters)
+    candidates = _candidates(model, head[0], parameters)
     if model.task is Task.OBB:
         return _rotated(candidates, letterbox, parameters)
     found = candidates[
@@ -64,6 +62,14 @@ def postprocess(
     if model.kpt_shape is not None:
         tensors[signature.KEYPOINTS] = keypoints_to_image(found.extras, model.kpt_shape, letterbox)
     return tensors
+
+
+def _candidates(model: ServedModel, head: _Floats, parameters: RequestParameters) -> Candidates:
+    if model.network_output == "raw":
+        return find_candidates(head, len(model.labels), parameters)
+    if model.network_output == "best-class":
+        return read_candidates(head, parameters)
+    return read_best_candidates(head, parameters)
 
 
 def _tensors(found: Candidates, boxes: _Floats) -> _Tensors:

@@ -23,7 +23,7 @@ class Refusals:
     def __init__(self, family: Any, model_name: str) -> None:
         self._family = family(  # kept because its counters are deleted with it
             name=METRIC,
-            description="Requests that the first composing model refused, by reason",
+            description="Requests that a composing model refused, by reason",
             kind=family.COUNTER,
         )
         self._counters = {

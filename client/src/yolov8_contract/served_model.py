@@ -19,7 +19,7 @@ _SHOWN = 200
 CPU_IMAGE_FORMATS = ("jpeg", "png", "webp", "bmp")
 GPU_IMAGE_FORMATS = ("jpeg",)
 NETWORK_INPUTS = ("fp32", "uint8")
-NETWORK_OUTPUTS = ("raw", "best-class")
+NETWORK_OUTPUTS = ("raw", "best-class", "candidates")
 SLICED_TASKS = (Task.DETECT, Task.SEGMENT, Task.OBB)
 """The tasks whose objects of several tiles can be made one."""
 MIN_CLASSES_TO_REDUCE = 3
@@ -39,8 +39,9 @@ class ServedModel:
         image_formats: The image formats that the deployment accepts.
         network_input: The tensor between preprocess and network: ``fp32`` planes from 0 to 1, or ``uint8`` RGB pixels,
             a quarter of the bytes, which the network scales and transposes itself.
-        network_output: The class rows between network and postprocess: ``raw`` scores of all classes, or
-            ``best-class``, the score and the index of each anchor's best class.
+        network_output: The anchors between network and postprocess: ``raw``, all of them with the scores of all
+            classes; ``best-class``, all of them with the score and the index of their best class; or ``candidates``,
+            those with the highest scores of their best class, in the same rows.
         priority_levels: The levels that a request's ``priority`` may choose from, 1 being the first served; 0 if the
             deployment has none.
         max_slices: The most tiles into which a request may cut its image; 0 if images are not cut.
@@ -78,8 +79,10 @@ class ServedModel:
         if self.network_output == "raw":
             return
         if self.task is Task.CLASSIFY:
-            raise ConfigError("network_output best-class: a classify model returns the probabilities of all classes")
-        if len(self.labels) < MIN_CLASSES_TO_REDUCE:
+            raise ConfigError(
+                f"network_output {self.network_output}: a classify model returns the probabilities of all classes"
+            )
+        if self.network_output == "best-class" and len(self.labels) < MIN_CLASSES_TO_REDUCE:
             raise ConfigError(
                 f"network_output best-class: saves nothing with fewer than {MIN_CLASSES_TO_REDUCE} classes, "
                 f"got {len(self.labels)}"

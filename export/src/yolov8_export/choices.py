@@ -12,7 +12,7 @@ Engine = Literal["onnxruntime", "tensorrt", "openvino"]
 Device = Literal["cpu", "gpu"]
 Accelerator = Literal["cuda", "tensorrt"]
 NetworkInput = Literal["fp32", "uint8"]
-NetworkOutput = Literal["raw", "best-class"]
+NetworkOutput = Literal["raw", "best-class", "candidates"]
 Precision = Literal["fp32", "fp16", "int8"]
 Profile = Literal["cpu", "gpu"]
 

@@ -15,7 +15,12 @@ from tritonclient.grpc import model_config_pb2 as pb
 from yolov8_contract.errors import ConfigError
 from yolov8_contract.served_model import ServedModel
 from yolov8_export.choices import CalibrationData
-from yolov8_export.config.deployment import Deployment, as_served, sensible_queue_timeout_s
+from yolov8_export.config.deployment import (
+    LEAST_CONF_OF_CANDIDATES,
+    Deployment,
+    as_served,
+    sensible_queue_timeout_s,
+)
 from yolov8_export.config.members import IR_FILE, ServedModelSpec
 from yolov8_export.config.parts import MIN_BOUNDED_INSTANCES
 from yolov8_export.config.recover import read_spec
@@ -24,7 +29,7 @@ from yolov8_export.config.sizing import shm_mib
 from yolov8_export.errors import OptionError
 from yolov8_export.graph.batch import mixes_images, servable_network
 from yolov8_export.graph.network import Network
-from yolov8_export.graph.rewrite import check_opset, rewritten
+from yolov8_export.graph.rewrite import check_reducible, rewritten
 from yolov8_export.graph.verify import Verification, verify
 from yolov8_export.model_code import DALI, PYTHON, member_files
 from yolov8_export.overrides import DEFAULT_OPSET, ModelOverrides
@@ -150,7 +155,7 @@ def export(
             network, deployment.precision, deployment.engine, data, engine_file=stage / IR_FILE, progress=progress
         )
         with progress.step("Writing the repository"):
-            network = rewritten(network, model)
+            network = rewritten(network, model, max_candidates=deployment.max_candidates)
             prepared, notes = _configured(network, verification, accuracy, target, deployment)
             written = write_model(prepared, stage)
     return Report(
@@ -219,8 +224,8 @@ def _read(
 def _check_served(network: Network, deployment: Deployment) -> ServedModel:
     """Return the model as it will be served, before the precision is reduced, which can take minutes."""
     model = as_served(network.model, deployment)
-    if model.network_output == "best-class":
-        check_opset(network.opset)
+    if model.network_output != "raw":
+        check_reducible(network, model.network_output, deployment.max_candidates)
     return model
 
 
@@ -270,6 +275,12 @@ def _notes(spec: ServedModelSpec, network: Network) -> Iterator[str]:
         yield family
     if spec.single_images:
         yield "the network is quantized dynamically, by one range for a batch, so it runs one image at a time"
+    conf = spec.deployment.defaults.conf
+    if spec.model.network_output == "candidates" and conf < LEAST_CONF_OF_CANDIDATES:
+        yield (
+            f"the default conf {conf} lets in more than {spec.head[0][1]} anchors of many images, and their requests "
+            "are refused: raise --conf or --max-candidates, or choose --network-output best-class"
+        )
     if spec.deployment.priority_levels and spec.deployment.instances < MIN_BOUNDED_INSTANCES:
         yield (
             "with one instance, the network's queue has no limits, so requests of lower levels wait there after their "

@@ -10,7 +10,10 @@ from typing import Any
 
 from yolov8_contract.served_model import ServedModel
 
-_TEXTS = ("task", "head", "description", "author", "license", "version", "docs", "date")
+NETWORK_OUTPUT = "network_output"
+"""The entry with which export marks a network that outputs some of its anchors; Ultralytics writes none."""
+
+_TEXTS = ("task", "head", "description", "author", "license", "version", "docs", "date", NETWORK_OUTPUT)
 
 
 def ultralytics_metadata(model: ServedModel, stride: int) -> str:

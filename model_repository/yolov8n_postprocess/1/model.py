@@ -20,6 +20,7 @@ from yolov8_contract.build import check_build
 from yolov8_contract.errors import ConfigError, Refusal, RequestError
 from yolov8_contract.parameters import ParameterPolicy, RequestParameters, parameters_text
 from yolov8_contract.postprocess import postprocess
+from yolov8_contract.refusals import Refusals
 from yolov8_contract.served_model import ServedModel
 from yolov8_contract.slice_merge import merge, packed
 
@@ -45,6 +46,7 @@ class TritonPythonModel:
                 f"model {config['name']!r}: expected max_batch_size of at least 1, got 0; export it again"
             )
         self._head_names = tuple(head)
+        self._refusals = Refusals(pb_utils.MetricFamily, args["model_name"])
         self._counter_families = _counter_families()
         self._images, self._detections = (
             family.Metric(labels={"model": args["model_name"]}) for family in self._counter_families
@@ -58,6 +60,7 @@ class TritonPythonModel:
         try:
             tensors = self._detect(request)
         except RequestError as exc:
+            self._refusals.count(exc)
             return _error(str(exc), pb_utils.TritonError.INVALID_ARG)
         except Exception:  # noqa: BLE001  (only this request fails; the reason is for the operator)
             pb_utils.Logger.log_error(traceback.format_exc())

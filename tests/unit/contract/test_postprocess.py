@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from dataclasses import replace
 from functools import cache
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 from tests import heads
 from tests.unit.contract import ultralytics_answers
 from yolov8_contract import rle, signature
-from yolov8_contract.errors import ConfigError
+from yolov8_contract.errors import ConfigError, InvalidParameterError, Refusal
 from yolov8_contract.parameters import RequestParameters
 from yolov8_contract.postprocess import postprocess
 from yolov8_contract.served_model import ServedModel
@@ -98,6 +99,64 @@ def test_a_network_that_puts_out_the_best_class_alone_changes_no_bit(
     ]
     for name, values in expected.items():
         np.testing.assert_array_equal(found[name], values, err_msg=name)
+
+
+@every_task
+@given(
+    seed=st.integers(0, 3),
+    count=st.sampled_from((2, 30, 100, 200)),
+    parameters=st.builds(
+        RequestParameters,
+        conf=st.sampled_from((0.0, 0.001, 0.01, 0.05, 0.25, 0.5, 0.9)) | st.floats(0, 1),
+        iou=st.sampled_from((0.3, 0.7, 1.0)),
+        max_det=st.sampled_from((1, 5, 300, 1000)),
+        classes=st.sampled_from((None, (1, 3))),
+        agnostic=st.booleans(),
+    ),
+)
+@settings(max_examples=150)
+def test_a_network_that_puts_out_candidates_alone_changes_no_bit_or_refuses(
+    task: Task, seed: int, count: int, parameters: RequestParameters
+) -> None:
+    (model, head), (reduced, _) = both_kinds(task, seed)
+    reduced, kept = replace(reduced, network_output="candidates"), heads.candidates(model, head, count)
+    scores = head[0][4:9].max(axis=0)
+
+    try:
+        found = postprocess(reduced, kept, (167, 250), parameters)
+    except InvalidParameterError as exc:
+        assert np.count_nonzero(scores > np.float32(parameters.conf)) >= count
+        (enough,) = re.findall(r"ask with a 'conf' of at least (\S+),", str(exc))
+        parameters = replace(parameters, conf=float(enough))
+        found = postprocess(reduced, kept, (167, 250), parameters)
+
+    expected = postprocess(model, head, (167, 250), parameters)
+    assert found.keys() == expected.keys()
+    for name, values in expected.items():
+        np.testing.assert_array_equal(found[name], values, err_msg=name, strict=True)
+
+
+def test_too_many_candidates_are_refused_with_what_would_be_answered() -> None:
+    model = replace(heads.served(Task.DETECT, classes=1), network_output="candidates")
+    scores = np.linspace(0.9, 0.31234, 50, dtype=np.float32)
+    head = np.concatenate([np.full((4, 50), 9, np.float32), scores[None], np.zeros((1, 50), np.float32)])
+
+    with pytest.raises(InvalidParameterError) as caught:
+        postprocess(model, [head], (160, 160), RequestParameters(conf=0.1))
+
+    assert caught.value.refusal is Refusal.CANDIDATES
+    assert str(caught.value) == (
+        "invalid parameter: 'conf' 0.1 lets in 50 or more anchors, and this deployment's network outputs only the "
+        "best 50: ask with a 'conf' of at least 0.3124, or export the model with a larger --max-candidates, or with "
+        "--network-output best-class or raw, which have no such limit"
+    )
+
+
+def test_no_threshold_is_named_where_none_would_do() -> None:
+    model = replace(heads.served(Task.DETECT, classes=1), network_output="candidates")
+
+    with pytest.raises(InvalidParameterError, match="the best 3: export the model with"):
+        postprocess(model, [np.full((6, 3), 1.5, np.float32)], (160, 160), RequestParameters(conf=1.0))
 
 
 SIZES = [(1, 1), (1, 5000), (5000, 1), (100, 37), (640, 640), (1079, 809), (1571, 3775)]

@@ -78,6 +78,7 @@ def test_keypoints_go_with_pose_alone(task: Task, kpt_shape: tuple[int, int] | N
     [
         pytest.param(Task.DETECT, {"network_output": "top-k"}, id="unknown"),
         pytest.param(Task.CLASSIFY, {"network_output": "best-class"}, id="classifier"),
+        pytest.param(Task.CLASSIFY, {"network_output": "candidates"}, id="candidates-of-a-classifier"),
         pytest.param(Task.POSE, {"network_output": "best-class", "labels": ("person",)}, id="one-class"),
         pytest.param(Task.DETECT, {"network_output": "best-class", "labels": ("a", "b")}, id="same-shape-as-raw"),
     ],
@@ -92,6 +93,13 @@ def test_how_members_hand_tensors_on_survives_a_configuration_and_is_silent_by_d
 
     assert ServedModel.from_config(in_config(model.to_parameters())) == model
     assert not described(Task.DETECT).to_parameters().keys() & {"network_input", "network_output"}
+
+
+def test_candidates_go_with_any_number_of_classes() -> None:
+    model = described(Task.POSE, network_output="candidates", labels=("person",))
+
+    assert ServedModel.from_config(in_config(model.to_parameters())) == model
+    assert signature.network(model, ((57, 1000),)).outputs[0].shape == (57, 1000)
 
 
 @pytest.mark.parametrize(

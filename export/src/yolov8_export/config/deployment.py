@@ -34,8 +34,14 @@ RANGES = {
     "priority_levels": (0, 16),
     "max_det_limit": (1, 1_000_000),
     "max_slices": (0, 4096),
+    "max_candidates": (2, 3840),
 }
-"""The least and the largest value of settings; a configuration has no room for numbers of any size."""
+"""The least and the largest value of settings; a configuration has no room for numbers of any size, and TensorRT's TopK
+takes 3840 elements at most."""
+DEFAULT_MAX_CANDIDATES = 1000
+"""Enough for COCO's images and a ``conf`` of 0.01; some 200 of their anchors are above the default, 0.25."""
+LEAST_CONF_OF_CANDIDATES = 0.01
+"""With a lower ``conf``, ordinary images have more anchors above it than the default number of candidates."""
 MAX_GPU = 1023
 MAX_PIXELS = 1 << 30
 """OpenCV decodes no larger image."""
@@ -71,8 +77,10 @@ class Deployment:
         accelerator: Execution provider with which ONNX Runtime runs a network on a GPU.
         network_input: Type of the pixels that preprocess passes to the network; uint8 takes a quarter of the bytes,
             and excludes Ultralytics' own client.
-        network_output: Scores that the network passes to postprocess: all classes of each anchor (raw), or only the
-            best (best-class), which excludes Ultralytics' own client.
+        network_output: Scores that the network passes to postprocess: all classes of each anchor (raw), only the best
+            class (best-class), or that of the best anchors (candidates); the last two exclude Ultralytics' own client.
+            With candidates, a request is answered as with the others, or refused if its `conf` lets in too many.
+        max_candidates: Number of anchors that the network passes to postprocess (--network-output candidates only).
         precision: Precision of the network's arithmetic; fp16 needs --evaluation, int8 needs --calibration.
         cuda_graphs: Record the network's CUDA graph for each batch size and replay it (TensorRT only).
     """
@@ -95,6 +103,7 @@ class Deployment:
     accelerator: Accelerator = "cuda"
     network_input: NetworkInput = "fp32"
     network_output: NetworkOutput = "raw"
+    max_candidates: int = DEFAULT_MAX_CANDIDATES
     precision: Precision = "fp32"
     cuda_graphs: bool = False
 
@@ -150,12 +159,16 @@ class Deployment:
                 "--network-input uint8 is not possible with --network openvino in INT8",
             ),
             (
-                int8_in_openvino and self.network_output == "best-class",
-                "--network-output best-class is not possible with --network openvino in INT8",
+                int8_in_openvino and self.network_output != "raw",
+                f"--network-output {self.network_output} is not possible with --network openvino in INT8",
             ),
             (
                 bool(self.max_slices) and self.preprocess == "dali",
                 f"--max-slices {self.max_slices}: DALI cuts no images: add --preprocess opencv",
+            ),
+            (
+                self.max_candidates != DEFAULT_MAX_CANDIDATES and self.network_output != "candidates",
+                f"--max-candidates {self.max_candidates} has an effect only with --network-output candidates",
             ),
             (self.cuda_graphs and engine != "tensorrt", "--cuda-graphs is possible only with --network tensorrt"),
         ]

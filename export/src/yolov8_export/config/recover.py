@@ -15,8 +15,8 @@ from yolov8_contract.image_header import ImageLimits
 from yolov8_contract.parameters import ParameterPolicy
 from yolov8_contract.served_model import ServedModel
 from yolov8_contract.signature import Head
-from yolov8_export.choices import Accelerator, Engine
-from yolov8_export.config.deployment import Deployment
+from yolov8_export.choices import Accelerator, Engine, NetworkOutput
+from yolov8_export.config.deployment import DEFAULT_MAX_CANDIDATES, Deployment
 from yolov8_export.config.files import as_json, config_path, read_config
 from yolov8_export.config.members import IR_FILE, ServedModelSpec
 from yolov8_export.config.sizing import is_on_gpu
@@ -102,7 +102,10 @@ def _deployment(
         gpus=tuple(network.instance_group[0].gpus),
         accelerator=_accelerator(network),
         network_input="uint8" if model.network_input == "uint8" else "fp32",
-        network_output="best-class" if model.network_output == "best-class" else "raw",
+        network_output=_checked(model.network_output, get_args(NetworkOutput)),
+        max_candidates=int(network.output[0].dims[1])
+        if model.network_output == "candidates"
+        else DEFAULT_MAX_CANDIDATES,
         # int8 is the only precision that changes a configuration.
         precision="int8" if network.default_model_filename == IR_FILE else "fp32",
         cuda_graphs=network.optimization.cuda.graphs,

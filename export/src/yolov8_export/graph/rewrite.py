@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Rewrite a network for its neighbours: UINT8 pixels from preprocess, the best class of each anchor for postprocess.
+"""Rewrite a network for its neighbours: UINT8 pixels from preprocess, fewer scores and anchors for postprocess.
 
-Both rewrites reduce the bytes that Triton copies between composing models. UINT8 pixels are a quarter of FP32 pixels.
-With 80 classes, the anchors of an image take 0.2 MB instead of 2.8 MB if only the best class is output. Postprocess,
-like Ultralytics' predict, uses only the best class of an anchor, and a request's parameters apply to that class.
+The rewrites reduce the bytes that Triton copies between composing models. UINT8 pixels are a quarter of FP32 pixels.
+With 80 classes, the anchors of an image take 0.2 MB instead of 2.8 MB if only the best class is output, and 24 KB if
+only the best 1000 anchors are. Postprocess, like Ultralytics' predict, uses only the best class of an anchor, and a
+request's parameters apply to that class.
 
 Ultralytics' own client can't use such networks: it would cast its pixels in [0, 1] to integers, and would take the
 class for a second score.
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import onnx
@@ -24,6 +26,7 @@ from yolov8_export.errors import OptionError
 from yolov8_export.graph.batch import add_initializer
 from yolov8_export.graph.network import Network, checked_network
 from yolov8_export.runtime import to_proto
+from yolov8_export.ultralytics_metadata import NETWORK_OUTPUT
 
 MIN_OPSET = 13
 """From opset 13 on, Split and ReduceSum take sizes and axes as inputs."""
@@ -34,26 +37,42 @@ _BEST_ROWS = 2
 _WHITE = 255.0
 
 
-def check_opset(opset: int) -> None:
-    """Refuse to reduce a network to its best classes if its opset is too old.
+def check_reducible(network: Network, network_output: str, max_candidates: int) -> None:
+    """Refuse to reduce the output of a network whose opset is too old, or that has too few anchors.
 
     Raises:
-        OptionError: It is too old.
+        OptionError: It can't be reduced, or would not become smaller.
     """
-    if opset < MIN_OPSET:
+    if network.opset < MIN_OPSET:
         raise OptionError(
-            f"--network-output best-class: needs opset {MIN_OPSET}, the network has {opset}; "
+            f"--network-output {network_output}: needs opset {MIN_OPSET}, the network has {network.opset}; "
             "export the checkpoint with --opset 18"
+        )
+    anchors = network.head[0][1]
+    if network_output == "candidates" and max_candidates >= anchors:
+        raise OptionError(
+            f"--max-candidates {max_candidates}: the network has only {anchors} anchors; choose fewer, or leave out "
+            "--network-output candidates"
         )
 
 
-def rewritten(network: Network, model: ServedModel) -> Network:
-    """Return a network with the input and output that ``model`` has."""
+def rewritten(network: Network, model: ServedModel, *, max_candidates: int) -> Network:
+    """Return a network with the input and output that ``model`` has.
+
+    Args:
+        network: The network with Ultralytics' input and output.
+        model: The served model.
+        max_candidates: The number of anchors to output, if ``model`` has ``candidates``.
+    """
     onnx_model = network.onnx
     if model.network_input == "uint8":
         onnx_model = accept_uint8_images(onnx_model)
-    if model.network_output == "best-class":
+    if model.network_output != "raw":
         onnx_model = reduce_to_best_class(onnx_model, len(model.labels))
+    if model.network_output == "candidates":
+        onnx_model = keep_candidates(onnx_model, max_candidates)
+        # With two classes, the shape does not tell this output from that of all classes.
+        onnx_model.metadata_props[NETWORK_OUTPUT] = model.network_output
     served = checked_network(onnx_model, model, stride=network.stride, source=network.source)
     return replace(served, precision=network.precision, engine_files=network.engine_files)
 
@@ -66,18 +85,41 @@ def reduce_to_best_class(network: ir.Model, num_classes: int) -> ir.Model:
     on the exporter, and concatenating costs a fifth of a millisecond on one core of a CPU.
     """
     network = network.clone()
-    graph = network.graph
-    (index,) = [index for index, output in enumerate(graph.outputs) if output.name == OUTPUT]
-    raw = graph.outputs[index]
-    assert raw.shape is not None  # `checked_network` has compared it with the contract
-    batch, rows, anchors = raw.shape
-    assert isinstance(rows, int)
+    raw, (batch, rows, anchors) = _output(network, "output0_of_all_classes")
     extra = rows - BOX_ROWS - num_classes
-    raw.name = "output0_of_all_classes"
-    graph.outputs[index] = _best_class(graph, raw, num_classes, extra)
-    graph.outputs[index].shape = ir.Shape([batch, BOX_ROWS + _BEST_ROWS + extra, anchors])
-    graph.outputs[index].type = raw.type
-    raw.shape = raw.type = None
+    best = _best_class(network.graph, raw, num_classes, extra)
+    return _with_output(network, raw, best, [batch, BOX_ROWS + _BEST_ROWS + extra, anchors])
+
+
+def keep_candidates(network: ir.Model, count: int) -> ir.Model:
+    """Return a ``best-class`` network whose ``output0`` has the ``count`` anchors of highest score, in their order.
+
+    The lowest of their scores shows which thresholds the output is complete for: no anchor that is left out has a
+    higher one. So the output needs no count of the anchors above a threshold.
+    """
+    network = network.clone()
+    best, (batch, rows, _) = _output(network, "output0_of_all_anchors")
+    kept = _candidates(network.graph, best, rows, count)
+    return _with_output(network, best, kept, [batch, rows, count])
+
+
+def _output(network: ir.Model, name: str) -> tuple[ir.Value, tuple[Any, int, int]]:
+    """Return ``output0``, renamed, and its shape."""
+    (output,) = [output for output in network.graph.outputs if output.name == OUTPUT]
+    assert output.shape is not None  # `checked_network` has compared it with the contract
+    batch, rows, anchors = output.shape
+    assert isinstance(rows, int)
+    assert isinstance(anchors, int)
+    output.name = name
+    return output, (batch, rows, anchors)
+
+
+def _with_output(network: ir.Model, before: ir.Value, after: ir.Value, shape: Sequence[Any]) -> ir.Model:
+    """Return the network, checked, with another output in the place of one."""
+    index = network.graph.outputs.index(before)
+    after.shape, after.type = ir.Shape(shape), before.type
+    before.shape = before.type = None
+    network.graph.outputs[index] = after
     return _checked(network)
 
 
@@ -98,6 +140,32 @@ def _best_class(graph: ir.Graph, raw: ir.Value, num_classes: int, extra: int) ->
     (score,) = _append(graph, "Add", [found, nothing], ["best_class_score"])
     (best,) = _append(graph, "Cast", [at], ["best_class_index"], to=onnx.TensorProto.FLOAT)
     (output,) = _append(graph, "Concat", [boxes, score, best, *others], [OUTPUT], axis=1)
+    return output
+
+
+def _candidates(graph: ir.Graph, best: ir.Value, rows: int, count: int) -> ir.Value:
+    """Append the nodes that select anchors, and return the new output.
+
+    Where scores are equal, engines may choose any of the anchors, since no request is answered that tells these apart.
+    The second TopK brings the chosen ones back into the anchors' order, by which postprocess orders equal scores.
+    """
+    score_row = add_initializer(graph, "candidates_score_row", np.array([BOX_ROWS]))
+    zero = add_initializer(graph, "candidates_zero", np.array(0, np.float32))
+    number = add_initializer(graph, "candidates_number", np.array([count]))
+    every_row = add_initializer(graph, "candidates_every_row", np.zeros((1, rows, 1), np.float32))
+    (scores,) = _append(graph, "Gather", [best, score_row], ["candidates_scores"], axis=1)
+    # TopK leaves open where NaN comes. Comparing with NaN gives False, so that anchors with NaN come last.
+    (above,) = _append(graph, "Greater", [scores, zero], ["candidates_above_zero"])
+    (ranked,) = _append(graph, "Where", [above, scores, zero], ["candidates_ranked"])
+    names = ["candidates_values", "candidates_at"]
+    _, at = _append(graph, "TopK", [ranked, number], names, axis=2, largest=1, sorted=1)
+    # Floats hold the index of every anchor, and all engines sort them.
+    (floats,) = _append(graph, "Cast", [at], ["candidates_at_as_floats"], to=onnx.TensorProto.FLOAT)
+    names = ["candidates_in_order", "candidates_order"]
+    ordered, _ = _append(graph, "TopK", [floats, number], names, axis=2, largest=0, sorted=1)
+    (repeated,) = _append(graph, "Add", [ordered, every_row], ["candidates_in_every_row"])
+    (columns,) = _append(graph, "Cast", [repeated], ["candidates_columns"], to=onnx.TensorProto.INT64)
+    (output,) = _append(graph, "GatherElements", [best, columns], [OUTPUT], axis=2)
     return output
 
 

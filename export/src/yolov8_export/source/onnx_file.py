@@ -25,7 +25,7 @@ from yolov8_export.source.families import task_of_head
 from yolov8_export.source.onnx_graph import Graph, GraphTensor, read_graph
 from yolov8_export.source.original import Original, Source, sha256_of
 from yolov8_export.source.values import class_names, flag, keypoints, largest, read_value, shown, size
-from yolov8_export.ultralytics_metadata import read_metadata, stable_metadata
+from yolov8_export.ultralytics_metadata import NETWORK_OUTPUT, read_metadata, stable_metadata
 
 DEFAULT_STRIDE = 32
 BATCHES = range(1, 1025)
@@ -88,6 +88,11 @@ def load_onnx(path: Path) -> ir.Model:
 def _described(path: Path, graph: Graph, overrides: ModelOverrides) -> tuple[ServedModel, int, Source]:
     """Return the model that a network was trained for, the stride of its input, and where it comes from."""
     metadata = read_metadata(graph.metadata)
+    if NETWORK_OUTPUT in metadata:
+        raise UnsupportedError(
+            f"{path}: its output was reduced to the best anchors, for --network-output {metadata[NETWORK_OUTPUT]}; "
+            "export the file that it was made from"
+        )
     _refuse_end_to_end(path, graph, metadata)
     task = _task(path, metadata, overrides)
     stride = _stride(path, metadata, task)

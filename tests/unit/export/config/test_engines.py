@@ -101,6 +101,19 @@ def test_openvino_gets_batches_of_one_and_a_stream_for_each_instance(export_tiny
             id="best-class-of-openvino-int8",
         ),
         pytest.param(
+            {"engine": "openvino", "precision": "int8", "network_output": "candidates"},
+            "--network-output candidates is not possible with --network openvino in INT8",
+            id="candidates-of-openvino-int8",
+        ),
+        pytest.param(
+            {"max_candidates": 500}, "--max-candidates 500 has an effect only with", id="count-without-candidates"
+        ),
+        pytest.param(
+            {"network_output": "candidates", "max_candidates": 3841},
+            "--max-candidates: expected at most 3840, got 3841",
+            id="more-than-tensorrt-sorts",
+        ),
+        pytest.param(
             {"preprocess": "dali", "device": "gpu", "max_slices": 8}, "DALI cuts no images", id="slices-with-dali"
         ),
         pytest.param({"max_slices": 5000}, "--max-slices: expected at most 4096", id="too-many-slices"),

@@ -48,6 +48,7 @@ DEPLOYMENTS = {
     "priority-levels": deployment_from("cpu", priority_levels=3),
     "gpu-uint8": deployment_from("gpu", network_input="uint8"),
     "gpu-best-class": deployment_from("gpu", network_output="best-class"),
+    "gpu-candidates": deployment_from("gpu", network_output="candidates", max_candidates=20),
     "onnxruntime-on-a-gpu": deployment_from("gpu", engine="onnxruntime", accelerator="tensorrt", gpus=(1,)),
     "opencv-before-a-gpu": deployment_from("gpu", preprocess="opencv"),
 }
