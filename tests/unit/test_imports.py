@@ -28,7 +28,9 @@ ALLOWED = {
     "server/src/yolov8_server": {"yolov8_server"},
     "server/src/yolov8_server/_cli.py": {"typer"},
     "server/src/yolov8_server/_door": {"aiohttp", "yolov8_server"},
-    "server/src/yolov8_server/backends": {"numpy", "onnxruntime", "openvino", "triton_python_backend_utils"},
+    "server/src/yolov8_server/backends": {
+        "numpy", "cupy", "nvidia", "onnxruntime", "openvino", "triton_python_backend_utils",
+    },
     "export/src/yolov8_export": {
         "yolov8_contract", "yolov8_export", "numpy", "tritonclient", "google",
         "torch", "ultralytics", "onnx", "onnx_ir", "onnxruntime", "onnxslim", "nncf", "openvino", "faster_coco_eval",

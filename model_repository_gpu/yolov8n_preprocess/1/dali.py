@@ -33,6 +33,8 @@ HEIGHT, WIDTH = SETTINGS["imgsz"]
 MAX_PIXELS = SETTINGS["max_pixels"]
 IS_CLASSIFIER = SETTINGS["task"] == "classify"
 IS_UINT8 = SETTINGS["network_input"] == "uint8"
+DEVICE = SETTINGS.get("device", "gpu")
+"""``cpu`` builds the same graph for an instance of KIND_CPU, on a machine without a GPU."""
 
 PAD_VALUE = 114
 WHITE = 255.0
@@ -161,6 +163,6 @@ def graph(device: str) -> tuple[Any, Any]:
     output_dtype=[types.UINT8 if IS_UINT8 else types.FLOAT, types.INT32],
     output_ndim=[3, 1],
 )
-def preprocess(device: str = "gpu") -> tuple[Any, Any]:
+def preprocess(device: str = DEVICE) -> tuple[Any, Any]:
     """Return the pipeline's outputs."""
     return graph(device)
