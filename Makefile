@@ -82,6 +82,18 @@ docker-test: setup ## Test images, compose file, proxy, Prometheus, dashboard as
 # The DALI release in Triton's image at the time of writing; the newest release was 2.4.0.
 DALI ?= 2.1.1
 
+# The packages take precedence over those of .venv, where onnxruntime for the CPU stays as it is.
+.PHONY: setup-gpu
+setup-gpu: build/gpu/ready ## Create build/gpu, which serves on this machine's GPU without Docker (4 GB)
+
+build/gpu/ready: $(VENV)/ready
+	$(BIN)/python -m venv --clear build/gpu
+	$(BIN)/python -c 'import sysconfig; print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' \
+	    > "$$(build/gpu/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/project.pth"
+	build/gpu/bin/python -m pip install --quiet --disable-pip-version-check --no-compile 'numpy<2' \
+	    'cupy-cuda12x>=13,<14' 'nvidia-dali-cuda120>=2.1' 'onnxruntime-gpu[cuda,cudnn]>=1.22'
+	@touch $@
+
 # DALI's tests need numpy below 2, as the embedded server does; DALI takes both.
 .PHONY: test-dali
 test-dali: setup ## Test the gpu profile with real DALI on the CPU: graph and served ensemble, DALI=2.1.1 or another (1.3 GB in build/)

@@ -3,15 +3,20 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 
-from yolov8_server import StartError, TritonServer
+import yolov8_server
+from yolov8_server import StartError, TritonServer, find_tritonserver
+
+DROP_IN = Path(yolov8_server.__file__).parent / "backends" / "onnxruntime"
 
 SHELL = """#!/bin/sh
 exec "{python}" "{program}" "$@"
@@ -19,6 +24,7 @@ exec "{python}" "{program}" "$@"
 PROGRAM = """
 import json, os, sys
 from pathlib import Path
+from types import ModuleType
 root = Path(__file__).parent.parent
 if sys.argv[1:] == ["--help"]:
     sys.exit(print((root / "help").read_text()))
@@ -104,3 +110,17 @@ def repository(tmp_path: Path) -> Path:
     (folder / "model").mkdir(parents=True)
     (folder / "model" / "config.pbtxt").write_text('backend: "python"')
     return folder
+
+
+@pytest.fixture(scope="module")
+def drop_in() -> ModuleType:
+    """The backend, loaded from its folder as the stub loads it."""
+    before = list(sys.path)
+    sys.path.append(str(find_tritonserver().backends / "python"))
+    spec = importlib.util.spec_from_file_location("onnxruntime_drop_in", DROP_IN / "model.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    sys.path[:] = before
+    return module

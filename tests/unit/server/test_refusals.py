@@ -3,9 +3,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -14,27 +12,10 @@ import onnx
 import onnxruntime as ort
 import pytest
 
-import yolov8_server
 from tests.unit.server.graphs import GRAPHS, Case, cases
-from yolov8_server import find_tritonserver
 
-DROP_IN = Path(yolov8_server.__file__).parent / "backends" / "onnxruntime"
 # Fields that tritonserver adds before a backend receives the configuration.
 FILLED_IN = {"parameters": {}, "default_model_filename": "model.onnx", "optimization": {}}
-
-
-@pytest.fixture(scope="module")
-def drop_in() -> ModuleType:
-    """The backend, loaded from its folder as the stub loads it."""
-    before = list(sys.path)
-    sys.path.append(str(find_tritonserver().backends / "python"))
-    spec = importlib.util.spec_from_file_location("onnxruntime_drop_in", DROP_IN / "model.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    sys.path[:] = before
-    return module
 
 
 def load(drop_in: ModuleType, folder: Path, graph: str, config: dict[str, Any]) -> Any:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Serve ONNX models on the CPU as Triton's own onnxruntime backend does.
+"""Serve ONNX models as Triton's own onnxruntime backend does: on the CPU, and with onnxruntime-gpu on a GPU.
 
 A Python-based backend: Triton starts one process for each instance of each model whose configuration says
 ``backend: "onnxruntime"`` or ``platform: "onnxruntime_onnx"``. All requests of a batch go through one session run.
@@ -17,13 +17,14 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))
 
 import numpy as np
-import numpy.typing as npt
 import onnxruntime as ort
 import triton_python_backend_utils as pb_utils
+from onnx_device import DeviceSession, preload  # type: ignore[import-not-found]
 from onnx_options import run_options, session_options  # type: ignore[import-not-found]
+from onnx_providers import check_loaded, providers  # type: ignore[import-not-found]
 from onnx_refusals import RefusedConfigError, check_environment, check_tensors  # type: ignore[import-not-found]
 
-Arrays = dict[str, npt.NDArray[Any]]
+Arrays = dict[str, Any]  # of numpy, or on a GPU of cupy
 DEFAULT_FILENAME = "model.onnx"
 
 
@@ -38,9 +39,14 @@ class TritonPythonModel:
         """
         config = json.loads(args["model_config"])
         check_environment(config)
-        self._session = ort.InferenceSession(
-            _model_path(config, args), session_options(config), providers=["CPUExecutionProvider"]
-        )
+        is_gpu = args.get("model_instance_kind", "CPU").removeprefix("KIND_") == "GPU"
+        device = int(args["model_instance_device_id"]) if is_gpu else None
+        chosen = providers(config, device=device, available=ort.get_available_providers())
+        if device is not None:
+            preload()
+        self._session = ort.InferenceSession(_model_path(config, args), session_options(config), providers=chosen)
+        check_loaded(chosen, self._session.get_providers())
+        self._device = None if device is None else DeviceSession(self._session, device)
         self._run_options = run_options(config)
         check_tensors(config, inputs=self._session.get_inputs(), outputs=self._session.get_outputs())
         self._inputs = [tensor["name"] for tensor in config["input"]]
@@ -59,32 +65,41 @@ class TritonPythonModel:
 
     def _answer_together(self, requests: Sequence[Any]) -> list[Any]:
         feeds = [self._feed(request) for request in requests]
-        stacked = {name: np.concatenate([feed[name] for feed in feeds]) for name in self._inputs}
+        join = np.concatenate if self._device is None else self._device.joined
+        stacked = {name: join([feed[name] for feed in feeds]) for name in self._inputs}
         outputs = self._run(stacked)
         ends = np.cumsum([len(feed[self._inputs[0]]) for feed in feeds])
         starts = [0, *ends[:-1]]
         return [
-            _response({name: array[start:end] for name, array in outputs.items()})  # views, not copies
+            self._response({name: array[start:end] for name, array in outputs.items()})  # views, not copies
             for start, end in zip(starts, ends, strict=True)
         ]
 
     def _answer(self, request: Any) -> Any:
         try:
-            return _response(self._run(self._feed(request)))
+            return self._response(self._run(self._feed(request)))
         except Exception as exc:  # noqa: BLE001  (the boundary of one request)
             message = f"onnxruntime: {exc}"
             pb_utils.Logger.log_error(message)
             return pb_utils.InferenceResponse(error=pb_utils.TritonError(message, pb_utils.TritonError.INTERNAL))
 
     def _feed(self, request: Any) -> Arrays:
-        return {name: pb_utils.get_input_tensor_by_name(request, name).as_numpy() for name in self._inputs}
+        tensors = {name: pb_utils.get_input_tensor_by_name(request, name) for name in self._inputs}
+        if self._device is None:
+            return {name: tensor.as_numpy() for name, tensor in tensors.items()}
+        return {name: self._device.array(tensor) for name, tensor in tensors.items()}
 
     def _run(self, feed: Arrays) -> Arrays:
         # ONNX Runtime reads the arrays in place and returns its own buffers, so nothing is copied.
-        outputs = dict(zip(self._outputs, self._session.run(self._outputs, feed, self._run_options), strict=True))
+        run = self._session.run if self._device is None else self._device.run
+        outputs = dict(zip(self._outputs, run(self._outputs, feed, self._run_options), strict=True))
         if self._batches:
             _check_batch(outputs, batch=len(feed[self._inputs[0]]))
         return outputs
+
+    def _response(self, outputs: Arrays) -> Any:
+        tensor = pb_utils.Tensor if self._device is None else pb_utils.Tensor.from_dlpack
+        return pb_utils.InferenceResponse([tensor(name, array) for name, array in outputs.items()])
 
 
 def _model_path(config: dict[str, Any], args: dict[str, str]) -> Path:
@@ -102,7 +117,3 @@ def _check_batch(outputs: Arrays, *, batch: int) -> None:
             raise ValueError(
                 f"output {name!r} has {len(array)} rows for a batch of {batch}: rows can't be assigned to requests"
             )
-
-
-def _response(outputs: Arrays) -> Any:
-    return pb_utils.InferenceResponse([pb_utils.Tensor(name, array) for name, array in outputs.items()])
