@@ -171,6 +171,10 @@ benchmark: setup ## Compare our ensemble with in-process pipelines and Ultralyti
 mlperf: setup ## Let MLPerf's LoadGen drive a served model (ARGS="--images FOLDER --truth FILE"; --full for its rules' length)
 	@$(BIN)/python -m yolov8_loadtest mlperf $(SERVER) $(ARGS)
 
+.PHONY: benchmark-host
+benchmark-host: setup ## Measure the processor time of the gpu profile besides its GPU, which need not be there (ARGS="--json host.json")
+	@$(BIN)/python -m tests.benchmarks.host $(ARGS)
+
 .PHONY: tune
 tune: setup ## Find the fastest instances, threads, delay and batch on this machine (WEIGHTS=file-or-name)
 	@$(BIN)/python -m yolov8_loadtest tune $(if $(WEIGHTS),--weights $(WEIGHTS)) --fallback-weights tests/benchmarks/fallback_weights.py $(ARGS)
