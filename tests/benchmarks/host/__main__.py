@@ -31,11 +31,11 @@ from tests.data import shapes
 from yolov8_server import TritonServer
 
 QUALITY = 99
-"""Of the drawn JPEG, which then has 133 kB, about as much as a photograph of COCO."""
+"""The quality of the drawn JPEG, which then has 133 kB, about as much as a photograph of COCO."""
 
 
 WIDTH = 110
-"""Of the table in characters, also where the output is no terminal."""
+"""The characters of the table, also where the output is no terminal."""
 
 
 def main() -> int:
