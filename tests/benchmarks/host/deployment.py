@@ -15,7 +15,7 @@ from tests import heads
 from yolov8_contract import signature
 from yolov8_contract.task import Task
 from yolov8_export.choices import NetworkInput, NetworkOutput
-from yolov8_export.config.deployment import as_served, deployment_from
+from yolov8_export.config.deployment import DEFAULT_MAX_CANDIDATES, as_served, deployment_from
 from yolov8_export.config.files import CONFIG, render
 from yolov8_export.config.members import ServedModelSpec
 from yolov8_export.model_code import CONTRACT, write_code
@@ -83,7 +83,11 @@ def network_output(kind: NetworkOutput) -> Any:
     """Return a drawn output of the network for one image, without a batch axis."""
     model = heads.served(Task.DETECT, classes=CLASSES, imgsz=IMGSZ)
     raw = heads.outputs(model, objects=OBJECTS, seed=1)
-    return {"raw": lambda: raw, "best-class": lambda: heads.best_class(model, raw)}[kind]()[0]
+    if kind == "raw":
+        return raw[0]
+    if kind == "best-class":
+        return heads.best_class(model, raw)[0]
+    return heads.candidates(model, raw, DEFAULT_MAX_CANDIDATES)[0]
 
 
 def _replace_code(role: str, folder: Path, checkout: Path) -> None:
