@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 Preprocess = Literal["opencv", "dali"]
-Engine = Literal["onnxruntime", "tensorrt", "openvino"]
+Engine = Literal["onnxruntime", "tensorrt", "openvino", "pytorch"]
 Device = Literal["cpu", "gpu"]
 Accelerator = Literal["cuda", "tensorrt"]
 NetworkInput = Literal["fp32", "uint8"]

@@ -21,7 +21,7 @@ from yolov8_export.config.deployment import (
     as_served,
     sensible_queue_timeout_s,
 )
-from yolov8_export.config.members import IR_FILE, ServedModelSpec
+from yolov8_export.config.members import IR_FILE, TORCHSCRIPT_FILE, ServedModelSpec
 from yolov8_export.config.parts import MIN_BOUNDED_INSTANCES
 from yolov8_export.config.recover import read_spec
 from yolov8_export.config.serving import serving_commands
@@ -44,7 +44,7 @@ from yolov8_export.runtime import in_batches_of, onnx_runner
 from yolov8_export.source.families import note_on_family
 from yolov8_export.source.onnx_file import read_onnx
 from yolov8_export.source.original import Original
-from yolov8_export.source.weights import check_file, prepare_ultralytics
+from yolov8_export.source.weights import check_file, check_torch, prepare_ultralytics
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +118,7 @@ def export(
     opset: int = DEFAULT_OPSET,
     progress: Progress | None = None,
 ) -> Report:
-    """Export a `.pt` or `.onnx` file into a model repository.
+    """Export a `.pt`, `.onnx` or `.torchscript` file into a model repository.
 
     Args:
         weights: The path of the file.
@@ -126,7 +126,7 @@ def export(
         overrides: What the file does not say about the model, or says otherwise.
         deployment: The settings with which the model is served.
         calibration_data: The images for a lower precision.
-        opset: The ONNX opset version to export with (.pt input only).
+        opset: The ONNX opset version to export with (not for .onnx input).
         progress: Where the steps are shown; by default, nowhere.
 
     Raises:
@@ -140,6 +140,11 @@ def export(
     overrides, deployment, progress = overrides or ModelOverrides(), deployment or Deployment(), progress or Progress()
     data = calibration_data or CalibrationData()
     _check_request(target, deployment, data)
+    if deployment.engine == "pytorch" and weights.suffix == ".onnx":
+        raise OptionError(
+            f"{weights}: --network pytorch needs the .pt checkpoint, or a .torchscript file: "
+            "PyTorch can't load an ONNX file"
+        )
     with staging(target.repository) as stage:
         accept = partial(_check_target, target, deployment)
         original = _read(weights, overrides, opset, progress, accept)
@@ -150,6 +155,8 @@ def export(
                 run = in_batches_of(1, run)
             verification = verify(run, original.run, original.model, against=original.reference)
         model = _check_served(network, deployment)
+        if deployment.engine == "pytorch":
+            network, verification = _as_torchscript(original, network, model, verification, stage, progress)
         deployment = _with_queue_timeout(deployment, network, target)
         network, accuracy = reduce(
             network, deployment.precision, deployment.engine, data, engine_file=stage / IR_FILE, progress=progress
@@ -213,8 +220,13 @@ def _read(
 ) -> Original:
     """Load the weights as an ONNX network in memory; ``accept`` raises an error for a model that can't be served."""
     check_file(weights)
-    if weights.suffix != ".pt":
+    if weights.suffix not in (".pt", ".torchscript"):
         return read_onnx(weights, overrides, progress, accept)
+    if weights.suffix == ".torchscript":
+        with progress.step("Loading torch"):
+            check_torch()
+            from yolov8_export.source.torchscript import read_torchscript
+        return read_torchscript(weights, overrides, opset, progress, accept)
     with progress.step("Loading torch and Ultralytics"):
         prepare_ultralytics()
         from yolov8_export.source.checkpoint import read_checkpoint
@@ -227,6 +239,19 @@ def _check_served(network: Network, deployment: Deployment) -> ServedModel:
     if model.network_output != "raw":
         check_reducible(network, model.network_output, deployment.max_candidates)
     return model
+
+
+def _as_torchscript(
+    original: Original, network: Network, model: ServedModel, compared: Verification, stage: Path, progress: Progress
+) -> tuple[Network, Verification]:
+    """Return the network with its TorchScript file, and the largest differences of both from the original."""
+    from yolov8_export.graph.torchscript import write_torchscript
+
+    path = stage / TORCHSCRIPT_FILE
+    with progress.step("Making TorchScript, and comparing it"):
+        found = write_torchscript(original, model, path)
+    differences = {name: max(value, found.differences[name]) for name, value in compared.differences.items()}
+    return replace(network, engine_files=(path,)), replace(compared, differences=differences)
 
 
 def _with_queue_timeout(deployment: Deployment, network: Network, target: Target) -> Deployment:

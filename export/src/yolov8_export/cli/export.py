@@ -25,7 +25,9 @@ from yolov8_export.source.weights import find_weights
 Weights = Annotated[
     str,
     typer.Argument(
-        metavar="WEIGHTS", help="Path of a .pt or .onnx file, or a name such as yolov8n.pt", show_default=False
+        metavar="WEIGHTS",
+        help="Path of a .pt, .onnx or .torchscript file, or a name such as yolov8n.pt",
+        show_default=False,
     ),
 ]
 Name = Annotated[str | None, typer.Option(help="Name of the served model", show_default="the file's name")]
@@ -38,7 +40,7 @@ Version = Annotated[
 Opset = Annotated[
     int,
     typer.Option(
-        help=f"ONNX opset version to export with, {OPSETS.start} to {OPSETS.stop - 1} (.pt input only)",
+        help=f"ONNX opset version to export with, {OPSETS.start} to {OPSETS.stop - 1} (not for .onnx input)",
         rich_help_panel="Model",
     ),
 ]

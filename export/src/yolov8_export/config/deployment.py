@@ -170,6 +170,15 @@ class Deployment:
                 self.max_candidates != DEFAULT_MAX_CANDIDATES and self.network_output != "candidates",
                 f"--max-candidates {self.max_candidates} has an effect only with --network-output candidates",
             ),
+            (
+                engine == "pytorch" and self.network_output == "candidates",
+                "--network-output candidates is not possible with --network pytorch: leave it out, or say best-class",
+            ),
+            (
+                engine == "pytorch" and self.precision != "fp32",
+                f"--precision {self.precision} is not possible with --network pytorch, which runs what the checkpoint "
+                "computes, in FP32",
+            ),
             (self.cuda_graphs and engine != "tensorrt", "--cuda-graphs is possible only with --network tensorrt"),
         ]
 

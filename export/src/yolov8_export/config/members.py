@@ -44,6 +44,8 @@ DALI_FILE = "dali.py"
 ONNX_FILE = "model.onnx"
 PLAN_FILE = "model.plan"
 IR_FILE = "model.xml"
+TORCHSCRIPT_FILE = "model.pt"
+TORCHSCRIPT_PLATFORM = "pytorch_libtorch"
 ENGINE_CACHE = "/tmp/yolov8-triton-engines"
 """The folder inside the container where ONNX Runtime keeps the TensorRT engines that it builds, to mount a volume at.
 """
@@ -215,6 +217,8 @@ def network_config(name: str, model: ServedModel, head: Head, *, stride: int, de
         _set_onnxruntime(config, tensors, deployment)
     elif deployment.engine == "openvino":
         _set_openvino(config, deployment)
+    elif deployment.engine == "pytorch":
+        _set_pytorch(config, deployment)
     elif deployment.cuda_graphs:
         _set_cuda_graphs(config, deployment)
     return config
@@ -240,6 +244,8 @@ def loaded_file(deployment: Deployment) -> str:
     """Return the name of the file that the engine loads; the ONNX file always lies beside it."""
     if deployment.engine == "tensorrt":
         return PLAN_FILE
+    if deployment.engine == "pytorch":
+        return TORCHSCRIPT_FILE
     return IR_FILE if (deployment.engine, deployment.precision) == ("openvino", "int8") else ONNX_FILE
 
 
@@ -275,6 +281,17 @@ def _set_openvino(config: pb.ModelConfig, deployment: Deployment) -> None:
         "INFERENCE_NUM_THREADS": str(deployment.instances * deployment.threads),
     }
     set_parameters(config, parameters)
+
+
+def _set_pytorch(config: pb.ModelConfig, deployment: Deployment) -> None:
+    """Name the kind of model file, and on a CPU limit the threads, of which Triton's backend has one pool.
+
+    The names of the tensors are the contract's: the backend takes an input by the name of the argument of ``forward``,
+    or else by its place, and an output without ``__`` in its name by its place.
+    """
+    config.platform = TORCHSCRIPT_PLATFORM
+    if deployment.device == "cpu":
+        set_parameters(config, {"INTRA_OP_THREAD_COUNT": str(deployment.threads), "INTER_OP_THREAD_COUNT": "1"})
 
 
 def _set_cuda_graphs(config: pb.ModelConfig, deployment: Deployment) -> None:

@@ -118,6 +118,8 @@ def _threads(preprocess: Mapping[str, Any], network: Mapping[str, Any], instance
         return int(preprocess["num_threads"].string_value)
     if "intra_op_thread_count" in network:
         return int(network["intra_op_thread_count"].string_value)
+    if "INTRA_OP_THREAD_COUNT" in network:
+        return int(network["INTRA_OP_THREAD_COUNT"].string_value)
     if "INFERENCE_NUM_THREADS" in network:
         return int(network["INFERENCE_NUM_THREADS"].string_value) // instances
     return Deployment().threads

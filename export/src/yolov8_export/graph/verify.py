@@ -46,8 +46,15 @@ class Verification:
     differences: dict[str, float]
 
 
-def verify(network: Run, reference: Run, model: ServedModel, *, against: str) -> Verification:
+def verify(network: Run, reference: Run, model: ServedModel, *, against: str, called: str = "ONNX") -> Verification:
     """Compare a network with its original on seeded images, in batches of 1 and 2.
+
+    Args:
+        network: Runs the network.
+        reference: Runs its original.
+        model: The model that both are.
+        against: What the original is, in errors and in the report.
+        called: What the network is, in errors.
 
     Raises:
         VerificationError: The outputs differ by more than `LIMITS`, or in shape.
@@ -58,7 +65,7 @@ def verify(network: Run, reference: Run, model: ServedModel, *, against: str) ->
         ours, theirs = list(_named(network(images), model)), _named(reference(images), model)
         _check_values(dict(ours), model)
         for (name, actual), (_, expected) in zip(ours, theirs, strict=True):
-            difference = _distance(name, actual, expected, against)
+            difference = _distance(name, actual, expected, against, called)
             differences[name] = max(difference, differences.get(name, 0.0))
     broken = [
         f"{name} differ by {difference:.2g}, allowed {LIMITS[name]:g}"
@@ -66,7 +73,7 @@ def verify(network: Run, reference: Run, model: ServedModel, *, against: str) ->
         if not difference <= LIMITS[name]
     ]
     if broken:
-        raise VerificationError(f"the ONNX network does not give what the {against} gives: {'; '.join(broken)}")
+        raise VerificationError(f"the {called} network does not give what the {against} gives: {'; '.join(broken)}")
     return Verification(reference=against, images=sum(BATCHES), differences=differences)
 
 
@@ -116,7 +123,7 @@ def _check_values(outputs: dict[str, Array], model: ServedModel) -> None:
         )
 
 
-def _distance(name: str, actual: Array, expected: Array, against: str) -> float:
+def _distance(name: str, actual: Array, expected: Array, against: str, called: str) -> float:
     if actual.shape != expected.shape:
-        raise VerificationError(f"{name}: the {against} gives {expected.shape}, the ONNX network {actual.shape}")
+        raise VerificationError(f"{name}: the {against} gives {expected.shape}, the {called} network {actual.shape}")
     return float(np.max(np.abs(actual - expected), initial=0.0))

@@ -148,8 +148,8 @@ def build_manifest(
 
 def _versions(source_format: str) -> dict[str, str]:
     names = ["yolov8-triton-export", "onnx", "onnxruntime", "numpy"]
-    if source_format == "pytorch":
-        names += ["torch", "ultralytics"]
+    if source_format != "onnx":
+        names += ["torch", "ultralytics"] if source_format == "pytorch" else ["torch"]
     return {name: _version(name) for name in names}
 
 

@@ -16,6 +16,7 @@ import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -138,6 +139,7 @@ def read_checkpoint(
         metadata=_metadata(checkpoint, model),
         run=checkpoint.run,
         reference="checkpoint",
+        module=partial(for_export, checkpoint.module),
     )
 
 
@@ -240,7 +242,7 @@ def _check_format(path: Path) -> None:
 def _reason(path: Path, exc: BaseException) -> str:
     said = f"{exc} {exc.__cause__ or ''}"
     if "TorchScript" in said:
-        return f"{path}: is a TorchScript archive; export the checkpoint that it was made from"
+        return f"{path}: is a TorchScript archive; export the checkpoint that it was made from, or name it .torchscript"
     if other := re.fullmatch(r"'(\w+)' object has no attribute 'model'", str(exc)):
         return f"{path}: holds a {other[1]}; expected a checkpoint as Ultralytics writes it (weights/best.pt)"
     refused = re.search(r"GLOBAL ([\w.]+)|but got <class '([\w.]+)'>", said)
@@ -303,7 +305,7 @@ def trace(module: torch.nn.Module, imgsz: Size, *, opset: int) -> tuple[ir.Model
 
     Inputs and outputs have Ultralytics' names: ``images``, ``output0``, and ``output1`` for mask prototypes.
     """
-    module = _for_export(module)
+    module = for_export(module)
     images = torch.zeros(1, 3, *imgsz)
     with torch.no_grad():
         module(images)  # the first call makes the anchors, which become constants of the graph
@@ -328,7 +330,7 @@ def trace(module: torch.nn.Module, imgsz: Size, *, opset: int) -> tuple[ir.Model
     return network, tuple(tuple(output.shape[1:]) for output in outputs)
 
 
-def _for_export(loaded: Any) -> Any:
+def for_export(loaded: Any) -> Any:
     """Return a copy that outputs only predictions, with BatchNorm folded into the convolutions."""
     module = copy.deepcopy(loaded).fuse(verbose=False)
     for part in module.modules():

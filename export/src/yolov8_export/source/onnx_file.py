@@ -23,7 +23,7 @@ from yolov8_export.progress import Progress
 from yolov8_export.runtime import in_batches_of, one_line, onnx_runner
 from yolov8_export.source.families import task_of_head
 from yolov8_export.source.onnx_graph import Graph, GraphTensor, read_graph
-from yolov8_export.source.original import Original, Source, sha256_of
+from yolov8_export.source.original import Original, Source, SourceFormat, sha256_of
 from yolov8_export.source.values import class_names, flag, keypoints, largest, read_value, shown, size
 from yolov8_export.ultralytics_metadata import NETWORK_OUTPUT, read_metadata, stable_metadata
 
@@ -46,13 +46,36 @@ def read_onnx(
     """
     with progress.step(f"Reading {path}"):
         network = load_onnx(path)
-        graph = read_graph(network)
-        model, stride, source = _described(path, graph, overrides)
-        accept(model)
-        batch = graph.inputs[0].dims[0]
-        run = in_batches_of(batch if isinstance(batch, int) else 1, onnx_runner(network, called=str(path)))
-        shapes = tuple(output.shape[1:] for output in run(np.zeros((1, 3, *model.imgsz), np.float32)))
-        _refuse_chosen(path, graph, model, shapes)
+        return described_original(path, network, overrides, accept)
+
+
+def described_original(
+    path: Path,
+    network: ir.Model,
+    overrides: ModelOverrides,
+    accept: Callable[[ServedModel], None],
+    source_format: SourceFormat = "onnx",
+) -> Original:
+    """Return a network with what its metadata and the user say of it.
+
+    Args:
+        path: The given file.
+        network: The network of that file as ONNX, with its metadata.
+        overrides: What the user says.
+        accept: Raises an error for a model that can't be served.
+        source_format: The kind of the file.
+
+    Raises:
+        OptionError: A fact is neither in its metadata nor in ``overrides``, or they contradict each other.
+        UnsupportedError: The network can't be served.
+    """
+    graph = read_graph(network)
+    model, stride, source = _described(path, graph, overrides, source_format)
+    accept(model)
+    batch = graph.inputs[0].dims[0]
+    run = in_batches_of(batch if isinstance(batch, int) else 1, onnx_runner(network, called=str(path)))
+    shapes = tuple(output.shape[1:] for output in run(np.zeros((1, 3, *model.imgsz), np.float32)))
+    _refuse_chosen(path, graph, model, shapes)
     return Original(
         onnx=network,
         model=model,
@@ -85,7 +108,9 @@ def load_onnx(path: Path) -> ir.Model:
     return network
 
 
-def _described(path: Path, graph: Graph, overrides: ModelOverrides) -> tuple[ServedModel, int, Source]:
+def _described(
+    path: Path, graph: Graph, overrides: ModelOverrides, source_format: SourceFormat
+) -> tuple[ServedModel, int, Source]:
     """Return the model that a network was trained for, the stride of its input, and where it comes from."""
     metadata = read_metadata(graph.metadata)
     if NETWORK_OUTPUT in metadata:
@@ -108,7 +133,7 @@ def _described(path: Path, graph: Graph, overrides: ModelOverrides) -> tuple[Ser
     source = Source(
         path=path,
         sha256=sha256_of(path),
-        format="onnx",
+        format=source_format,
         architecture=_architecture(str(metadata.get("description", ""))),
         head=metadata.get("head"),
         trained_with=metadata.get("version"),

@@ -4,15 +4,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import onnx_ir as ir
 
 from yolov8_contract.served_model import ServedModel
 from yolov8_export.runtime import Run
+
+SourceFormat = Literal["pytorch", "onnx", "torchscript"]
 
 _CHUNK_BYTES = 1 << 20
 
@@ -32,7 +34,7 @@ class Source:
 
     path: Path
     sha256: str
-    format: Literal["pytorch", "onnx"]
+    format: SourceFormat
     architecture: str | None
     head: str | None
     trained_with: str | None
@@ -40,7 +42,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Original:
-    """A network before any change: a checkpoint as torch traces it, or an `.onnx` file as it was given.
+    """A network before any change: a checkpoint or a TorchScript file as torch traces it, or an `.onnx` file as given.
 
     Attributes:
         onnx: The ONNX network.
@@ -51,6 +53,7 @@ class Original:
         metadata: Ultralytics' metadata that the served network should have.
         run: Runs the weights themselves, as the reference for the served network.
         reference: What ``run`` runs, in a report's words.
+        module: Returns the ``torch.nn.Module`` from which TorchScript can be made; None without torch.
     """
 
     onnx: ir.Model
@@ -61,6 +64,7 @@ class Original:
     metadata: Mapping[str, str]
     run: Run
     reference: Literal["checkpoint", "given file"]
+    module: Callable[[], Any] | None = None
 
 
 def sha256_of(path: Path) -> str:

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from yolov8_export.errors import WeightsError, WeightsNotFoundError
 
-SUFFIXES = (".pt", ".onnx")
+SUFFIXES = (".pt", ".onnx", ".torchscript")
+_AOT_INDUCTOR = ".pt2"
 
 Download = Callable[[str, Path], Path | None]
 """Downloads Ultralytics' weights of a name into a folder; returns None if there are no such weights."""
@@ -30,11 +31,10 @@ def find_weights(name: str, *, folder: Path | None, download: Download | None) -
 
     Raises:
         WeightsNotFoundError: The weights were not found.
-        WeightsError: The name is neither of a `.pt` nor of an `.onnx` file.
+        WeightsError: The name is not that of a `.pt`, `.onnx` or `.torchscript` file.
     """
     path = Path(name)
-    if path.suffix not in SUFFIXES:
-        raise WeightsError(f"{name!r}: expected a {' or an '.join(SUFFIXES)} file, or a name such as 'yolov8n.pt'")
+    _check_suffix(path, name)
     try:
         check_file(path)
         return path
@@ -56,6 +56,17 @@ def find_weights(name: str, *, folder: Path | None, download: Download | None) -
             return found
         tried.append("and Ultralytics has none of that name to download, or could not be reached")
     raise WeightsNotFoundError(f"{name}: {', '.join(tried)}")
+
+
+def _check_suffix(path: Path, name: str) -> None:
+    if path.suffix == _AOT_INDUCTOR:
+        raise WeightsError(
+            f"{name!r}: is a package of AOTInductor, which Triton's pytorch backend (torch_aoti) runs without batches "
+            "and only on the device that it was compiled for; give the .pt checkpoint, and --network pytorch"
+        )
+    if path.suffix not in SUFFIXES:
+        known = f"{', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}"
+        raise WeightsError(f"{name!r}: expected a {known} file, or a name such as 'yolov8n.pt'")
 
 
 def check_file(path: Path) -> None:
@@ -95,6 +106,16 @@ def download_weights(name: str, folder: Path) -> Path | None:
         logger.info("download of %s failed: %s", name, exc)
         return None
     return path if path.is_file() else None
+
+
+def check_torch() -> None:
+    """Refuse a TorchScript file where torch is missing.
+
+    Raises:
+        WeightsError: torch is not installed.
+    """
+    if importlib.util.find_spec("torch") is None:
+        raise WeightsError("a .torchscript file needs torch: pip install 'yolov8-triton-export[ultralytics]'")
 
 
 def prepare_ultralytics() -> None:

@@ -169,7 +169,7 @@ def test_weights_are_looked_up_in_the_folder_that_the_environment_names(
     [
         pytest.param("export yolov8n.pt", 3, "yolov8n.pt: no such file", id="no-weights"),
         pytest.param("export nowhere/best.onnx", 3, "no such file", id="no-file"),
-        pytest.param("export weights.bin", 1, "expected a .pt or an .onnx file", id="another-kind"),
+        pytest.param("export weights.bin", 1, "expected a .pt, .onnx or .torchscript file", id="another-kind"),
         pytest.param("export text.onnx", 1, "no ONNX file, or damaged", id="no-onnx"),
         pytest.param("export tiny.onnx --name a/b", 2, "--name", id="name"),
         pytest.param("export tiny.onnx --imgsz big", 2, "--imgsz", id="imgsz"),

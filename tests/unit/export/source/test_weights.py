@@ -78,7 +78,7 @@ def test_a_folder_with_the_name_of_weights_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["yolov8n", "yolov8n.engine", "model.yaml"])
 def test_files_of_other_kinds_are_refused(name: str) -> None:
-    with pytest.raises(WeightsError, match=r"expected a \.pt or an \.onnx file"):
+    with pytest.raises(WeightsError, match=r"expected a \.pt, \.onnx or \.torchscript file"):
         find_weights(name, folder=None, download=no_download)
 
 

@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One server runs the same weights in ONNX Runtime and in PyTorch, from one repository, and both find the same."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import warnings
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import tritonclient.grpc as triton
+from ultralytics import YOLO
+
+from tests.data import shapes
+from yolov8_export.checks.repository import check
+from yolov8_export.config.deployment import Deployment
+from yolov8_export.pipeline import export
+from yolov8_export.repository.layout import Target
+from yolov8_server import StartError, TritonServer
+from yolov8_triton import Client
+
+DATA = Path(__file__).parents[2] / "data"
+SEEDS = range(97_000, 97_004)
+VARIANTS: dict[str, dict[str, Any]] = {"": {}, "-lean": {"network_input": "uint8", "network_output": "best-class"}}
+
+
+@pytest.fixture(scope="module")
+def given(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A TorchScript file as Ultralytics itself exports it."""
+    weights = shutil.copy(DATA / "shapes-segment.pt", tmp_path_factory.mktemp("given"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch advises against TorchScript
+        return Path(YOLO(weights).export(format="torchscript", imgsz=160))
+
+
+@pytest.fixture(scope="module")
+def both(repository: Path, given: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The models of the shared repository, and beside each one in PyTorch."""
+    folder = tmp_path_factory.mktemp("both") / "repository"
+    shutil.copytree(repository, folder, ignore=shutil.ignore_patterns("shapes-batched*"))
+    for task in shapes.TASKS:
+        deployment = Deployment(engine="pytorch", instances=1)
+        export(DATA / f"shapes-{task}.pt", Target(repository=folder, name=f"torch-{task}"), deployment=deployment)
+    lean = Deployment(engine="pytorch", instances=1, queue_delay_us=50_000, **VARIANTS["-lean"])
+    export(DATA / "shapes-pose.pt", Target(repository=folder, name="torch-pose-lean"), deployment=lean)
+    unchanged = Deployment(engine="pytorch", instances=1)
+    export(given, Target(repository=folder, name="torch-given"), deployment=unchanged)
+    assert check(folder).findings == ()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def running(both: Path) -> Iterator[TritonServer]:
+    with TritonServer(both, ready_timeout_s=120) as server:
+        yield server
+
+
+def asked(url: str, model: str, task: str) -> list[Any]:
+    """Ask for all scenes at once, so that the network gets batches."""
+    images = [cv2.imencode(".png", shapes.scene(seed, task, size=(200, 333)).image)[1].tobytes() for seed in SEEDS]  # type: ignore[arg-type]
+    with Client(url, model=model, timeout_s=60) as client, ThreadPoolExecutor(len(images)) as pool:
+        return list(pool.map(getattr(client, task), images))
+
+
+@pytest.mark.parametrize(
+    ("name", "task"),
+    [*((f"torch-{task}", task) for task in shapes.TASKS), ("torch-pose-lean", "pose"), ("torch-given", "segment")],
+)
+def test_it_finds_what_onnx_runtime_finds(running: TritonServer, name: str, task: str) -> None:
+    for mine, other in zip(
+        asked(running.grpc_url, name, task), asked(running.grpc_url, f"shapes-{task}", task), strict=True
+    ):
+        fields = ("scores",) if task == "classify" else ("confidence", "class_id", "xyxy")
+        assert task == "classify" or len(mine) == len(other) > 0
+        for field in fields:
+            np.testing.assert_allclose(getattr(mine, field), getattr(other, field), rtol=0, atol=0.02)
+        scores = fields[0]
+        np.testing.assert_allclose(getattr(mine, scores), getattr(other, scores), rtol=0, atol=1e-4)
+        if task == "segment":
+            assert (mine.mask != other.mask).mean() < 1e-4
+        if task == "pose":
+            np.testing.assert_allclose(mine.keypoints, other.keypoints, rtol=0, atol=0.02)
+
+
+def test_ultralytics_own_client_works_on_the_bare_network(running: TritonServer) -> None:
+    remote = YOLO(f"grpc://{running.grpc_url}/torch-detect_network", task="detect")
+    image = shapes.scene(97_000, "detect", size=(200, 333)).image
+
+    (found,) = remote.predict(image, rect=False, verbose=False)
+
+    with Client(running.grpc_url, model="torch-detect", array_format="bmp") as client:
+        expected = client.detect(image, channels="BGR")
+    assert len(expected) > 0
+    np.testing.assert_allclose(found.boxes.xyxy.numpy(), expected.xyxy, atol=0.05)
+
+
+def test_the_given_file_is_the_one_that_runs(both: Path, given: Path) -> None:
+    assert (both / "torch-given_network" / "1" / "model.pt").read_bytes() == given.read_bytes()
+    manifest = json.loads((both / "torch-given_network" / "1" / "manifest.json").read_text())
+    assert manifest["source"]["format"] == "torchscript"
+
+
+def test_requests_are_batched(running: TritonServer) -> None:
+    asked(running.grpc_url, "torch-pose-lean", "pose")
+
+    with triton.InferenceServerClient(running.grpc_url) as client:
+        (stats,) = client.get_inference_statistics("torch-pose-lean_network").model_stats
+    assert stats.execution_count < stats.inference_count
+
+
+def test_a_network_of_a_wrong_shape_keeps_its_server_from_starting(both: Path, tmp_path: Path) -> None:
+    shutil.copytree(both / "torch-detect_network", tmp_path / "repository" / "torch-detect_network")
+    config = tmp_path / "repository" / "torch-detect_network" / "config.pbtxt"
+    config.write_text(config.read_text().replace("dims: [7, 525]", "dims: [7, 526]"))
+    assert "526" in config.read_text()
+
+    with pytest.raises(StartError, match=r"the module gives \[7, 525\]"):
+        TritonServer(tmp_path / "repository").start()
