@@ -57,7 +57,7 @@ def module(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
         folder = tmp_path_factory.mktemp("preprocess")
         shutil.copy(SOURCE / "dali.py", folder)
         defaults = json.loads((SOURCE / "settings.json").read_text())
-        (folder / "settings.json").write_text(json.dumps(defaults | settings))
+        (folder / "settings.json").write_text(json.dumps(defaults | {"network_input": "fp32"} | settings))
         spec = importlib.util.spec_from_file_location(folder.name, folder / "dali.py")
         assert spec is not None
         assert spec.loader is not None

@@ -12,7 +12,9 @@ Engine = Literal["onnxruntime", "tensorrt", "openvino", "pytorch"]
 Device = Literal["cpu", "gpu"]
 Accelerator = Literal["cuda", "tensorrt"]
 NetworkInput = Literal["fp32", "uint8"]
-NetworkOutput = Literal["raw", "best-class", "candidates"]
+NetworkOutput = Literal["auto", "raw", "best-class", "candidates"]
+REDUCIBLE_OPSET = 13
+"""The first opset with which a network's output can be reduced: Split and ReduceSum take sizes and axes as inputs."""
 Precision = Literal["fp32", "fp16", "int8"]
 Profile = Literal["cpu", "gpu"]
 

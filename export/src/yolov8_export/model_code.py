@@ -93,7 +93,7 @@ def write_code(role: str, config: pb.ModelConfig, model: ServedModel, limits: Im
     for path in member_files(role, config.backend):
         shutil.copyfile(path, folder / path.name)
     if config.backend == DALI:
-        (folder / SETTINGS_FILE).write_text(dali_settings(model, limits, config.max_batch_size), encoding="utf-8")
+        (folder / SETTINGS_FILE).write_text(dali_settings(model, limits, config), encoding="utf-8")
         (folder.parent / WARMUP_FOLDER).mkdir()
         shutil.copyfile(warmup_picture(), folder.parent / WARMUP_FOLDER / WARMUP_PICTURE)
         return
@@ -102,13 +102,14 @@ def write_code(role: str, config: pb.ModelConfig, model: ServedModel, limits: Im
         shutil.copyfile(path, folder / CONTRACT / path.name)
 
 
-def dali_settings(model: ServedModel, limits: ImageLimits, max_batch_size: int) -> str:
-    """Return the text of the DALI graph's settings."""
+def dali_settings(model: ServedModel, limits: ImageLimits, config: pb.ModelConfig) -> str:
+    """Return the text of the DALI graph's settings, of which some come from the configuration of preprocess."""
     settings = {
         "task": model.task.value,
         "imgsz": list(model.imgsz),
         "network_input": model.network_input,
         "max_pixels": limits.max_pixels,
-        "max_batch_size": max_batch_size,
+        "max_batch_size": config.max_batch_size,
+        "hw_decoder_load": float(config.parameters["hw_decoder_load"].string_value),
     }
     return json.dumps(settings) + "\n"

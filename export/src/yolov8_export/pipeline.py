@@ -162,7 +162,9 @@ def export(
             network, deployment.precision, deployment.engine, data, engine_file=stage / IR_FILE, progress=progress
         )
         with progress.step("Writing the repository"):
-            network = rewritten(network, model, max_candidates=deployment.max_candidates)
+            network = rewritten(
+                network, model, max_candidates=deployment.max_candidates, cast_first=deployment.uses_tensorrt
+            )
             prepared, notes = _configured(network, verification, accuracy, target, deployment)
             written = write_model(prepared, stage)
     return Report(
@@ -235,7 +237,7 @@ def _read(
 
 def _check_served(network: Network, deployment: Deployment) -> ServedModel:
     """Return the model as it will be served, before the precision is reduced, which can take minutes."""
-    model = as_served(network.model, deployment)
+    model = as_served(network.model, deployment, network.opset)
     if model.network_output != "raw":
         check_reducible(network, model.network_output, deployment.max_candidates)
     return model
@@ -300,6 +302,14 @@ def _notes(spec: ServedModelSpec, network: Network) -> Iterator[str]:
         yield family
     if spec.single_images:
         yield "the network is quantized dynamically, by one range for a batch, so it runs one image at a time"
+    if spec.deployment.max_inflight:
+        yield "--max-inflight needs Triton 25.11 or newer; older servers, also the embedded one, can't read the model"
+    model = spec.model
+    if spec.deployment.device == "gpu" and (model.network_input, model.network_output) != ("fp32", "raw"):
+        yield (
+            "Ultralytics' own client can't use this network, which takes and returns few bytes; for that client, add "
+            "--network-input fp32 --network-output raw"
+        )
     conf = spec.deployment.defaults.conf
     if spec.model.network_output == "candidates" and conf < LEAST_CONF_OF_CANDIDATES:
         yield (

@@ -141,11 +141,12 @@ def graph(device: str) -> tuple[Any, Any]:
         admitted = types.Constant(grey, device="cpu")
     shape = fn.cast(peek(admitted)[:2], dtype=types.FLOAT64)
     # Fancy upsampling of chroma is the default of libjpeg, but not of nvJPEG.
+    on_gpu = {"device": "mixed", "hw_decoder_load": SETTINGS["hw_decoder_load"]}
     image = decode(
         admitted,
-        device="mixed" if device == "gpu" else "cpu",
         output_type=types.RGB,
         jpeg_fancy_upsampling=True,
+        **(on_gpu if device == "gpu" else {"device": "cpu"}),
     )
     images = center_cropped(image, shape) if IS_CLASSIFIER else letterboxed(image, shape)
     orig_shape = fn.cast(sides[:2] * fn.cast(is_jpeg & fits, dtype=types.INT64), dtype=types.INT32)

@@ -25,7 +25,7 @@ CLASSES, IMGSZ, STRIDE = 80, (640, 640), 32
 """Those of yolov8n on COCO."""
 OBJECTS = 10
 IMAGE_SHAPE = (480, 640)
-NETWORK_OUTPUTS: tuple[NetworkOutput, ...] = get_args(NetworkOutput)
+NETWORK_OUTPUTS: tuple[NetworkOutput, ...] = tuple(kind for kind in get_args(NetworkOutput) if kind != "auto")
 _SOURCES = {
     "check": Path("model_repository_gpu", "yolov8n_check", "1"),
     "postprocess": Path("model_repository", "yolov8n_postprocess", "1"),
@@ -59,7 +59,12 @@ class Case:
 
 def write(repository: Path, case: Case) -> None:
     """Write the models of a case into a repository."""
-    deployment = deployment_from("gpu", network_input=case.images, network_output=case.network_output)
+    deployment = deployment_from(
+        "gpu",
+        network_input=case.images,
+        network_output=case.network_output,
+        postprocess_instances=case.postprocess_instances,
+    )
     described = heads.served(Task.DETECT, classes=CLASSES, imgsz=IMGSZ)
     model, head = as_served(described, deployment), network_output(case.network_output)
     spec = ServedModelSpec(name=case.name, model=model, head=(head.shape,), stride=STRIDE, deployment=deployment)
@@ -74,8 +79,6 @@ def write(repository: Path, case: Case) -> None:
             _write_stand_in(config, folder, made, keep_images=case.images is not None)
         else:
             folder.mkdir(parents=True)
-        if role == "postprocess":
-            config.instance_group[0].count = case.postprocess_instances
         (folder.parent / CONFIG).write_text(render(config), encoding="utf-8")
 
 

@@ -23,7 +23,7 @@ class TritonPythonModel:
     def initialize(self, args: dict[str, str]) -> None:
         config = json.loads(args["model_config"])
         (images,) = [output for output in config["output"] if output["name"] == "images"]
-        _, height, width = (int(dim) for dim in images["dims"])
+        height, width, _ = (int(dim) for dim in images["dims"])
         self._imgsz = height, width
 
     def execute(self, requests: list[Any]) -> list[Any]:
@@ -41,6 +41,6 @@ class TritonPythonModel:
         boxed = np.full((*self._imgsz, 3), PAD_VALUE, np.uint8)
         resized = picture if fit.new_shape == picture.shape[:2] else cv2.resize(picture, (width, height))
         boxed[fit.top : fit.top + height, fit.left : fit.left + width] = resized
-        planes = np.ascontiguousarray(boxed[None, ..., ::-1].transpose(0, 3, 1, 2)) / np.float32(255)
+        pixels = np.ascontiguousarray(boxed[None, ..., ::-1])
         shape = np.array([picture.shape[:2]], np.int32)
-        return pb_utils.InferenceResponse([pb_utils.Tensor("images", planes), pb_utils.Tensor("orig_shape", shape)])
+        return pb_utils.InferenceResponse([pb_utils.Tensor("images", pixels), pb_utils.Tensor("orig_shape", shape)])

@@ -64,7 +64,7 @@ def test_an_exported_repository_passes_its_own_check(exported: Path) -> None:
 
 @pytest.mark.parametrize(
     ("member", "sizes"),
-    [pytest.param("preprocess", [1, 8], id="dali"), pytest.param("network", [1, 2, 4, 8], id="trt")],
+    [pytest.param("preprocess", [8, 1], id="dali"), pytest.param("network", [1, 2, 4, 8], id="trt")],
 )
 def test_members_are_warmed_up_before_the_server_is_ready(
     server_log: Path, raw: Any, member: str, sizes: list[int]
@@ -75,7 +75,8 @@ def test_members_are_warmed_up_before_the_server_is_ready(
     text = server_log.read_text()
 
     samples = re.findall(rf"model '{model}' instance \S+ is running warmup sample '(\w+)'", text)
-    assert samples == [f"batch_{size}" for size in sizes]
+    # The network's two instances run them side by side.
+    assert list(dict.fromkeys(samples)) == [f"batch_{size}" for size in sizes]
     assert {batch.batch_size for batch in statistics.batch_stats} >= set(sizes)
 
 

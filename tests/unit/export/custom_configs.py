@@ -12,7 +12,7 @@ T4 = NETWORK / "configs" / "t4.pbtxt"
 OTHER: dict[str, Any] = {
     "max_batch_size": 12,
     "instances": 2,
-    "threads": 3,
+    "decode_threads": 3,
     "queue_delay_us": 900,
     "gpus": (0, 1),
     "cuda_graphs": True,

@@ -10,9 +10,10 @@ from typing import Any
 from yolov8_contract.errors import ConfigError
 from yolov8_contract.image_header import ImageLimits
 from yolov8_contract.parameters import DEFAULT_MAX_DET_LIMIT, ParameterPolicy, RequestParameters
-from yolov8_contract.served_model import CPU_IMAGE_FORMATS, GPU_IMAGE_FORMATS, ServedModel
+from yolov8_contract.served_model import CPU_IMAGE_FORMATS, GPU_IMAGE_FORMATS, MIN_CLASSES_TO_REDUCE, ServedModel
 from yolov8_contract.task import Task
 from yolov8_export.choices import (
+    REDUCIBLE_OPSET,
     Accelerator,
     Device,
     Engine,
@@ -28,6 +29,12 @@ RANGES = {
     "max_batch_size": (1, 4096),
     "instances": (1, 1024),
     "threads": (1, 1024),
+    "check_instances": (2, 1024),
+    "preprocess_instances": (1, 1024),
+    "postprocess_instances": (1, 1024),
+    "decode_threads": (1, 1024),
+    "hw_decoder_load": (0, 1),
+    "max_inflight": (0, 1_000_000),
     "queue_size": (1, 1_000_000),
     "queue_timeout_s": (0, 86_400),
     "queue_delay_us": (0, 60_000_000),
@@ -43,6 +50,7 @@ DEFAULT_MAX_CANDIDATES = 1000
 LEAST_CONF_OF_CANDIDATES = 0.01
 """With a lower ``conf``, ordinary images have more anchors above it than the default number of candidates."""
 MAX_GPU = 1023
+MAX_CUDA_GRAPHS = 64
 MAX_PIXELS = 1 << 30
 """OpenCV decodes no larger image."""
 MAX_BYTES = (1 << 31) - 1
@@ -58,7 +66,13 @@ class Deployment:
     Attributes:
         max_batch_size: Largest batch of each composing model. A request to the ensemble carries one image.
         instances: Model instances of the network that run side by side, on each GPU.
-        threads: Threads of each model instance; with DALI, threads of its JPEG decoder.
+        threads: Threads of each model instance of a network on the CPU.
+        check_instances: Model instances of check, which looks at a JPEG before DALI decodes it.
+        preprocess_instances: Model instances of preprocess, on each GPU with DALI. None stands for 2 with OpenCV, and
+            for 1 with DALI, where another one takes memory for its own buffers.
+        postprocess_instances: Model instances of postprocess, each a process on one core of the CPU.
+        decode_threads: Threads with which DALI decodes the parts of JPEGs that a GPU does not.
+        hw_decoder_load: Share of a batch's JPEGs for the GPU's hardware decoder, where it has one (DALI only).
         queue_size: Number of requests that may wait for the first composing model; further ones are refused.
         queue_timeout_s: Longest time that a request waits for a composing model before it is refused; 0 sets no limit.
             A request may ask for a shorter time. None stands for `sensible_queue_timeout_s`, which export chooses.
@@ -79,15 +93,26 @@ class Deployment:
             and excludes Ultralytics' own client.
         network_output: Scores that the network passes to postprocess: all classes of each anchor (raw), only the best
             class (best-class), or that of the best anchors (candidates); the last two exclude Ultralytics' own client.
-            With candidates, a request is answered as with the others, or refused if its `conf` lets in too many.
+            With candidates, a request is answered as with the others, or refused if its `conf` lets in too many. auto
+            is best-class where the model has it.
         max_candidates: Number of anchors that the network passes to postprocess (--network-output candidates only).
         precision: Precision of the network's arithmetic; fp16 needs --evaluation, int8 needs --calibration.
+        tf32: Let a GPU round the inputs of FP32 convolutions to 10 bits of mantissa (TF32), for speed.
         cuda_graphs: Record the network's CUDA graph for each batch size and replay it (TensorRT only).
+        batch_profiles: Build a TensorRT plan with a profile for single images besides that for batches; it is
+            faster for a lone request, and takes memory for the activations of both.
+        max_inflight: Largest number of requests inside the ensemble; further ones wait. 0 sets no limit, as servers
+            before Triton 25.11 know none and refuse the configuration.
     """
 
     max_batch_size: int = 8
     instances: int = 3
     threads: int = 1
+    check_instances: int = 2
+    preprocess_instances: int | None = None
+    postprocess_instances: int = 1
+    decode_threads: int = 4
+    hw_decoder_load: float = 0.9
     queue_size: int = 64
     queue_timeout_s: float | None = None
     queue_delay_us: int = 0
@@ -105,7 +130,10 @@ class Deployment:
     network_output: NetworkOutput = "raw"
     max_candidates: int = DEFAULT_MAX_CANDIDATES
     precision: Precision = "fp32"
+    tf32: bool = False
     cuda_graphs: bool = False
+    batch_profiles: bool = False
+    max_inflight: int = 0
 
     def __post_init__(self) -> None:
         for name, (least, most) in RANGES.items():
@@ -138,6 +166,18 @@ class Deployment:
             max_det_limit=self.max_det_limit,
             max_slices=self.max_slices,
         )
+
+    @property
+    def uses_tensorrt(self) -> bool:
+        """Whether TensorRT runs the network, by its own backend or within ONNX Runtime."""
+        return self.engine == "tensorrt" or (
+            self.device == "gpu" and (self.engine, self.accelerator) == ("onnxruntime", "tensorrt")
+        )
+
+    @property
+    def decoders(self) -> int:
+        """The model instances of preprocess."""
+        return self.preprocess_instances or (1 if self.preprocess == "dali" else 2)
 
     @property
     def batch_sizes(self) -> tuple[int, ...]:
@@ -180,6 +220,24 @@ class Deployment:
                 "computes, in FP32",
             ),
             (self.cuda_graphs and engine != "tensorrt", "--cuda-graphs is possible only with --network tensorrt"),
+            (
+                self.cuda_graphs and self.max_batch_size > MAX_CUDA_GRAPHS,
+                f"--cuda-graphs: there is one for each batch size, at most {MAX_CUDA_GRAPHS}: lower --max-batch-size",
+            ),
+            (self.batch_profiles and engine != "tensorrt", "--batch-profiles is possible only with --network tensorrt"),
+            (
+                self.batch_profiles and self.max_batch_size == 1,
+                "--batch-profiles: with --max-batch-size 1 there are no batches to build a profile for",
+            ),
+            (on_cpu and self.tf32, "--tf32: the network runs on the CPU: add --device gpu"),
+            (
+                self.tf32 and (engine == "pytorch" or (engine, self.accelerator) == ("onnxruntime", "tensorrt")),
+                "--tf32: PyTorch and ONNX Runtime's TensorRT provider have no such option: use --network tensorrt",
+            ),
+            (
+                self.preprocess == "opencv" and self.preprocess_instances == 1,
+                "--preprocess-instances 1: the first composing model needs 2, because its queue has limits",
+            ),
         ]
 
 
@@ -206,9 +264,14 @@ class Tuning:
     max_batch_size: int | None = None
     instances: int | None = None
     threads: int | None = None
+    check_instances: int | None = None
+    preprocess_instances: int | None = None
+    postprocess_instances: int | None = None
+    decode_threads: int | None = None
     queue_delay_us: int | None = None
     gpus: tuple[int, ...] | None = None
     cuda_graphs: bool | None = None
+    batch_profiles: bool | None = None
 
     @classmethod
     def of(cls, deployment: Deployment) -> Tuning:
@@ -234,9 +297,10 @@ class Tuning:
 
     def __str__(self) -> str:
         chosen = self.chosen
-        for name in ("gpus", "cuda_graphs"):
-            if not chosen.get(name):
-                chosen.pop(name, None)
+        usual = asdict(Tuning.of(Deployment()))
+        for name in chosen.keys() - {"max_batch_size", "instances", "queue_delay_us"}:
+            if not chosen[name] or chosen[name] == usual[name]:
+                chosen.pop(name)
         return ", ".join(f"{name} {_joined(value) if name == 'gpus' else value}" for name, value in chosen.items())
 
 
@@ -266,19 +330,28 @@ def sensible_queue_timeout_s(parameters: int, imgsz: tuple[int, int], device: De
     return round(min(max(rounded, LEAST_QUEUE_TIMEOUT_S), MOST_QUEUE_TIMEOUT_S), 2)
 
 
-def as_served(model: ServedModel, deployment: Deployment) -> ServedModel:
+def as_served(model: ServedModel, deployment: Deployment, opset: int = REDUCIBLE_OPSET) -> ServedModel:
     """Return a model with what its deployment adds: the image formats, and the tensors between composing models.
+
+    Args:
+        model: The model.
+        deployment: The settings with which it is served.
+        opset: The opset version of its network; where it is unknown, a new one.
 
     Raises:
         OptionError: The model can't be served with this deployment.
     """
     formats = GPU_IMAGE_FORMATS if deployment.preprocess == "dali" else CPU_IMAGE_FORMATS
+    output = deployment.network_output
+    if output == "auto":
+        has_best_class = model.task is not Task.CLASSIFY and len(model.labels) >= MIN_CLASSES_TO_REDUCE
+        output = "best-class" if has_best_class and opset >= REDUCIBLE_OPSET else "raw"
     try:
         return replace(
             model,
             image_formats=formats,
             network_input=deployment.network_input,
-            network_output=deployment.network_output,
+            network_output=output,
             priority_levels=deployment.priority_levels,
             max_slices=deployment.max_slices,
         )
@@ -313,12 +386,21 @@ def _check_range(name: str, value: float, least: int, most: int) -> None:
 
 PROFILES: dict[Profile, Deployment] = {
     "cpu": Deployment(),
-    "gpu": Deployment(preprocess="dali", engine="tensorrt", device="gpu", instances=1, queue_delay_us=500),
+    "gpu": Deployment(
+        preprocess="dali",
+        engine="tensorrt",
+        device="gpu",
+        instances=2,
+        postprocess_instances=2,
+        network_input="uint8",
+        network_output="auto",
+    ),
 }
 """The deployments to start from; each setting can be changed.
 
 On a CPU, a model instance is idle while its tensors are copied to the next model. One instance more than there are
 cores fills that gap: on two cores, a third one serves 3 to 6 % more images a second, and a single request is as fast.
-On a GPU, a large batch takes hardly longer than a small one, so waiting half a millisecond for a batch pays, and a
-second instance mainly takes memory.
+On a GPU, the network's output is copied to the host while no inference runs, so the profile passes the fewest bytes.
+Its queue has limits, and so two instances; they share the plan's weights. The network does not wait for batches: those
+requests that come while it runs are its next batch.
 """

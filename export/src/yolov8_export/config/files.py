@@ -23,7 +23,7 @@ CONFIG = "config.pbtxt"
 CONFIGS = "configs"
 SUFFIX = ".pbtxt"
 
-NEWER_THAN_24_10 = frozenset({"inference.ModelConfig.model_metrics", "inference.ModelEnsembling.max_inflight_requests"})
+NEWER_THAN_24_10 = frozenset({"inference.ModelConfig.model_metrics"})
 """The fields that tritonclient 2.73 knows and Triton 24.10 (2.51) does not; a model that has one fails to load there.
 """
 

@@ -23,7 +23,7 @@ from yolov8_export.config.deployment import Deployment, Tuning
 from yolov8_export.config.parts import (
     CONTRACT_VERSION,
     bound_first,
-    bound_network,
+    bound_later,
     inputs,
     member,
     newest,
@@ -50,10 +50,14 @@ ENGINE_CACHE = "/tmp/yolov8-triton-engines"
 """The folder inside the container where ONNX Runtime keeps the TensorRT engines that it builds, to mount a volume at.
 """
 
-_CUDA_OPTIONS = {
-    # The default tries each algorithm on the first run of each batch size, which takes seconds.
-    "cudnn_conv_algo_search": "HEURISTIC",
-}
+_CUDNN_HEURISTIC = "1"
+"""The backend's parameter ``cudnn_conv_algo_search``: 0 tries each algorithm on the first run of each batch size, which
+takes seconds. The backend overwrites the option of the same name that its execution accelerator has.
+"""
+HW_DECODER_LOAD = "hw_decoder_load"
+"""The parameter from which DALI's graph gets its setting of this name, when the model is written."""
+TF32 = "tf32"
+"""The parameter that tells ``build_plans.py`` whether the network may round to TF32."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +94,8 @@ class ServedModelSpec:
             members.append(_postprocess(self.name, self.model, self.head, policy, self.deployment))
         for config in members:
             parts.add_priority_levels(config, self.deployment.priority_levels)
-        return {config.name: config for config in (*members, _ensemble(self.name, self.model, members))}
+        ensemble = _ensemble(self.name, self.model, members, self.deployment)
+        return {config.name: config for config in (*members, ensemble)}
 
     def custom_configs(self, config_name: str, tuning: Tuning) -> dict[str, pb.ModelConfig]:
         """Return the configurations that differ on another kind of machine; Triton reads ``config.pbtxt`` for the rest.
@@ -118,24 +123,30 @@ def _first_members(
         first = member(f"{name}_check", "python", signature.check(model), deployment)
     else:
         first = member(f"{name}_preprocess", "python", signature.preprocess(model), deployment)
+    first.instance_group[0].count = (
+        deployment.check_instances if deployment.preprocess == "dali" else deployment.decoders
+    )
     bound_first(first, deployment)
     set_parameters(first, model.to_parameters() | policy.to_parameters() | deployment.limits.to_parameters())
     return [first, _dali(name, model, deployment)] if deployment.preprocess == "dali" else [first]
 
 
 def _dali(name: str, model: ServedModel, deployment: Deployment) -> pb.ModelConfig:
-    """Return the DALI member, with one instance on each GPU: further ones take memory and are no faster."""
+    """Return the DALI member."""
     config = member(f"{name}_preprocess", "dali", signature.checked_preprocess(model), deployment)
     config.default_model_filename = DALI_FILE
+    config.instance_group[0].count = deployment.decoders
     put_on_gpus(config, deployment.gpus)
-    # One image sets up the decoder and a full batch its buffers; the sizes between need no setup.
-    sizes = sorted({1, deployment.max_batch_size})
+    # The first batch fixes the share of the hardware decoder, so it must be a full one. It also sets up the buffers.
+    sizes = sorted({1, deployment.max_batch_size}, reverse=True)
     config.model_warmup.extend(parts.file(sizes, signature.CHECKED_IMAGE, warmup_picture()))
     parameters = {
-        "num_threads": str(deployment.threads),
+        "num_threads": str(deployment.decode_threads),
+        HW_DECODER_LOAD: f"{deployment.hw_decoder_load:g}",
         CONTRACT_VERSION: model.to_parameters()[CONTRACT_VERSION],
     }
     set_parameters(config, parameters)
+    bound_later(config, deployment)
     return config
 
 
@@ -143,11 +154,15 @@ def _postprocess(
     name: str, model: ServedModel, head: Head, policy: ParameterPolicy, deployment: Deployment
 ) -> pb.ModelConfig:
     config = member(f"{name}_postprocess", "python", signature.postprocess(model, head), deployment)
+    config.instance_group[0].count = deployment.postprocess_instances
+    bound_later(config, deployment)
     set_parameters(config, model.to_parameters() | policy.to_parameters())
     return config
 
 
-def _ensemble(name: str, model: ServedModel, members: Iterable[pb.ModelConfig]) -> pb.ModelConfig:
+def _ensemble(
+    name: str, model: ServedModel, members: Iterable[pb.ModelConfig], deployment: Deployment
+) -> pb.ModelConfig:
     tensors = signature.ensemble(model)
     config = pb.ModelConfig(
         name=name,
@@ -158,6 +173,7 @@ def _ensemble(name: str, model: ServedModel, members: Iterable[pb.ModelConfig]) 
         output=outputs(tensors.outputs),
     )
     config.ensemble_scheduling.step.extend(ensemble_steps(members, model.task))
+    config.ensemble_scheduling.max_inflight_requests = deployment.max_inflight
     set_parameters(config, model.to_parameters())
     return config
 
@@ -206,7 +222,7 @@ def network_config(name: str, model: ServedModel, head: Head, *, stride: int, de
     config.default_model_filename = loaded_file(deployment)
     config.instance_group[0].count = deployment.instances
     _set_batching(config, deployment)
-    bound_network(config, deployment)
+    bound_later(config, deployment)
     set_parameters(config, {CONTRACT_VERSION: model.to_parameters()[CONTRACT_VERSION]})
     set_parameters(config, {"metadata": ultralytics_metadata(model, stride)})
     if deployment.device == "gpu":
@@ -219,8 +235,8 @@ def network_config(name: str, model: ServedModel, head: Head, *, stride: int, de
         _set_openvino(config, deployment)
     elif deployment.engine == "pytorch":
         _set_pytorch(config, deployment)
-    elif deployment.cuda_graphs:
-        _set_cuda_graphs(config, deployment)
+    else:
+        _set_tensorrt(config, deployment)
     return config
 
 
@@ -253,7 +269,11 @@ def _set_onnxruntime(config: pb.ModelConfig, tensors: Signature, deployment: Dep
     if deployment.device == "cpu":
         set_parameters(config, {"intra_op_thread_count": str(deployment.threads), "inter_op_thread_count": "1"})
         return
-    options = _CUDA_OPTIONS if deployment.accelerator == "cuda" else _tensorrt_options(tensors, deployment)
+    if deployment.accelerator == "cuda":
+        set_parameters(config, {"cudnn_conv_algo_search": _CUDNN_HEURISTIC})
+        options = {"use_tf32": "1" if deployment.tf32 else "0"}
+    else:
+        options = _tensorrt_options(tensors, deployment)
     config.optimization.execution_accelerators.gpu_execution_accelerator.add(
         name=deployment.accelerator, parameters=options
     )
@@ -294,10 +314,16 @@ def _set_pytorch(config: pb.ModelConfig, deployment: Deployment) -> None:
         set_parameters(config, {"INTRA_OP_THREAD_COUNT": str(deployment.threads), "INTER_OP_THREAD_COUNT": "1"})
 
 
-def _set_cuda_graphs(config: pb.ModelConfig, deployment: Deployment) -> None:
-    """Record a CUDA graph for each of some batch sizes; other sizes run without one."""
-    config.optimization.cuda.graphs = True
-    for size in deployment.batch_sizes:
-        spec = config.optimization.cuda.graph_spec.add(batch_size=size)
-        for tensor in config.input:
-            spec.input[tensor.name].dim.extend(tensor.dims)
+def _set_tensorrt(config: pb.ModelConfig, deployment: Deployment) -> None:
+    """Set the options of Triton's TensorRT backend, and what ``build_plans.py`` reads."""
+    if deployment.tf32:
+        set_parameters(config, {TF32: "true"})
+    if deployment.batch_profiles:
+        # For each batch, the backend takes the profile whose best size is nearest.
+        config.instance_group[0].profile.extend(["0", "1"])
+    if deployment.cuda_graphs:
+        config.optimization.cuda.graphs = True
+        for size in range(1, deployment.max_batch_size + 1):  # a size without a graph runs without one
+            spec = config.optimization.cuda.graph_spec.add(batch_size=size)
+            for tensor in config.input:
+                spec.input[tensor.name].dim.extend(tensor.dims)

@@ -79,24 +79,23 @@ MIN_BOUNDED_INSTANCES = 2
 """The fewest instances of a model whose queue has limits. With limits, Triton 2.51 prepares no batch ahead, and nothing
 wakes its batcher when the only instance becomes idle: requests wait for half a second beside an idle model."""
 
-NETWORK_QUEUES = 2
-"""The length of the network's queue in multiples of the first member's: all accepted requests fit into it."""
+LATER_QUEUES = 2
+"""The length of later queues in multiples of the first member's: all accepted requests fit into them."""
 
 
 def bound_first(config: pb.ModelConfig, deployment: Deployment) -> None:
     """Limit the queue of the first member, where refusing a request has cost no work yet."""
-    config.instance_group[0].count = MIN_BOUNDED_INSTANCES
     _bound(config, deployment.queue_size, deployment)
 
 
-def bound_network(config: pb.ModelConfig, deployment: Deployment) -> None:
-    """Limit the network's queue if the network has enough instances.
+def bound_later(config: pb.ModelConfig, deployment: Deployment) -> None:
+    """Limit the queue of a later member if it has enough instances.
 
-    The first member is faster and accepts more than the network can process. An unlimited queue would grow until each
-    answer comes after its caller's deadline.
+    The first member is faster and accepts more than the others can process. An unlimited queue would grow until each
+    answer comes after its caller's deadline. On a GPU it would also hold the tensors of all requests that wait.
     """
     if config.instance_group[0].count >= MIN_BOUNDED_INSTANCES:
-        _bound(config, NETWORK_QUEUES * deployment.queue_size, deployment)
+        _bound(config, LATER_QUEUES * deployment.queue_size, deployment)
 
 
 def is_bounded(config: pb.ModelConfig) -> bool:

@@ -18,7 +18,7 @@ from yolov8_contract.signature import Head
 from yolov8_export.choices import Accelerator, Engine, NetworkOutput
 from yolov8_export.config.deployment import DEFAULT_MAX_CANDIDATES, Deployment
 from yolov8_export.config.files import as_json, config_path, read_config
-from yolov8_export.config.members import IR_FILE, ServedModelSpec
+from yolov8_export.config.members import HW_DECODER_LOAD, IR_FILE, TF32, ServedModelSpec
 from yolov8_export.config.sizing import is_on_gpu
 from yolov8_export.errors import OptionError, RepositoryError
 from yolov8_export.ultralytics_metadata import read_literal
@@ -69,7 +69,7 @@ def spec_from_configs(repository: Path, name: str, configs: Mapping[str, pb.Mode
             model=model,
             head=head,
             stride=int(metadata["stride"]),
-            deployment=_deployment(model, first, preprocess, network),
+            deployment=_deployment(model, configs, ensemble, first),
             # OpenVINO's backend takes no batches in any case.
             single_images=network.backend != "openvino" and network.max_batch_size < first.max_batch_size,
         )
@@ -78,16 +78,24 @@ def spec_from_configs(repository: Path, name: str, configs: Mapping[str, pb.Mode
 
 
 def _deployment(
-    model: ServedModel, first: pb.ModelConfig, preprocess: pb.ModelConfig, network: pb.ModelConfig
+    model: ServedModel, configs: Mapping[str, pb.ModelConfig], ensemble: pb.ModelConfig, first: pb.ModelConfig
 ) -> Deployment:
+    preprocess, network = configs[f"{ensemble.name}_preprocess"], configs[f"{ensemble.name}_network"]
+    postprocess = configs.get(f"{ensemble.name}_postprocess")
     config = as_json(first)
     policy = ParameterPolicy.from_config(config, model)
     queue = first.dynamic_batching.default_queue_policy
     instances = int(network.instance_group[0].count)
+    with_dali = preprocess.backend == "dali"
+    decoders, usual = int(preprocess.instance_group[0].count), 1 if with_dali else 2
     return Deployment(
         max_batch_size=first.max_batch_size,  # not the network's, which is 1 for OpenVINO
         instances=instances,
-        threads=_threads(preprocess.parameters, network.parameters, instances),
+        threads=_threads(network.parameters, instances),
+        check_instances=int(first.instance_group[0].count) if with_dali else Deployment().check_instances,
+        preprocess_instances=None if decoders == usual else decoders,
+        postprocess_instances=int(postprocess.instance_group[0].count) if postprocess is not None else 1,
+        **_decoding(preprocess),
         queue_size=queue.max_queue_size,
         queue_timeout_s=queue.default_timeout_microseconds / 1e6,
         queue_delay_us=int(network.dynamic_batching.max_queue_delay_microseconds),
@@ -96,7 +104,7 @@ def _deployment(
         defaults=policy.defaults,
         max_det_limit=policy.max_det_limit,
         max_slices=model.max_slices,
-        preprocess="dali" if preprocess.backend == "dali" else "opencv",
+        preprocess="dali" if with_dali else "opencv",
         engine=_checked(network.backend, get_args(Engine)),
         device="gpu" if is_on_gpu(network) else "cpu",
         gpus=tuple(network.instance_group[0].gpus),
@@ -108,14 +116,31 @@ def _deployment(
         else DEFAULT_MAX_CANDIDATES,
         # int8 is the only precision that changes a configuration.
         precision="int8" if network.default_model_filename == IR_FILE else "fp32",
+        tf32=_uses_tf32(network),
         cuda_graphs=network.optimization.cuda.graphs,
+        batch_profiles=len(network.instance_group[0].profile) > 1,
+        max_inflight=int(ensemble.ensemble_scheduling.max_inflight_requests),
     )
 
 
-def _threads(preprocess: Mapping[str, Any], network: Mapping[str, Any], instances: int) -> int:
-    """Return ``threads``, which has no effect when OpenCV preprocessing feeds a GPU network."""
-    if "num_threads" in preprocess:
-        return int(preprocess["num_threads"].string_value)
+def _decoding(preprocess: pb.ModelConfig) -> dict[str, Any]:
+    """Return the settings of DALI's decoder; without DALI, none."""
+    if preprocess.backend != "dali":
+        return {}
+    parameters = preprocess.parameters
+    return {
+        "decode_threads": int(parameters["num_threads"].string_value),
+        "hw_decoder_load": float(parameters[HW_DECODER_LOAD].string_value),
+    }
+
+
+def _uses_tf32(network: pb.ModelConfig) -> bool:
+    accelerators = network.optimization.execution_accelerators.gpu_execution_accelerator
+    return TF32 in network.parameters or any(one.parameters.get("use_tf32") == "1" for one in accelerators)
+
+
+def _threads(network: Mapping[str, Any], instances: int) -> int:
+    """Return ``threads``, which has an effect only on a network on the CPU."""
     if "intra_op_thread_count" in network:
         return int(network["intra_op_thread_count"].string_value)
     if "INTRA_OP_THREAD_COUNT" in network:

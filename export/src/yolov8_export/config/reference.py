@@ -36,7 +36,7 @@ def reference_configs(labels: tuple[str, ...], profile: Profile = "cpu") -> dict
     deployment = replace(deployment, queue_timeout_s=timeout_s)
     model = as_served(ServedModel(task=Task.DETECT, labels=labels, imgsz=IMGSZ), deployment)
     anchors = sum((IMGSZ[0] // stride) * (IMGSZ[1] // stride) for stride in STRIDES)
-    head: Head = ((4 + len(labels), anchors),)
+    head: Head = ((4 + model.score_rows, anchors),)
     spec = ServedModelSpec(name=NAME, model=model, head=head, stride=max(STRIDES), deployment=deployment)
     return spec.configs()
 
@@ -61,7 +61,7 @@ def write_reference(repository: Path, profile: Profile = "cpu", labels: tuple[st
         path.write_text(render(config), encoding="utf-8")
         paths.append(path)
         if config.backend == DALI:
-            model = ServedModel(task=Task.DETECT, labels=("any",), imgsz=IMGSZ)
-            settings = dali_settings(model, ImageLimits(), config.max_batch_size)
+            served = ServedModel(task=Task.DETECT, labels=labels or committed_labels(repository), imgsz=IMGSZ)
+            settings = dali_settings(as_served(served, deployment_from(profile)), ImageLimits(), config)
             (path.parent / "1" / SETTINGS_FILE).write_text(settings, encoding="utf-8")
     return paths

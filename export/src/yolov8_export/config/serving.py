@@ -10,6 +10,7 @@ import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from tritonclient.grpc import model_config_pb2 as pb
@@ -24,7 +25,7 @@ from yolov8_export.config.sizing import (
     is_on_gpu,
     option_texts,
     pinned_pool_mib,
-    pool_options,
+    pool_of_each_gpu,
     shm_mib,
 )
 from yolov8_export.errors import RepositoryError
@@ -63,10 +64,10 @@ def serving_commands(
             f"docker run --rm {gpus}{mounted} -v ./docker:/docker:ro {TRITON_IMAGE} {BUILD_PLANS}{named}"
         )
     shm = shm_mib(configs.values(), max_bytes=deployment.limits.max_bytes)
-    options = pool_options(configs.values(), deployment)
+    of_this = _Sizes(shm, *_pools(list(configs.values()), deployment.limits.max_bytes), set(deployment.gpus))
     with suppress(RepositoryError, ConfigError):  # another model is unreadable
-        shm, options = _sizes(list(_served(repository, config_name))) or (shm, options)
-    settings = {"CONFIG_NAME": config_name, "TRITON_OPTIONS": " ".join(options)}
+        of_this = _sizes(list(_served(repository, config_name))) or of_this
+    shm, settings = of_this.shm, {"CONFIG_NAME": config_name, **of_this.settings}
     variables = "".join(f"-e {shlex.quote(f'{name}={value}')} " for name, value in settings.items() if value)
     # Only this machine may call; serve.sh, which the image runs, leaves it the protocols that don't control the server.
     ports = " ".join(f"-p 127.0.0.1:{port}:{port}" for port in PORTS)
@@ -114,10 +115,8 @@ def compose_env(repository: Path, config_name: str | None = None) -> str:
     sizes = _sizes(list(_served(repository, config_name)))
     if sizes is None:
         raise RepositoryError(f"{repository}: has no model that export wrote")
-    shm, options = sizes
-    lines = [f"MODELS={_env_value(repository.resolve())}", f"TRITON_SHM_SIZE={shm}m"]
-    if options:
-        lines.append(f"TRITON_OPTIONS={' '.join(options)}")
+    lines = [f"MODELS={_env_value(repository.resolve())}", f"TRITON_SHM_SIZE={sizes.shm}m"]
+    lines += [f"{name}={value}" for name, value in sizes.settings.items()]
     if config_name is not None:
         lines.append(f"CONFIG_NAME={config_name}")
     return "".join(f"{line}\n" for line in lines)
@@ -137,19 +136,40 @@ def _env_value(folder: Path) -> str:
     return "'{}'".format(text.replace("\\", "\\\\").replace("'", "\\'"))
 
 
-def _sizes(models: list[tuple[list[pb.ModelConfig], int]]) -> tuple[int, list[str]] | None:
-    """Return the MiB of shared memory and the options for the pools of all models; None without a model."""
+@dataclass(frozen=True, slots=True)
+class _Sizes:
+    """MiB of shared memory and of the pools, and the GPUs that are named; an empty set stands for all."""
+
+    shm: int
+    cuda: int
+    pinned: int
+    gpus: set[int]
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """The variables of ``serve.sh`` for pools that Triton's defaults don't cover."""
+        options, each = option_texts(self.cuda, self.pinned, sorted(self.gpus)), pool_of_each_gpu(self.cuda, self.gpus)
+        settings = {"TRITON_OPTIONS": " ".join(options), "TRITON_CUDA_POOL_BYTES": str(each or "")}
+        return {name: value for name, value in settings.items() if value}
+
+
+def _sizes(models: list[tuple[list[pb.ModelConfig], int]]) -> _Sizes | None:
+    """Return the sizes for all models together; None without a model."""
     if not models:
         return None
-    shm = cuda = pinned = 0
-    gpus: set[int] = set()
-    for members, max_bytes in models:
-        shm += shm_mib(members, max_bytes=max_bytes)
-        if any(is_on_gpu(member) for member in members):
-            cuda += cuda_pool_mib(members, max_bytes)
-            pinned += pinned_pool_mib(members, max_bytes)
-            gpus |= _gpus(members)
-    return shm, option_texts(cuda, pinned, sorted(gpus))
+    shm = sum(shm_mib(members, max_bytes=max_bytes) for members, max_bytes in models)
+    pools = [_pools(members, max_bytes) for members, max_bytes in models]
+    cuda, pinned = (sum(sizes) for sizes in zip(*pools, strict=True))
+    named = [_gpus(members) for members, _ in models if any(map(is_on_gpu, members))]
+    # Where one model uses all GPUs, so does the server.
+    return _Sizes(shm, cuda, pinned, set().union(*named) if all(named) else set())
+
+
+def _pools(members: list[pb.ModelConfig], max_bytes: int) -> tuple[int, int]:
+    """Return the MiB of the pool on each GPU, and of pinned host memory; 0 where nothing runs on a GPU."""
+    if not any(map(is_on_gpu, members)):
+        return 0, 0
+    return cuda_pool_mib(members, max_bytes), pinned_pool_mib(members, max_bytes)
 
 
 def _served(repository: Path, config_name: str | None) -> Iterator[tuple[list[pb.ModelConfig], int]]:
@@ -165,4 +185,4 @@ def _served(repository: Path, config_name: str | None) -> Iterator[tuple[list[pb
 
 
 def _gpus(members: list[pb.ModelConfig]) -> set[int]:
-    return {gpu for member in members for group in member.instance_group for gpu in group.gpus} or {0}
+    return {gpu for member in members for group in member.instance_group for gpu in group.gpus}

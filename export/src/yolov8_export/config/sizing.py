@@ -7,14 +7,13 @@ warning in the log tells so. The tensors of python models travel through ``/dev/
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import numpy as np
 from tritonclient.grpc import model_config_pb2 as pb
 
 from yolov8_contract import signature, slices
 from yolov8_contract.tensors import DataType
-from yolov8_export.config.deployment import Deployment
 
 MIB = 1024 * 1024
 RESERVE = 1.25
@@ -43,18 +42,19 @@ def pinned_pool_mib(members: Iterable[pb.ModelConfig], max_bytes: int) -> int:
     return _rounded(sum(_batches(config) * _batch_bytes(config, max_bytes) for config in edges))
 
 
-def pool_options(members: Iterable[pb.ModelConfig], deployment: Deployment) -> list[str]:
-    """Return tritonserver's options that size the pools; the list is empty where its defaults are enough."""
-    if deployment.device == "cpu":
-        return []
-    members = list(members)
-    max_bytes = deployment.limits.max_bytes
-    cuda, pinned = cuda_pool_mib(members, max_bytes), pinned_pool_mib(members, max_bytes)
-    return option_texts(cuda, pinned, deployment.gpus or (0,))
+def pool_of_each_gpu(cuda_mib: int, gpus: Collection[int]) -> int:
+    """Return the bytes of each GPU's pool where all GPUs are used, whose number ``serve.sh`` finds out; else 0."""
+    return cuda_mib * MIB if cuda_mib > _DEFAULT_CUDA_MIB and not gpus else 0
 
 
-def option_texts(cuda_mib: int, pinned_mib: int, gpus: Iterable[int]) -> list[str]:
-    """Return tritonserver's options for pools of these sizes, without those that its defaults cover."""
+def option_texts(cuda_mib: int, pinned_mib: int, gpus: Collection[int]) -> list[str]:
+    """Return tritonserver's options for pools of these sizes, without those that its defaults cover.
+
+    Args:
+        cuda_mib: The MiB of the pool on each GPU.
+        pinned_mib: The MiB of pinned host memory.
+        gpus: The numbers of the GPUs; if it is empty, `pool_of_each_gpu` has the size.
+    """
     options = []
     if cuda_mib > _DEFAULT_CUDA_MIB:
         options = [f"--cuda-memory-pool-byte-size={gpu}:{cuda_mib * MIB}" for gpu in gpus]

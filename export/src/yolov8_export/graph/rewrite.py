@@ -22,14 +22,12 @@ import onnx_ir as ir
 
 from yolov8_contract.candidates import BOX_ROWS
 from yolov8_contract.served_model import ServedModel
+from yolov8_export.choices import REDUCIBLE_OPSET
 from yolov8_export.errors import OptionError
 from yolov8_export.graph.batch import add_initializer
 from yolov8_export.graph.network import Network, checked_network
 from yolov8_export.runtime import to_proto
 from yolov8_export.ultralytics_metadata import NETWORK_OUTPUT
-
-MIN_OPSET = 13
-"""From opset 13 on, Split and ReduceSum take sizes and axes as inputs."""
 
 IMAGES = "images"
 OUTPUT = "output0"
@@ -43,9 +41,9 @@ def check_reducible(network: Network, network_output: str, max_candidates: int) 
     Raises:
         OptionError: It can't be reduced, or would not become smaller.
     """
-    if network.opset < MIN_OPSET:
+    if network.opset < REDUCIBLE_OPSET:
         raise OptionError(
-            f"--network-output {network_output}: needs opset {MIN_OPSET}, the network has {network.opset}; "
+            f"--network-output {network_output}: needs opset {REDUCIBLE_OPSET}, the network has {network.opset}; "
             "export the checkpoint with --opset 18"
         )
     anchors = network.head[0][1]
@@ -56,17 +54,18 @@ def check_reducible(network: Network, network_output: str, max_candidates: int) 
         )
 
 
-def rewritten(network: Network, model: ServedModel, *, max_candidates: int) -> Network:
+def rewritten(network: Network, model: ServedModel, *, max_candidates: int, cast_first: bool = False) -> Network:
     """Return a network with the input and output that ``model`` has.
 
     Args:
         network: The network with Ultralytics' input and output.
         model: The served model.
         max_candidates: The number of anchors to output, if ``model`` has ``candidates``.
+        cast_first: Whether UINT8 pixels are cast before they are transposed. TensorRT accepts them in no other order.
     """
     onnx_model = network.onnx
     if model.network_input == "uint8":
-        onnx_model = accept_uint8_images(onnx_model)
+        onnx_model = accept_uint8_images(onnx_model, cast_first=cast_first)
     if model.network_output != "raw":
         onnx_model = reduce_to_best_class(onnx_model, len(model.labels))
     if model.network_output == "candidates":
@@ -169,10 +168,12 @@ def _candidates(graph: ir.Graph, best: ir.Value, rows: int, count: int) -> ir.Va
     return output
 
 
-def accept_uint8_images(network: ir.Model) -> ir.Model:
+def accept_uint8_images(network: ir.Model, *, cast_first: bool = False) -> ir.Model:
     """Return a network whose input ``images`` is UINT8 [batch, height, width, 3] in place of FLOAT [batch, 3, h, w].
 
-    A division gives the same bits as the division in preprocess; a multiplication by 1 / 255 would not.
+    TensorRT takes an input of UINT8 only where a Cast reads it. On a CPU the Transpose comes before the Cast, since it
+    then moves a quarter of the bytes. Both orders give the same bits. A division gives the same bits as the division in
+    preprocess; a multiplication by 1 / 255 would not.
     """
     network = network.clone()
     graph = network.graph
@@ -186,12 +187,16 @@ def accept_uint8_images(network: ir.Model) -> ir.Model:
     graph.inputs[index] = pixels
     planes.name = "images_given"
     white = add_initializer(graph, "images_white", np.array(_WHITE, np.float32))
-    # The cast comes after the transpose, which then moves a quarter of the bytes.
-    transposed = _node("Transpose", [pixels], ["images_transposed"], "images_transpose", {"perm": [0, 3, 1, 2]})
-    cast = _node("Cast", transposed.outputs, ["images_as_floats"], "images_cast", {"to": onnx.TensorProto.FLOAT})
-    scaled = _node("Div", [cast.outputs[0], white], ["images_as_planes"], "images_scale", {})
-    ir.convenience.replace_all_uses_with(planes, scaled.outputs[0])
-    graph.insert_before(graph[0], [transposed, cast, scaled])
+    steps: list[tuple[str, str, str, Mapping[str, int | Sequence[int]]]] = [
+        ("Transpose", "images_transposed", "images_transpose", {"perm": [0, 3, 1, 2]}),
+        ("Cast", "images_as_floats", "images_cast", {"to": onnx.TensorProto.FLOAT}),
+    ]
+    nodes: list[ir.Node] = []
+    for kind, output, name, attributes in reversed(steps) if cast_first else steps:
+        nodes.append(_node(kind, [nodes[-1].outputs[0] if nodes else pixels], [output], name, attributes))
+    nodes.append(_node("Div", [nodes[-1].outputs[0], white], ["images_as_planes"], "images_scale", {}))
+    ir.convenience.replace_all_uses_with(planes, nodes[-1].outputs[0])
+    graph.insert_before(graph[0], nodes)
     return _checked(network)
 
 

@@ -61,7 +61,7 @@ BROKEN: dict[str, tuple[Callable[[Path], None], str, str]] = {
     "text-that-does-not-parse": (edit(NET, "backend:", "backend"), NET, "does not parse"),
     "unknown-field": (edit(NET, 'backend: "onnxruntime"', 'backend: "onnxruntime"\nturbo: true'), NET, "turbo"),
     "field-newer-than-24.10": (
-        edit(ALL, "ensemble_scheduling {", "ensemble_scheduling { max_inflight_requests: 3"),
+        edit(ALL, "ensemble_scheduling {", "model_metrics { }\nensemble_scheduling {"),
         ALL,
         "not known to Triton 24.10",
     ),

@@ -32,7 +32,7 @@ BROKEN: dict[str, tuple[Callable[[Path], None], Path, str]] = {
     ),
     "another-name": (edit(L4, 'name: "tiny_network"', 'name: "net"'), L4, "its folder's is 'tiny_network'"),
     "a-tensor-of-another-type": (edit(L4, "TYPE_FP32", "TYPE_FP16"), L4, "FP16"),
-    "a-network-of-another-size": (edit(L4, f"[3, {IMGSZ[0]}", "[3, 640"), L4, "640"),
+    "a-network-of-another-size": (edit(L4, f"[{IMGSZ[0]}, {IMGSZ[1]}", f"[640, {IMGSZ[1]}"), L4, "640"),
     "labels-of-another-model": (edit(CHECK_L4, "cat", "dog"), CHECK_L4, "describe another model"),
     "metadata-of-another-model": (edit(L4, "cat", "dog"), L4, "its metadata"),
     "queue-without-bound": (edit(CHECK_L4, "max_queue_size: 7", ""), CHECK_L4, "its queue has no limit"),

@@ -88,7 +88,8 @@ def test_shared_memory_is_sized_for_all_models_of_the_repository(capsys: pytest.
 def test_another_name_than_the_files_is_noted(capsys: pytest.CaptureFixture[str]) -> None:
     run("export", write_onnx(Path("my-model.onnx")), "--profile", "gpu", "--json")
 
-    (note,) = json.loads(capsys.readouterr().out)["notes"]
+    note, about_bytes = json.loads(capsys.readouterr().out)["notes"]
+    assert "--network-input fp32 --network-output raw" in about_bytes
     assert note.startswith("'my-model' is served as 'my_model': ")
 
 

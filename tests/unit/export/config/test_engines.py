@@ -8,6 +8,9 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import onnx
+import onnxruntime as ort
 import pytest
 from tritonclient.grpc import model_config_pb2 as pb
 
@@ -18,6 +21,7 @@ from yolov8_contract.task import Task
 from yolov8_export.checks.repository import check
 from yolov8_export.choices import Profile
 from yolov8_export.config.deployment import RANGES, Deployment, deployment_from, parse_gpus
+from yolov8_export.config.files import CONFIG, read_config
 from yolov8_export.config.reference import committed_labels, reference_configs
 from yolov8_export.config.serving import compose_env, serving_commands
 from yolov8_export.errors import OptionError
@@ -54,15 +58,75 @@ def test_cuda_graphs_are_recorded_for_each_batch_size(export_tiny: Export) -> No
     cuda = network(export_tiny, profile="gpu", cuda_graphs=True, max_batch_size=6).optimization.cuda
 
     assert cuda.graphs
-    assert [spec.batch_size for spec in cuda.graph_spec] == [1, 2, 4, 6]
-    assert list(cuda.graph_spec[0].input["images"].dim) == [3, *IMGSZ]
+    assert [spec.batch_size for spec in cuda.graph_spec] == [1, 2, 3, 4, 5, 6]
+    assert list(cuda.graph_spec[0].input["images"].dim) == [*IMGSZ, 3]
+
+
+def test_tf32_is_chosen_and_not_the_default(export_tiny: Export) -> None:
+    plain, rounded = (network(export_tiny, profile="gpu", tf32=tf32) for tf32 in (False, True))
+    provider = network(export_tiny, profile="gpu", engine="onnxruntime", tf32=True)
+
+    assert "tf32" not in plain.parameters
+    assert rounded.parameters["tf32"].string_value == "true"
+    (accelerator,) = provider.optimization.execution_accelerators.gpu_execution_accelerator
+    assert accelerator.parameters["use_tf32"] == "1"
+
+
+def test_a_plan_of_two_profiles_is_read_with_both(export_tiny: Export) -> None:
+    assert list(network(export_tiny, profile="gpu").instance_group[0].profile) == []
+    assert list(network(export_tiny, profile="gpu", batch_profiles=True).instance_group[0].profile) == ["0", "1"]
+
+
+@pytest.mark.parametrize(
+    ("choices", "first"),
+    [
+        ({"profile": "gpu"}, ["Cast", "Transpose", "Div"]),
+        ({"profile": "gpu", "engine": "onnxruntime", "accelerator": "tensorrt"}, ["Cast", "Transpose", "Div"]),
+        ({"profile": "gpu", "engine": "onnxruntime"}, ["Transpose", "Cast", "Div"]),
+        ({"profile": "cpu", "network_input": "uint8"}, ["Transpose", "Cast", "Div"]),
+    ],
+    ids=["plan", "tensorrt-provider", "cuda-provider", "cpu"],
+)
+def test_tensorrt_casts_uint8_pixels_before_anything_else(
+    choices: dict[str, Any], first: list[str], export_tiny: Export, repository: Path
+) -> None:
+    """TensorRT takes an input of UINT8 only if a Cast reads it, and nothing else does."""
+    network(export_tiny, **choices)
+    graph = onnx.load(repository / "tiny_network" / "1" / "model.onnx").graph
+
+    value, kinds = "images", []
+    for _ in first:
+        (reader,) = [node for node in graph.node if value in node.input]
+        kinds.append(reader.op_type)
+        (value,) = reader.output
+    assert kinds == first
+
+
+def test_both_orders_of_cast_and_transpose_give_the_same_bits(export_tiny: Export, repository: Path) -> None:
+    pixels = np.random.default_rng(3).integers(0, 256, (2, *IMGSZ, 3), np.uint8)
+    answers = []
+    for profile in ("cpu", "gpu"):
+        network(export_tiny, profile=profile, network_input="uint8", network_output="raw")
+        session = ort.InferenceSession(repository / "tiny_network" / "1" / "model.onnx")
+        answers.append(session.run(None, {"images": pixels})[0])
+
+    assert np.array_equal(*answers)
+
+
+def test_a_limit_of_requests_in_flight_is_the_ensembles(export_tiny: Export, repository: Path) -> None:
+    report = export_tiny(deployment=deployment_from("gpu", max_inflight=40))
+
+    assert read_config(repository / "tiny" / CONFIG).ensemble_scheduling.max_inflight_requests == 40
+    assert any("needs Triton 25.11" in note for note in report.notes)
 
 
 def test_onnx_runtime_on_a_gpu_is_told_how_to_choose_its_kernels(export_tiny: Export) -> None:
     config = network(export_tiny, profile="gpu", engine="onnxruntime")
 
     (accelerator,) = config.optimization.execution_accelerators.gpu_execution_accelerator
-    assert (accelerator.name, dict(accelerator.parameters)) == ("cuda", {"cudnn_conv_algo_search": "HEURISTIC"})
+    assert (accelerator.name, dict(accelerator.parameters)) == ("cuda", {"use_tf32": "0"})
+    # The backend overwrites the accelerator's option of this name by its own parameter.
+    assert config.parameters["cudnn_conv_algo_search"].string_value == "1"
     assert config.default_model_filename == "model.onnx"
 
 
@@ -70,7 +134,7 @@ def test_tensorrt_inside_onnx_runtime_builds_one_engine_for_all_batch_sizes(expo
     config = network(export_tiny, profile="gpu", engine="onnxruntime", accelerator="tensorrt")
 
     (accelerator,) = config.optimization.execution_accelerators.gpu_execution_accelerator
-    shape = f"3x{IMGSZ[0]}x{IMGSZ[1]}"
+    shape = f"{IMGSZ[0]}x{IMGSZ[1]}x3"
     assert accelerator.name == "tensorrt"
     assert accelerator.parameters["trt_profile_min_shapes"] == f"images:1x{shape}"
     assert accelerator.parameters["trt_profile_max_shapes"] == f"images:8x{shape}"
@@ -116,6 +180,24 @@ def test_openvino_gets_batches_of_one_and_a_stream_for_each_instance(export_tiny
         pytest.param(
             {"preprocess": "dali", "device": "gpu", "max_slices": 8}, "DALI cuts no images", id="slices-with-dali"
         ),
+        pytest.param(
+            {"engine": "tensorrt", "device": "gpu", "cuda_graphs": True, "max_batch_size": 65},
+            "at most 64: lower --max-batch-size",
+            id="too-many-graphs",
+        ),
+        pytest.param({"batch_profiles": True}, "only with --network tensorrt", id="profiles-elsewhere"),
+        pytest.param(
+            {"engine": "tensorrt", "device": "gpu", "batch_profiles": True, "max_batch_size": 1},
+            "there are no batches",
+            id="profiles-without-batches",
+        ),
+        pytest.param({"tf32": True}, "--tf32: the network runs on the CPU", id="tf32-on-cpu"),
+        pytest.param(
+            {"tf32": True, "device": "gpu", "accelerator": "tensorrt"}, "use --network tensorrt", id="tf32-in-ort-trt"
+        ),
+        pytest.param({"preprocess_instances": 1}, "the first composing model needs 2", id="one-first-instance"),
+        pytest.param({"check_instances": 1}, "--check-instances: expected at least 2", id="one-check"),
+        pytest.param({"hw_decoder_load": 1.5}, "--hw-decoder-load: expected at most 1", id="more-than-all"),
         pytest.param({"max_slices": 5000}, "--max-slices: expected at most 4096", id="too-many-slices"),
     ],
 )

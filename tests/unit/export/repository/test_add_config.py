@@ -44,13 +44,28 @@ BUSY = {
 DEPLOYMENTS = {
     "cpu": deployment_from("cpu", threads=3, **BUSY),
     "openvino": deployment_from("cpu", engine="openvino", threads=3, instances=4),
-    "gpu": deployment_from("gpu", **OTHER, **BUSY),
+    "gpu": deployment_from("gpu", **OTHER, **BUSY, network_output="raw"),
+    "gpu-all-of-its-own": deployment_from(
+        "gpu",
+        network_output="raw",
+        check_instances=3,
+        preprocess_instances=2,
+        postprocess_instances=5,
+        hw_decoder_load=0.25,
+        batch_profiles=True,
+        tf32=True,
+        max_inflight=100,
+    ),
+    "decoders": deployment_from("cpu", preprocess_instances=4, postprocess_instances=2),
     "priority-levels": deployment_from("cpu", priority_levels=3),
-    "gpu-uint8": deployment_from("gpu", network_input="uint8"),
+    "gpu-uint8": deployment_from("gpu", network_output="raw"),
     "gpu-best-class": deployment_from("gpu", network_output="best-class"),
     "gpu-candidates": deployment_from("gpu", network_output="candidates", max_candidates=20),
-    "onnxruntime-on-a-gpu": deployment_from("gpu", engine="onnxruntime", accelerator="tensorrt", gpus=(1,)),
-    "opencv-before-a-gpu": deployment_from("gpu", preprocess="opencv"),
+    "onnxruntime-on-a-gpu": deployment_from("gpu", engine="onnxruntime", network_output="raw", tf32=True, gpus=(1,)),
+    "tensorrt-in-onnxruntime": deployment_from(
+        "gpu", engine="onnxruntime", network_output="raw", accelerator="tensorrt"
+    ),
+    "opencv-before-a-gpu": deployment_from("gpu", preprocess="opencv", network_output="raw"),
 }
 
 
@@ -94,7 +109,7 @@ def test_the_difference_for_one_kind_of_gpu_is_this(tmp_path: Path) -> None:
     """The reference deployment, for a GPU with more instances and less patience."""
     repository = shutil.copytree(GPU_REFERENCE, tmp_path / "models")
 
-    added = add_config(repository, "yolov8n", "a100", Tuning(instances=2, queue_delay_us=200, gpus=(0, 1)))
+    added = add_config(repository, "yolov8n", "a100", Tuning(instances=3, queue_delay_us=200, gpus=(0, 1)))
 
     lines = {}
     for member, path in added.paths.items():
@@ -104,18 +119,12 @@ def test_the_difference_for_one_kind_of_gpu_is_this(tmp_path: Path) -> None:
     assert lines == {
         "yolov8n_preprocess": ["+  gpus: [0, 1]"],
         "yolov8n_network": [
-            "-  count: 1",
-            "+  count: 2",
+            "-  count: 2",
+            "+  count: 3",
             "+  gpus: [0, 1]",
             '-default_model_filename: "model.plan"',
             '+default_model_filename: "model-a100.plan"',
-            "-  max_queue_delay_microseconds: 500",
             "+  max_queue_delay_microseconds: 200",
-            "+  default_queue_policy {",
-            "+    default_timeout_microseconds: 1000000",
-            "+    allow_timeout_override: true",
-            "+    max_queue_size: 128",
-            "+  }",
         ],
     }
 
@@ -223,7 +232,7 @@ def test_an_option_that_would_do_nothing_is_refused_and_nothing_written(
     ("change", "words"),
     [
         pytest.param(
-            edit(NETWORK / CONFIG, "count: 1", "count: 1\n  host_policy: 'numa_0'"),
+            edit(NETWORK / CONFIG, "count: 2", "count: 2\n  host_policy: 'numa_0'"),
             r"tiny_network/config\.pbtxt: is not what this release writes for it \(instance_group differ\): changed by "
             "hand, or written by another release; export the model again, add-config, and make changes by hand last",
             id="another-field",
@@ -239,7 +248,7 @@ def test_an_option_that_would_do_nothing_is_refused_and_nothing_written(
             id="another-backend",
         ),
         pytest.param(
-            edit(NETWORK / CONFIG, "dims: [7, ", "dims: [9, "),
+            edit(NETWORK / CONFIG, "dims: [6, ", "dims: [9, "),
             r"repository/tiny: export would not have written it so: ",
             id="a-head-of-other-classes",
         ),
@@ -259,7 +268,7 @@ def test_pools_and_plan_are_those_of_the_configuration(tuned: Path) -> None:
     plain, named = (estimate(tuned, "tiny", name) for name in (None, "l4"))
     network = [plan.members[2] for plan in (plain, named)]
 
-    assert [(m.device, m.instances, m.max_batch_size) for m in network] == [("GPU all", 1, 8), ("GPU 0,1", 2, 12)]
+    assert [(m.device, m.instances, m.max_batch_size) for m in network] == [("GPU all", 2, 8), ("GPU 0,1", 2, 12)]
     assert named.shm_mib > plain.shm_mib
     assert "CONFIG_NAME=l4" in compose_env(tuned, "l4").splitlines()
     assert "CONFIG_NAME" not in compose_env(tuned)
