@@ -7,7 +7,8 @@
     ... --config-name l4                       build the plans that a server with --model-config-name=l4 loads
 
 A plan runs only with the TensorRT release and on the kind of GPU that it was built with. So a note beside each plan,
-`plan.json`, records both and the hash of the network. TensorRT 11 takes the precision from the network's graph.
+`plan.json`, records both and the hash of the network. Plans are strongly typed: TensorRT takes the precision from the
+network's graph. FP32 stays FP32, unless the configuration's parameter `tf32` lets TensorRT round to TF32.
 
 Servers with different kinds of GPU can share a repository. Each kind has a custom model configuration,
 `configs/l4.pbtxt`, with its own plan, `model-l4.plan`, and note, `plan-l4.json`. If a model has no such configuration,
@@ -29,6 +30,7 @@ import subprocess
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 ONNX_FILE = "model.onnx"
 PLAN_FILE = "model.plan"
@@ -36,7 +38,7 @@ CONFIG_FILE = "config.pbtxt"
 CONFIGS = "configs"
 TRTEXEC_PLACES = ("/usr/src/tensorrt/bin/trtexec", "/opt/tensorrt/bin/trtexec")
 MAGIC = b"ftrt"
-"""The first bytes of every plan."""
+"""The first bytes of a plan of TensorRT 10. Other bytes are no error where trtexec has just written them."""
 _QUERY = ("name", "compute_cap", "driver_version")
 
 
@@ -63,11 +65,29 @@ class Network:
     max_batch_size: int
     input: str
     dims: tuple[int, ...]
+    tf32: bool
+    batch_profiles: bool
+
+    @property
+    def batches(self) -> list[tuple[int, int, int]]:
+        """The least, the best and the largest batch size of each optimization profile."""
+        most = self.max_batch_size
+        return [(1, 1, 1), (2, most, most)] if self.batch_profiles else [(1, most, most)]
+
+    @property
+    def settings(self) -> dict[str, object]:
+        """What the note records of the configuration."""
+        return {"max_batch_size": self.max_batch_size, "tf32": self.tf32, "batch_profiles": self.batch_profiles}
 
     @property
     def plan(self) -> Path:
         """The path of the plan."""
         return self.folder / self.plan_file
+
+    @property
+    def onnx(self) -> Path:
+        """The path of the network that the plan is built from."""
+        return self.folder / ONNX_FILE
 
     @property
     def note(self) -> Path:
@@ -99,7 +119,9 @@ def find_networks(repository: Path, config_name: str | None = None) -> list[Netw
         file = re.search(r'^default_model_filename:\s*"([^"/]+)"', text, re.MULTILINE)
         folders = sorted(path for path in model.iterdir() if path.name.isdecimal())
         plan_file = file[1] if file else PLAN_FILE
-        networks += [Network(folder, plan_file, int(batch[1]), *tensor) for folder in folders]
+        tf32 = re.search(r'key:\s*"tf32"\s*value\s*\{\s*string_value:\s*"true"', text) is not None
+        profiles = re.search(r"^\s*profile:", text, re.MULTILINE) is not None
+        networks += [Network(folder, plan_file, int(batch[1]), *tensor, tf32, profiles) for folder in folders]
     if not networks:
         raise PlanError(f"{repository}: no model with backend tensorrt; export one with --network tensorrt")
     return networks
@@ -134,27 +156,39 @@ def problem(network: Network, machine: Machine) -> str | None:
     plan = network.plan
     if not plan.is_file():
         return f"{plan}: is missing"
-    with plan.open("rb") as file:
-        start = file.read(len(MAGIC))
-    if start != MAGIC:
+    start, note = start_of(plan), read_note(network)
+    if start not in (MAGIC, *([bytes.fromhex(note.get("header", ""))] if note else [])):
         return f"{plan}: is not a TensorRT plan, it starts with {start!r} (an Ultralytics .engine starts with a header)"
-    onnx = network.folder / ONNX_FILE
-    if not onnx.is_file() and not network.note.is_file():
+    if note is not None:
+        return misfit(network, machine, note)
+    if not network.onnx.is_file() and not network.note.is_file():
         return None  # it was built elsewhere and can't be built again here; Triton reports whether it loads
+    return f"{network.note}: is missing or malformed, so it is unknown what the plan was built for"
+
+
+def read_note(network: Network) -> dict[str, Any] | None:
+    """Return what a plan was built for; None if that is unknown."""
     try:
-        note = json.loads(network.note.read_text(encoding="utf-8"))
-        built = Machine(**note["machine"])
-        source, batch = note["onnx_sha256"], note["max_batch_size"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return f"{network.note}: is missing or malformed, so it is unknown what the plan was built for"
+        note: dict[str, Any] = json.loads(network.note.read_text(encoding="utf-8"))
+        Machine(**note["machine"])
+        bytes.fromhex(note.get("header", ""))
+        return note if {"onnx_sha256", "max_batch_size"} <= note.keys() else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def misfit(network: Network, machine: Machine, note: dict[str, Any]) -> str | None:
+    """Return what a plan was built for that is not so here, or None."""
     # A plan runs with another driver, but not with another GPU or TensorRT.
     for name in ("gpu", "compute_capability", "tensorrt"):
-        if getattr(built, name) != getattr(machine, name):
-            return f"{plan}: was built for {name} {getattr(built, name)}, this machine has {getattr(machine, name)}"
-    if batch != network.max_batch_size:
-        return f"{plan}: was built for batches of up to {batch}, the configuration has {network.max_batch_size}"
-    if onnx.is_file() and sha256_of(onnx) != source:
-        return f"{plan}: was built from another {ONNX_FILE}"
+        built, here = note["machine"][name], getattr(machine, name)
+        if built != here:
+            return f"{network.plan}: was built for {name} {built}, this machine has {here}"
+    for name, value in network.settings.items():
+        if (built := note.get(name, False)) != value:
+            return f"{network.plan}: was built with {name} {built}, the configuration has {value}"
+    if network.onnx.is_file() and sha256_of(network.onnx) != note["onnx_sha256"]:
+        return f"{network.plan}: was built from another {ONNX_FILE}"
     return None
 
 
@@ -185,14 +219,32 @@ def check_not_anothers(network: Network, machine: Machine, config_name: str) -> 
 
 
 def trtexec_command(trtexec: str, network: Network, plan: Path, cache: Path, gpu: int) -> list[str]:
-    """Return the command that builds a plan for batches from 1 to the largest, tuned for the largest."""
-    sizes = {"min": 1, "opt": network.max_batch_size, "max": network.max_batch_size}
+    """Return the command that builds a plan.
+
+    It is strongly typed, so that TensorRT 10 takes FP16 and INT8 from the graph as TensorRT 11 does. A release
+    without the flag has only strongly typed networks.
+
+    Raises:
+        PlanError: This trtexec can't build the profiles.
+    """
+    known = _output([trtexec, "--help"])
+    if network.batch_profiles and "--profile" not in known:
+        raise PlanError(
+            f"{trtexec}: knows no --profile, so it builds no plan with two; export without --batch-profiles"
+        )
     shape = "x".join(map(str, network.dims))
+    profiles = []
+    for number, sizes in enumerate(network.batches):
+        profiles += [f"--profile={number}"] if network.batch_profiles else []
+        names = ("min", "opt", "max")
+        profiles += [f"--{name}Shapes={network.input}:{size}x{shape}" for name, size in zip(names, sizes)]  # noqa: B905
     return [
         trtexec,
         f"--onnx={network.folder / ONNX_FILE}",
         f"--saveEngine={plan}",
-        *(f"--{name}Shapes={network.input}:{size}x{shape}" for name, size in sizes.items()),
+        *(["--stronglyTyped"] if "--stronglyTyped" in known else []),
+        *([] if network.tf32 else ["--noTF32"]),
+        *profiles,
         f"--timingCacheFile={cache}",
         f"--device={gpu}",
         "--skipInference",
@@ -210,18 +262,27 @@ def build(network: Network, machine: Machine, trtexec: str, cache: Path, gpu: in
         raise PlanError(f"{onnx}: is missing; export the model again")
     try:
         _output(trtexec_command(trtexec, network, partial, cache, gpu))
-        if not partial.is_file() or not partial.read_bytes().startswith(MAGIC):
+        if not partial.is_file() or not partial.stat().st_size:
             raise PlanError(f"{onnx}: trtexec ended with 0 but wrote no plan")
+        if (start := start_of(partial)) != MAGIC:
+            sys.stderr.write(f"warning: {network.plan}: starts with {start!r}, which is new to this program\n")
         note = {
             "machine": asdict(machine),
             "onnx_sha256": sha256_of(onnx),
-            "max_batch_size": network.max_batch_size,
+            **network.settings,
             "plan_bytes": partial.stat().st_size,
+            "header": start.hex(),
         }
         network.note.write_text(json.dumps(note, indent=2) + "\n", encoding="utf-8")
         partial.replace(network.plan)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def start_of(plan: Path) -> bytes:
+    """Return the first bytes of a plan, as many as `MAGIC` has."""
+    with plan.open("rb") as file:
+        return file.read(len(MAGIC))
 
 
 def strip_header(plan: Path) -> None:
@@ -276,6 +337,8 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--gpu", type=int, default=0, help="number of the GPU to build on")
     options = parser.parse_args(arguments)
+    # nvidia-smi counts GPUs in this order; CUDA would count the fastest first.
+    os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
     again = f"python3 build_plans.py {options.repository}"
     cache = options.repository / "timing.cache"
     if options.config_name:

@@ -9,6 +9,7 @@
 #   TRITON_RESTRICTED       restricted protocols, separated by commas. Load tests read "statistics"
 #   PLAYGROUND              "on" leaves model-repository and statistics open, which the playground reads through the proxy
 #   TRITON_EXIT_TIMEOUT_S   longest time that requests in flight may take after the stop signal (default: 30)
+#   TRITON_CUDA_POOL_BYTES  size of the memory pool on each GPU
 #   TRITON_OPTIONS          further options of tritonserver, separated by spaces
 #   CONFIG_NAME             custom model configuration for this kind of machine, such as l4: Triton reads
 #                           MODEL/configs/l4.pbtxt where a model has it
@@ -28,6 +29,28 @@ if [ -n "${CONFIG_NAME:-}" ] && [ -d "$repository" ]; then
     fi
 fi
 
+# The python backend of 24.10 and older reads UINT8 tensors wrong with numpy 2, and says nothing.
+case "${NVIDIA_TRITON_SERVER_VERSION:-}" in
+    2[0-3].* | 24.0* | 24.10*)
+        if python3 -c 'import numpy, sys; sys.exit(int(numpy.__version__.split(".")[0]) < 2)' 2>/dev/null; then
+            echo "error: Triton $NVIDIA_TRITON_SERVER_VERSION corrupts images with numpy 2: use 24.11 or newer," \
+                "or install 'numpy<2'" >&2
+            exit 1
+        fi
+        ;;
+esac
+
+# nvidia-smi counts GPUs in this order, and CUDA the fastest first. All numbers of GPUs mean this order.
+export CUDA_DEVICE_ORDER="${CUDA_DEVICE_ORDER:-PCI_BUS_ID}"
+pools=
+if [ -n "${TRITON_CUDA_POOL_BYTES:-}" ]; then
+    count="$(nvidia-smi --list-gpus 2>/dev/null | grep -c '^GPU ' || true)"
+    while [ "${count:-0}" -gt 0 ]; do
+        count=$((count - 1))
+        pools="--cuda-memory-pool-byte-size=$count:$TRITON_CUDA_POOL_BYTES $pools"
+    done
+fi
+
 key="${TRITON_ADMIN_KEY:-}"
 if [ -z "$key" ] && [ -n "${TRITON_ADMIN_KEY_FILE:-}" ]; then
     key="$(cat "$TRITON_ADMIN_KEY_FILE")"
@@ -41,7 +64,7 @@ closed=model-repository,shared-memory,statistics,trace,logging
 [ "${PLAYGROUND:-off}" != on ] || closed=shared-memory,trace,logging
 restricted="${TRITON_RESTRICTED:-$closed}:triton-admin-key=$key"
 
-# shellcheck disable=SC2086  # TRITON_OPTIONS has several words
+# shellcheck disable=SC2086  # pools and TRITON_OPTIONS have several words
 exec tritonserver \
     --model-repository="$repository" \
     ${CONFIG_NAME:+--model-config-name="$CONFIG_NAME"} \
@@ -51,5 +74,6 @@ exec tritonserver \
     --http-restricted-api="$restricted" \
     --exit-timeout-secs="${TRITON_EXIT_TIMEOUT_S:-30}" \
     --metrics-config=summary_latencies=true \
+    $pools \
     ${TRITON_OPTIONS:-} \
     "$@"

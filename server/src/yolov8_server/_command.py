@@ -150,7 +150,8 @@ def build_environment(
     installation: Installation, environ: Mapping[str, str], *, libraries: Sequence[Path]
 ) -> dict[str, str]:
     """Return our environment; for the embedded server, with its libraries and our interpreter on the search paths."""
-    environment = dict(environ)
+    # All numbers of GPUs mean nvidia-smi's order; CUDA's own is the fastest first.
+    environment = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", **environ}
     if installation.is_embedded:
         _prepend(environment, "LD_LIBRARY_PATH", [*libraries, installation.libraries])
         # The stub embeds Python, and embedded Python locates its packages by the first `python3` on PATH.

@@ -19,7 +19,9 @@ CONFIG = Path(__file__).parents[3] / "model_repository_gpu" / "yolov8n_network" 
 PLAN = b"ftrt and the rest"
 
 TRTEXEC = """#!/bin/sh
-case "$*" in *--help*) echo "&&&& RUNNING TensorRT.trtexec [TensorRT v110400] # trtexec --help"; exit 0;; esac
+case "$*" in *--help*) echo "&&&& RUNNING TensorRT.trtexec [TensorRT v110400] # trtexec --help"
+  echo "${OPTIONS:---stronglyTyped --profile=N}"; exit 0;; esac
+echo "order $CUDA_DEVICE_ORDER" >> "$LOG"
 for argument in "$@"; do
   echo "$argument" >> "$LOG"
   case "$argument" in --saveEngine=*) printf '%s' "$PLAN" > "${argument#--saveEngine=}";; esac
@@ -74,11 +76,66 @@ def test_a_plan_is_built_with_one_profile_for_all_batch_sizes(built: Machine) ->
 
     assert built.plan.read_bytes() == PLAN
     assert [line for line in said if "Shapes=" in line] == [
-        "--minShapes=images:1x3x640x640",
-        "--optShapes=images:8x3x640x640",
-        "--maxShapes=images:8x3x640x640",
+        "--minShapes=images:1x640x640x3",
+        "--optShapes=images:8x640x640x3",
+        "--maxShapes=images:8x640x640x3",
     ]
+    assert not any(line.startswith("--profile") for line in said)
+    # Without them, TensorRT 10 refuses FP16 and INT8 graphs, and every release rounds FP32 to TF32.
+    assert {"--stronglyTyped", "--noTF32"} <= set(said)
+    assert "order PCI_BUS_ID" in said
     assert f"--timingCacheFile={built.repository / 'timing.cache'}" in said
+
+
+def change(machine: Machine, before: str, after: str) -> None:
+    config = machine.version.parent / "config.pbtxt"
+    text = config.read_text()
+    assert before in text
+    config.write_text(text.replace(before, after, 1))
+
+
+def test_a_release_without_the_flag_is_called_without_it(machine: Machine) -> None:
+    assert machine.run(OPTIONS="--onnx").returncode == 0
+    assert "--stronglyTyped" not in machine.log.read_text()
+
+
+def test_tf32_is_for_those_who_ask_for_it_and_needs_another_plan(built: Machine) -> None:
+    change(
+        built, "parameters {", 'parameters {\n  key: "tf32"\n  value {\n    string_value: "true"\n  }\n}\nparameters {'
+    )
+    built.log.unlink()
+
+    refused = built.run("--check")
+    assert "was built with tf32 False, the configuration has True" in refused.stderr
+    assert built.run().returncode == 0
+    assert "--noTF32" not in built.log.read_text()
+    assert built.run("--check").returncode == 0
+
+
+def test_a_plan_of_two_profiles_serves_single_images_and_batches(machine: Machine) -> None:
+    change(machine, "  kind: KIND_GPU", '  kind: KIND_GPU\n  profile: ["0", "1"]')
+
+    assert machine.run().returncode == 0
+    said = [line for line in machine.log.read_text().splitlines() if "Shapes=" in line or "--profile" in line]
+    assert said == [
+        "--profile=0",
+        *(f"--{name}Shapes=images:1x640x640x3" for name in ("min", "opt", "max")),
+        "--profile=1",
+        "--minShapes=images:2x640x640x3",
+        "--optShapes=images:8x640x640x3",
+        "--maxShapes=images:8x640x640x3",
+    ]
+    assert machine.run("--force", OPTIONS="--onnx").stderr.endswith("export without --batch-profiles\n")
+
+
+def test_an_unknown_header_is_a_warning_where_trtexec_succeeded(machine: Machine) -> None:
+    done = machine.run(PLAN="new! and the rest")
+
+    assert done.returncode == 0
+    assert f"warning: {machine.plan}: starts with b'new!', which is new to this program" in done.stderr
+    assert machine.run("--check").returncode == 0
+    machine.plan.write_bytes(b"old! and the rest")
+    assert "is not a TensorRT plan" in machine.run("--check").stderr
 
 
 def test_the_note_says_what_the_plan_was_built_for(built: Machine) -> None:
@@ -153,7 +210,7 @@ def test_a_failed_build_leaves_the_old_plan_and_shows_why(built: Machine) -> Non
 
 
 def test_a_build_that_writes_no_plan_is_an_error(machine: Machine) -> None:
-    done = machine.run(PLAN="nothing of the kind")
+    done = machine.run(PLAN="")
 
     assert done.returncode == 1
     assert "ended with 0 but wrote no plan" in done.stderr
@@ -196,7 +253,7 @@ def test_a_plan_of_a_name_is_built_beside_the_others(built: Machine, way: str) -
     assert json.loads((built.version / "plan-l4.json").read_text())["max_batch_size"] == 16
     assert {name: (built.version / name).read_bytes() for name in before} == before
     said = built.log.read_text().splitlines()
-    assert "--maxShapes=images:16x3x640x640" in said
+    assert "--maxShapes=images:16x640x640x3" in said
     assert f"--timingCacheFile={built.repository / 'timing-l4.cache'}" in said  # timings of one kind of GPU
 
 

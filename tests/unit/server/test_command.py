@@ -90,6 +90,7 @@ def test_a_full_installation_keeps_its_backends_and_environment(
 
     assert call.option("--backend-directory") == str(stand_in.root / "backends")
     assert call.environment["LD_LIBRARY_PATH"] == "/somewhere"
+    assert call.environment["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
 
 
 def test_a_drop_in_stands_in_for_a_backend_that_a_model_needs_and_the_installation_lacks(
