@@ -19,9 +19,18 @@ import onnx
 from tritonclient.grpc import model_config_pb2 as pb
 
 from yolov8_contract.image_header import ImageLimits
+from yolov8_contract.served_model import ServedModel
 from yolov8_export.config.files import as_json, check_config_exists, config_path, read_config
 from yolov8_export.config.members import ONNX_FILE
-from yolov8_export.config.sizing import MIB, cuda_pool_mib, is_on_gpu, pinned_pool_mib, shm_mib, tensor_bytes
+from yolov8_export.config.sizing import (
+    MIB,
+    cuda_pool_mib,
+    fixed_bytes,
+    is_on_gpu,
+    pinned_pool_mib,
+    shm_mib,
+    tensor_bytes,
+)
 from yolov8_export.errors import RepositoryError
 from yolov8_export.repository.layout import MANIFEST
 
@@ -30,13 +39,17 @@ LEAST_SHARE, MOST_SHARE = 0.08, 0.25
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """A GPU's data sheet: memory in GB, and dense FP16, INT8 and FP32 throughput in 10^12 operations a second."""
+    """A GPU's data sheet: memory in GB, and dense FP16, INT8 and FP32 throughput in 10^12 operations a second.
+
+    ``decodes_jpeg`` tells whether it has hardware for JPEGs (nvJPEG's documentation: A100, Ada, Hopper, Blackwell).
+    """
 
     name: str
     memory_gb: int
     fp16_tops: float
     int8_tops: float
     fp32_tops: float
+    decodes_jpeg: bool = False
 
     def images_per_second(self, operations: int, precision: str) -> tuple[float, float]:
         """Return a low and a high estimate of the throughput of the network alone."""
@@ -46,13 +59,21 @@ class Gpu:
 
 GPUS = (
     Gpu("T4", 16, 65, 130, 8.1),
-    Gpu("L4", 24, 121, 242, 30.3),
+    Gpu("L4", 24, 121, 242, 30.3, decodes_jpeg=True),
     Gpu("A10", 24, 125, 250, 31.2),
-    Gpu("RTX 4090", 24, 165, 660, 82.6),
-    Gpu("L40S", 48, 362, 733, 91.6),
-    Gpu("A100", 40, 312, 624, 19.5),
-    Gpu("H100", 80, 989, 1979, 67),
+    Gpu("RTX 4090", 24, 165, 660, 82.6, decodes_jpeg=True),
+    Gpu("L40S", 48, 362, 733, 91.6, decodes_jpeg=True),
+    Gpu("A100", 40, 312, 624, 19.5, decodes_jpeg=True),
+    Gpu("H100", 80, 989, 1979, 67, decodes_jpeg=True),
 )
+COPIED_BYTES_PER_S = (3e9, 6e9)
+"""Copies over PCIe into pageable memory, as Triton's python backend makes them: an assumption, measured nowhere."""
+DECODED_PER_S = (2_000, 7_000)
+"""JPEGs an A100 decodes a second, with 10 and 75 % of them in its hardware (DALI's issue 5362)."""
+CHECK_MS = 0.8
+POSTPROCESS_MS = {"raw": 1.8, "best-class": 0.9, "candidates": 0.9}
+"""CPU time of an image of 137 KB in the python models, by the network's output (``make benchmark-host``, one core of an
+AMD EPYC; yolov8n, default thresholds)."""
 CONTEXT_MIB = 500
 """The memory of CUDA, the engine's libraries and DALI before the first image; 300 to 700 MiB are usual."""
 DECODED_BYTES_A_PIXEL = 8
@@ -142,6 +163,8 @@ class Estimate:
         cost: The operations and the memory of the network.
         gpu_mib: The MiB on each GPU by purpose; empty if nothing runs on a GPU.
         shm_mib: The MiB of shared memory, for ``--shm-size``.
+        copied_bytes: The bytes of the network's output for one image, which postprocess gets from the GPU.
+        network_output: What the output holds: ``raw``, ``best-class`` or ``candidates``.
     """
 
     members: tuple[Member, ...]
@@ -149,6 +172,29 @@ class Estimate:
     cost: Cost
     gpu_mib: dict[str, int]
     shm_mib: int
+    copied_bytes: int
+    network_output: str
+
+    def stages(self, gpu: Gpu, precision: str) -> dict[str, tuple[float, float]]:
+        """Return low and high estimates of the images a second that each stage can process, on one GPU.
+
+        No inference runs while the network's output is copied, so their times add up. Decoding counts where the GPU has
+        hardware for it; for others there is no published figure.
+        """
+        speeds = zip(gpu.images_per_second(self.cost.operations, precision), COPIED_BYTES_PER_S, strict=True)
+        low, high = (1 / (1 / images + self.copied_bytes / copied) for images, copied in speeds)
+        stages = {"network and copy": (low, high)}
+        instances = {member.name.rpartition("_")[2]: member.instances for member in self.members}
+        if gpu.decodes_jpeg and any(member.backend == "dali" for member in self.members):
+            stages["decoding"] = DECODED_PER_S
+        for name, ms in (("check", CHECK_MS), ("postprocess", POSTPROCESS_MS[self.network_output])):
+            if name in instances:
+                stages[name] = (1000 * instances[name] / ms,) * 2
+        return stages
+
+    def bottleneck(self, gpu: Gpu, precision: str) -> tuple[str, tuple[float, float]]:
+        """Return the slowest stage, and its images a second."""
+        return min(self.stages(gpu, precision).items(), key=lambda stage: sum(stage[1]))
 
     def to_json(self) -> dict[str, Any]:
         """Return the estimate as JSON values."""
@@ -184,7 +230,13 @@ def estimate(repository: Path, name: str, config_name: str | None = None) -> Est
         cost=cost,
         gpu_mib=_gpu_mib(configs, cost, max_bytes),
         shm_mib=shm_mib(configs, max_bytes=max_bytes),
+        copied_bytes=sum(fixed_bytes(tensor) for config in configs for tensor in config.output if _is_network(config)),
+        network_output=ServedModel.from_config(as_json(ensemble)).network_output,
     )
+
+
+def _is_network(config: pb.ModelConfig) -> bool:
+    return str(config.name).endswith("_network")
 
 
 def _read_network(folder: Path) -> tuple[Cost, str]:

@@ -62,6 +62,26 @@ def test_a_plan_for_a_gpu_shows_each_members_device_and_memory(export_tiny: Expo
     assert plan.to_json()["precision"] == "fp32"
 
 
+def test_the_slowest_stage_is_named(export_tiny: Export, repository: Path) -> None:
+    """The time for copying the output adds to the network's; processes on the CPU share the images."""
+    deployments: dict[str, dict[str, int]] = {"few": {}, "more": {"check_instances": 40, "postprocess_instances": 40}}
+    plans = {}
+    for name, instances in deployments.items():
+        export_tiny(deployment=deployment_from("gpu", network_output="raw", **instances))
+        plans[name] = estimate(repository, "tiny")
+    t4, a100 = (next(gpu for gpu in GPUS if gpu.name == name) for name in ("T4", "A100"))
+
+    assert plans["few"].bottleneck(a100, "fp16") == ("postprocess", (pytest.approx(2 / 1.8e-3),) * 2)
+    assert plans["more"].bottleneck(a100, "fp16")[0] == "decoding"
+    assert "decoding" not in plans["more"].stages(t4, "fp16")
+    stages = plans["more"].stages(t4, "fp16")
+    alone = t4.images_per_second(plans["more"].cost.operations, "fp16")
+    assert plans["more"].copied_bytes == 4 * 7 * 32  # rows and anchors
+    for served, network, copied in zip(stages["network and copy"], alone, (3e9, 6e9), strict=True):
+        assert 1 / served == pytest.approx(1 / network + plans["more"].copied_bytes / copied)
+    assert stages["postprocess"] == (pytest.approx(40 / 1.8e-3),) * 2
+
+
 def test_a_plan_without_a_gpu_takes_nothing_there(export_tiny: Export, repository: Path) -> None:
     export_tiny()
 

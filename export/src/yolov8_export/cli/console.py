@@ -92,8 +92,9 @@ def print_estimate(estimate: Estimate, console: Console) -> None:
     console.print(_throughputs(estimate, total))
     _print(
         console,
-        "The throughputs are estimates for the network alone on one GPU, from data sheets and published figures "
-        "(8 to 25 % of the peak). Measure on yours, with perf_analyzer.",
+        "Images a second on one GPU, estimated: the network from data sheets and published figures (8 to 25 % of the "
+        "peak); served is the slowest of network and copy, decoding, check and postprocess. Check and postprocess get "
+        "faster with --check-instances and --postprocess-instances. Measure on yours, with make benchmark.",
     )
 
 
@@ -129,15 +130,18 @@ def _members(estimate: Estimate) -> Table:
 
 
 def _throughputs(estimate: Estimate, total_mib: int) -> Table:
-    table = _table("GPU", "memory", "fits", "images/s FP16", "images/s INT8")
+    table = _table("GPU", "memory", "fits", "network FP16", "network INT8", "served FP16", "limited by")
     for gpu in GPUS:
-        speeds = []
-        for precision in ("fp16", "int8"):
-            low, high = gpu.images_per_second(estimate.cost.operations, precision)
-            speeds.append(f"{low:,.0f} to {high:,.0f}")
+        speeds = [_range(gpu.images_per_second(estimate.cost.operations, kind)) for kind in ("fp16", "int8")]
+        slowest, served = estimate.bottleneck(gpu, "fp16")
         fits = "yes" if total_mib * MIB < gpu.memory_gb * _GIGA else "no"
-        table.add_row(gpu.name, f"{gpu.memory_gb} GB", fits, *speeds)
+        table.add_row(gpu.name, f"{gpu.memory_gb} GB", fits, *speeds, _range(served), slowest)
     return table
+
+
+def _range(speeds: tuple[float, float]) -> str:
+    low, high = (f"{speed:,.0f}" for speed in speeds)
+    return low if low == high else f"{low} to {high}"
 
 
 def _print_commands(commands: Mapping[str, str], console: Console) -> None:

@@ -96,7 +96,7 @@ def tensor_bytes(config: pb.ModelConfig, *, varying: int) -> int:
         varying: The bytes to count for an input of varying length, which is the encoded image. An output of varying
             length contains the detections, which are small and not counted.
     """
-    fixed = sum(_fixed_bytes(tensor) for tensor in (*config.input, *config.output))
+    fixed = sum(fixed_bytes(tensor) for tensor in (*config.input, *config.output))
     return fixed + varying * sum(1 for tensor in config.input if -1 in tensor.dims)
 
 
@@ -118,7 +118,8 @@ def _rounded(size: float) -> int:
     return -int(-size * RESERVE // (_STEP_MIB * MIB)) * _STEP_MIB
 
 
-def _fixed_bytes(tensor: pb.ModelInput | pb.ModelOutput) -> int:
+def fixed_bytes(tensor: pb.ModelInput | pb.ModelOutput) -> int:
+    """Return the bytes of a tensor for one image; 0 if its length varies."""
     if -1 in tensor.dims:
         return 0
     return int(np.prod(tensor.dims)) * _BYTES[pb.DataType.Name(tensor.data_type)]
