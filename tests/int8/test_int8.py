@@ -17,13 +17,16 @@ import pytest
 
 from tests import heads
 from tests.data import shapes
+from tests.unit.export.graph.test_best_class import passes_on
 from yolov8_contract.served_model import ServedModel
 from yolov8_contract.task import Task
 from yolov8_export.checks.repository import check
-from yolov8_export.runtime import onnx_runner
+from yolov8_export.graph.rewrite import keep_candidates, reduce_to_best_class
+from yolov8_export.runtime import onnx_runner, openvino_model, openvino_runner
 from yolov8_server import TritonServer
 from yolov8_triton import Client
 
+CANDIDATES = 60
 WEIGHTS = Path(__file__).parents[1] / "data" / "shapes-detect.pt"
 
 
@@ -80,20 +83,40 @@ def test_tensorrts_network_has_no_zero_points(repository: Path) -> None:
     assert all(value.dtype == "int8" and not value.any() for value in values)
 
 
-def test_the_best_class_is_found_behind_what_is_quantised(repository: Path, folders: tuple[Path, Path]) -> None:
-    options = ("--precision", "int8", "--network", "onnxruntime", "--network-output", "best-class")
+@pytest.mark.parametrize("output", ["best-class", "candidates"])
+def test_less_is_output_behind_what_is_quantised(output: str, repository: Path, folders: tuple[Path, Path]) -> None:
+    options = ["--precision", "int8", "--network", "onnxruntime", "--network-output", output]
+    options += ["--max-candidates", str(CANDIDATES)] if output == "candidates" else []
 
-    done = export(repository, "best", folders, *options)
+    done = export(repository, output, folders, *options)
 
     assert done.returncode == 0, done.stderr
     image = shapes.scene(80_000, "detect", size=(160, 160)).image
     images = image[np.newaxis, ..., ::-1].transpose(0, 3, 1, 2).astype(np.float32) / 255
-    (raw,), (best,) = (
+    (raw,), (reduced,) = (
         onnx_runner(ir.load(repository / f"{name}_network" / "1" / "model.onnx"), called=name)(images)
-        for name in ("onnxruntime", "best")
+        for name in ("onnxruntime", output)
     )
     served = ServedModel(task=Task.DETECT, labels=shapes.LABELS, imgsz=(160, 160))
-    assert np.array_equal(best[0], heads.best_class(served, [raw[0]])[0])
+    best, few = heads.best_class(served, [raw[0]]), heads.candidates(served, [raw[0]], CANDIDATES)
+    assert np.array_equal(reduced[0], (best if output == "best-class" else few)[0])
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_openvino_selects_the_same_candidates_but_for_ties_at_the_border(seed: int) -> None:
+    """Anchors that tie with the lowest score are never in an answer: a request that tells them apart is refused."""
+    rng = np.random.default_rng(seed)
+    head = (rng.random((1, 4 + 5, 525), np.float32) ** 6).round(seed)
+    head[0, rng.integers(4, 9, 20), rng.integers(0, 525, 20)] = np.nan
+    network = keep_candidates(reduce_to_best_class(passes_on(5, 0, 525), 5), CANDIDATES)
+
+    (found,) = openvino_runner(openvino_model(network))(head)
+
+    (expected,) = onnx_runner(network, called="candidates")(head)
+    scores = [output[0, 4] for output in (found, expected)]
+    assert np.nanmin(scores[0]) == np.nanmin(scores[1])
+    above = [output[0][:, output[0, 4] > np.nanmin(output[0, 4])] for output in (found, expected)]
+    np.testing.assert_array_equal(*above)
 
 
 def test_what_is_exported_is_served_and_finds_shapes(repository: Path) -> None:
