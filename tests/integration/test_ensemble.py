@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,6 +15,7 @@ import cv2
 import numpy as np
 import pytest
 import tritonclient.grpc as triton
+from prometheus_client.parser import text_string_to_metric_families
 from tritonclient.utils import InferenceServerException
 
 from tests import corpus
@@ -242,3 +244,21 @@ def resident_bytes(pid: int) -> int:
         total += pages * 4096
         pids += [int(child) for text in children for child in text.split()]
     return total
+
+
+def test_postprocess_counts_images_and_objects(server: TritonServer, client: Client) -> None:
+    counting = f"{MODEL}_postprocess"
+
+    def counted() -> list[float]:
+        with urllib.request.urlopen(server.metrics_url, timeout=10) as answer:
+            families = list(text_string_to_metric_families(answer.read().decode()))
+        found = [one for family in families for one in family.samples if one.labels.get("model") == counting]
+        names = ("yolov8_images_total", "yolov8_detections_total")
+        return [sum(one.value for one in found if one.name == name) for name in names]
+
+    before = counted()
+    answers = at_once([lambda seed=seed: client.detect(picture(seed)) for seed in range(12)])
+
+    objects = sum(map(len, answers))
+    assert objects > 0
+    assert [now - then for now, then in zip(counted(), before, strict=True)] == [12, objects]

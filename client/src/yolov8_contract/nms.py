@@ -68,12 +68,13 @@ def _greedy(overlap: npt.NDArray[np.bool_]) -> list[int]:
     """Return the boxes of one block that no better kept box overlaps, given the block's symmetric overlap matrix."""
     # Each row is packed into one integer, so that each step of this serial loop is one operation.
     packed = np.packbits(overlap, axis=1, bitorder="little")
+    rows, width = packed.tobytes(), packed.shape[1]
     kept: list[int] = []
     fallen = 0
-    for box, row in enumerate(packed):
+    for box in range(len(packed)):
         if not fallen >> box & 1:
             kept.append(box)
-            fallen |= int.from_bytes(row.tobytes(), "little")
+            fallen |= int.from_bytes(rows[box * width : (box + 1) * width], "little")
     return kept
 
 

@@ -23,6 +23,8 @@ MAX_PARAMETERS = 128
 """The limit of a request's parameters, forwarded headers included."""
 MAX_PARAMETERS_CHARACTERS = 64 * 1024
 """The limit of their JSON text: servers forward at most 16 KiB of headers, and ids of 10,000 classes take 48 KiB."""
+_MAX_KEPT_CHARACTERS = 1024
+"""Longer texts are parsed anew for each request, so that their callers can't fill the memory."""
 
 _SYNONYMS = {
     "confidence": "conf",
@@ -115,7 +117,7 @@ class ParameterPolicy:
             InvalidParameterError: `parse` refuses the parameters, the text is too long or no JSON object, or one of
                 our names comes twice.
         """
-        return self._parse(_pairs(text))
+        return _parsed(self, text) if len(text) <= _MAX_KEPT_CHARACTERS else self._parse(_pairs(text))
 
     def parse(self, raw: Mapping[str, Any]) -> RequestParameters:
         """Return the checked parameters of a request.
@@ -240,6 +242,11 @@ class ParameterPolicy:
                 f"'classes' must be class ids from 0 to {self.num_classes - 1}, separated by commas, got {shown(value)}"
             )
         return tuple(sorted(ids))
+
+
+@lru_cache(maxsize=256)  # callers send the same few texts again and again; an error is not kept
+def _parsed(policy: ParameterPolicy, text: str) -> RequestParameters:
+    return policy._parse(_pairs(text))
 
 
 def parameters_text(request: Any) -> str:

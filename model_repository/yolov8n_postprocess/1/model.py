@@ -53,10 +53,19 @@ class TritonPythonModel:
         )
 
     def execute(self, requests: Sequence[Any]) -> list[Any]:
-        """Answer each request of a batch separately."""
-        return [self._respond(request) for request in requests]
+        """Answer each request of a batch separately.
 
-    def _respond(self, request: Any) -> Any:
+        The counters grow once a batch: each time, this process waits for the server's.
+        """
+        found: list[int] = []
+        responses = [self._respond(request, found) for request in requests]
+        if found:
+            self._images.increment(len(found))
+            self._detections.increment(sum(found))
+        return responses
+
+    def _respond(self, request: Any, found: list[int]) -> Any:
+        """Return the response; append the number of objects to ``found`` if there is an answer."""
         try:
             tensors = self._detect(request)
         except RequestError as exc:
@@ -65,6 +74,7 @@ class TritonPythonModel:
         except Exception:  # noqa: BLE001  (only this request fails; the reason is for the operator)
             pb_utils.Logger.log_error(traceback.format_exc())
             return _error("postprocessing failed, see the server's log", pb_utils.TritonError.INTERNAL)
+        found.append(len(tensors[signature.SCORES.name]))
         wanted = request.requested_output_names()
         return pb_utils.InferenceResponse(
             [pb_utils.Tensor(name, array[np.newaxis]) for name, array in tensors.items() if name in wanted]
@@ -76,8 +86,6 @@ class TritonPythonModel:
         height, width = shape.tolist()
         head = [_one(request, name) for name in self._head_names]
         tensors = self._objects(request, head, (height, width), parameters)
-        self._images.increment(1)
-        self._detections.increment(len(tensors[signature.SCORES.name]))
         return tensors | {signature.ORIG_SHAPE.name: shape}
 
     def _objects(

@@ -67,8 +67,8 @@ def test_cameras_of_a_real_server_have_equal_shares_beside_broken_ones(server: T
             assert found or frame.camera == "stalling"
             if all(one.state == "ended" for name, one in frames.statistics().items() if name.startswith("camera")):
                 break
-        stalling.released.set()
         states = {name: one.state for name, one in frames.statistics().items()}
+        stalling.released.set()
 
     counts = [count for name, count in answered.items() if name.startswith("camera")]
     assert min(counts) >= 10

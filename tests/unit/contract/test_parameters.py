@@ -8,6 +8,7 @@ import json
 import math
 import re
 import time
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -188,6 +189,16 @@ def test_a_text_of_odd_size_or_type_is_refused_in_a_short_plain_message(text: st
 )
 def test_the_parameters_of_a_text_are_read(text: str, expected: RequestParameters) -> None:
     assert POLICY.parse_json(text) == expected
+
+
+def test_a_text_that_comes_again_is_read_the_same_and_by_each_policy_for_itself() -> None:
+    strict = replace(POLICY, max_det_limit=10, defaults=RequestParameters(max_det=5))
+    text = json.dumps({"max_det": 20})
+
+    for _ in range(2):
+        assert POLICY.parse_json(text).max_det == 20
+        with pytest.raises(InvalidParameterError, match="max_det"):
+            strict.parse_json(text)
 
 
 def test_all_class_ids_of_a_large_model_fit() -> None:
