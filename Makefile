@@ -96,13 +96,23 @@ build/gpu/ready: $(VENV)/ready
 
 # DALI's tests need numpy below 2, as the embedded server does; DALI takes both.
 .PHONY: test-dali
-test-dali: setup ## Test the gpu profile with real DALI on the CPU: graph and served ensemble, DALI=2.1.1 or another (1.3 GB in build/)
-	@test -e build/dali-$(DALI)/ready || { $(BIN)/python -m venv --clear build/dali-$(DALI) && \
-	    $(BIN)/python -c 'import sysconfig; print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' \
-	    > "$$(build/dali-$(DALI)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/project.pth" && \
-	    build/dali-$(DALI)/bin/python -m pip install --quiet --disable-pip-version-check --no-cache-dir --no-compile \
-	    nvidia-dali-cuda120==$(DALI) && touch build/dali-$(DALI)/ready; }
+test-dali: build/dali-$(DALI)/ready ## Test the gpu profile with real DALI on the CPU: graph and served ensemble, DALI=2.1.1 or another (1.3 GB in build/)
 	YOLO_OFFLINE=true build/dali-$(DALI)/bin/python -m pytest tests/dali -W default $(ARGS)
+
+build/dali-$(DALI)/ready: $(VENV)/ready
+	$(BIN)/python -m venv --clear build/dali-$(DALI)
+	$(BIN)/python -c 'import sysconfig; print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' \
+	    > "$$(build/dali-$(DALI)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/project.pth"
+	build/dali-$(DALI)/bin/python -m pip install --quiet --disable-pip-version-check --no-cache-dir --no-compile \
+	    nvidia-dali-cuda120==$(DALI)
+	@touch $@
+
+GPU_VENV = $(if $(shell nvidia-smi -L 2>/dev/null),build/gpu,build/dali-$(DALI))
+
+.PHONY: test-gpu
+test-gpu: setup ## Prove the gpu profile on this machine's GPU; without one, rehearse on the CPU and exit with 4 (tests/gpu/README.md)
+	@$(MAKE) --no-print-directory $(GPU_VENV)/ready
+	YOLO_OFFLINE=true $(GPU_VENV)/bin/python -m tests.gpu $(ARGS)
 
 .PHONY: drills
 drills: setup ## Attack a server in the ways that have ended one (ARGS="--share 0.02", ARGS="killed-models overload")

@@ -3,7 +3,8 @@
 
     python reference.py REQUEST.json RESULT.pickle
 
-The request names weights, images and settings; the result holds a list per setting with a dict of arrays per image.
+The request names weights, images, settings and, unless it is the CPU, a device. The result holds a list per
+setting with a dict of arrays per image.
 """
 
 from __future__ import annotations
@@ -27,14 +28,16 @@ def main() -> None:
     """Answer one request."""
     request = json.loads(Path(sys.argv[1]).read_text())
     model = YOLO(request["weights"])
+    device = request.get("device", "cpu")
     answers = [
-        [_arrays(_predict(model, image, setting)) for image in request["images"]] for setting in request["settings"]
+        [_arrays(_predict(model, image, setting, device).cpu()) for image in request["images"]]
+        for setting in request["settings"]
     ]
     Path(sys.argv[2]).write_bytes(pickle.dumps(answers))
 
 
-def _predict(model: YOLO, image: str, setting: dict[str, Any]) -> Results:
-    (result,) = model.predict(image, rect=False, retina_masks=True, device="cpu", verbose=False, **setting)
+def _predict(model: YOLO, image: str, setting: dict[str, Any], device: str) -> Results:
+    (result,) = model.predict(image, rect=False, retina_masks=True, device=device, verbose=False, **setting)
     return result
 
 
