@@ -110,7 +110,7 @@ build/dali-$(DALI)/ready: $(VENV)/ready
 GPU_VENV = $(if $(shell nvidia-smi -L 2>/dev/null),build/gpu,build/dali-$(DALI))
 
 .PHONY: test-gpu
-test-gpu: setup ## Prove the gpu profile on this machine's GPU; without one, rehearse on the CPU and exit with 4 (tests/gpu/README.md)
+test-gpu: setup ## Prove the gpu profile on this machine's GPU; without one, rehearse on the CPU (tests/gpu/README.md)
 	@$(MAKE) --no-print-directory $(GPU_VENV)/ready
 	YOLO_OFFLINE=true $(GPU_VENV)/bin/python -m tests.gpu $(ARGS)
 

@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tritonclient.utils import InferenceServerException
+
 from tests.gpu import decoding, measure
 from tests.gpu.machine import Machine
 from tests.gpu.rehearsal import move_to_cpu
@@ -17,6 +19,7 @@ from tests.parity.deployment import DEFAULTS, EVALUATION
 from tests.parity.deployment import Subject as Served
 from tests.parity.deployment import served as ask
 from yolov8_server import StartError, TritonServer
+from yolov8_triton import YoloTritonError
 
 BUILD_PLANS = Path(__file__).parents[2] / "docker" / "build_plans.py"
 SHARE_LIMITS = {"fp32": 0.99, "fp16": 0.98, "int8": 0.90}
@@ -85,13 +88,24 @@ def prove(subject: Subject, precision: str, plan: Plan, work: Path) -> Outcome:
             outcome.ensemble = measure.ensemble(
                 server.grpc_url, subject.name, subject.task, subject.images, seconds=plan.seconds
             )
-    except (StepError, StartError, OSError, subprocess.CalledProcessError) as exc:
+    except FAILURES as exc:
         outcome.problem = str(exc)
     return outcome
 
 
 class StepError(Exception):
     """A command of a step has failed; the message has its last lines."""
+
+
+FAILURES = (
+    StepError,
+    StartError,
+    YoloTritonError,
+    InferenceServerException,
+    OSError,
+    subprocess.CalledProcessError,
+)
+"""What ends one task's proof, and leaves the others to go on."""
 
 
 def _run(command: list[str]) -> None:
@@ -107,7 +121,9 @@ def _export(subject: Subject, precision: str, plan: Plan, repository: Path) -> N
         command += ["--evaluation", str(subject.images[0].parent)]
     if precision == "int8":
         command += ["--calibration", str(subject.images[0].parent)]
-    if plan.engine == "onnxruntime" and not plan.rehearsal:
+    if plan.rehearsal:
+        command += ["--queue-timeout-s", "60"]  # a GPU's queues refuse what waits as long as a CPU needs
+    elif plan.engine == "onnxruntime":
         command += ["--network", "onnxruntime"]
     _run(command)
     if plan.rehearsal:

@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 
 from tests.gpu import __main__ as command
-from tests.gpu import page
+from tests.gpu import page, proof
 from tests.gpu.machine import Machine, this_machine
 from tests.gpu.proof import Outcome, Plan
-from tests.gpu.subjects import match
+from tests.gpu.subjects import Subject, match
+from yolov8_triton import ServerOverloadedError
 
 TESTED = Path(__file__).parents[3] / "docs" / "tested.md"
 HELD = Outcome("detect", "fp32", "tensorrt", certain=100, share=1.0)
@@ -37,6 +38,9 @@ def objects(*boxes: tuple[float, float, float, float], confidence: float = 0.9) 
         pytest.param(objects((0, 0, 10, 10)), objects((0, 0, 10, 11)), 2, 2, id="near"),
         pytest.param(objects((0, 0, 10, 10)), objects((20, 0, 30, 10)), 2, 0, id="far"),
         pytest.param(objects(), objects((0, 0, 10, 10)), 1, 0, id="missed"),
+        pytest.param({"scores": [0.6, 0.4]}, {"scores": [0.4, 0.6]}, 1, 0, id="another-class"),
+        pytest.param({"scores": [0.6, 0.4]}, {"scores": [0.51, 0.49]}, 1, 1, id="the-same-class"),
+        pytest.param({"scores": [0.3, 0.31]}, {"scores": [0.31, 0.3]}, 0, 0, id="an-uncertain-class"),
         pytest.param(objects(), objects((0, 0, 10, 10), confidence=0.4), 0, 0, id="uncertain"),
         pytest.param(
             objects((0, 0, 9, 9)), objects((0, 0, 9, 9), confidence=0.4), 1, 1, id="a-partner-may-be-uncertain"
@@ -64,6 +68,18 @@ def test_certain_objects_need_a_partner_on_the_other_side(
 def test_an_outcome_that_breaks_one_limit_does_not_hold(change: dict[str, Any]) -> None:
     assert HELD.holds
     assert not replace(HELD, **change).holds
+
+
+def test_a_step_that_fails_is_told_and_the_others_go_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def overloaded(*_: Any) -> None:
+        raise ServerOverloadedError("Request timeout expired")
+
+    monkeypatch.setattr(proof, "_export", overloaded)
+
+    outcome = proof.prove(Subject("detect", Path("n.pt"), ()), "fp32", Plan(True, "onnxruntime", 1.0), tmp_path)
+
+    assert outcome.problem == "Request timeout expired"
+    assert not outcome.holds
 
 
 def test_the_page_and_the_table_say_what_held(tmp_path: Path) -> None:
