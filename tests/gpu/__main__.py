@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Prove the gpu profile on this machine, in one command: `make test-gpu`.
 
-Exit codes: 0, everything held; 1, something did not hold; 4, there is no GPU, and the rehearsal on the CPU held. Make itself
-exits with 2 for each code but 0.
+Exit codes: 0, everything held; 1, something did not hold; 4, there is no GPU, and the rehearsal on the CPU held.
+Make itself exits with 2 for each code but 0.
 """
 
 from __future__ import annotations
