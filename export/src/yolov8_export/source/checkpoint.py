@@ -8,7 +8,6 @@ can't, and no option here turns it off.
 from __future__ import annotations
 
 import copy
-import io
 import re
 import textwrap
 import warnings
@@ -22,7 +21,6 @@ from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-import onnx
 import onnx_ir as ir
 import torch
 from ultralytics.nn.autobackend import check_class_names
@@ -36,6 +34,7 @@ from yolov8_export.progress import Progress
 from yolov8_export.runtime import one_line
 from yolov8_export.source.families import task_of_head
 from yolov8_export.source.original import Original, Source, sha256_of
+from yolov8_export.source.tracing import traced_network
 from yolov8_export.source.values import class_names, keypoints, largest, read_value, size, text
 from yolov8_export.ultralytics_metadata import stable_metadata
 
@@ -311,22 +310,7 @@ def trace(module: torch.nn.Module, imgsz: Size, *, opset: int) -> tuple[ir.Model
         module(images)  # the first call makes the anchors, which become constants of the graph
         outputs = module(images)
     outputs = outputs if isinstance(outputs, tuple) else (outputs,)
-    names = [f"output{index}" for index in range(len(outputs))]
-    file = io.BytesIO()
-    with torch.no_grad(), warnings.catch_warnings():
-        # The tracer is deprecated in favour of one that makes the anchors dynamic; its warnings don't help a user.
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            module,
-            (images,),
-            file,  # type: ignore[arg-type]  # the tracer writes into memory, too
-            opset_version=opset,
-            input_names=["images"],
-            output_names=names,
-            dynamic_axes={name: {0: "batch"} for name in ("images", *names)},
-            dynamo=False,
-        )
-    network = ir.from_proto(onnx.load_from_string(file.getvalue()))
+    network = traced_network(module, images, outputs=len(outputs), opset=opset)
     return network, tuple(tuple(output.shape[1:]) for output in outputs)
 
 

@@ -7,7 +7,6 @@ torch traces it into ONNX, so that the file is checked like any other, and can b
 
 from __future__ import annotations
 
-import io
 import json
 import warnings
 import zipfile
@@ -16,7 +15,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import onnx
 import onnx_ir as ir
 import torch
 
@@ -27,6 +25,7 @@ from yolov8_export.progress import Progress
 from yolov8_export.runtime import Array, Run, one_line
 from yolov8_export.source.onnx_file import described_original
 from yolov8_export.source.original import Original
+from yolov8_export.source.tracing import traced_network
 from yolov8_export.source.values import read_value, size
 
 METADATA_FILE = "config.txt"
@@ -113,28 +112,16 @@ def _imgsz(path: Path, metadata: Mapping[str, Any], overrides: ModelOverrides) -
 
 
 def _as_onnx(path: Path, module: torch.jit.ScriptModule, imgsz: Size, opset: int) -> ir.Model:
-    images, file = torch.zeros(1, 3, *imgsz), io.BytesIO()
+    images = torch.zeros(1, 3, *imgsz)
     try:
-        with torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the tracer is deprecated; it is the one that takes TorchScript
+        with torch.no_grad():
             outputs = module(images)
-            count = len(outputs) if isinstance(outputs, tuple) else 1
-            names = [f"output{index}" for index in range(count)]
-            torch.onnx.export(
-                module,
-                (images,),
-                file,  # type: ignore[arg-type]  # the tracer writes into memory, too
-                opset_version=opset,
-                input_names=["images"],
-                output_names=names,
-                dynamic_axes={name: {0: "batch"} for name in ("images", *names)},
-                dynamo=False,
-            )
+        count = len(outputs) if isinstance(outputs, tuple) else 1
+        return traced_network(module, images, outputs=count, opset=opset)
     except Exception as exc:  # a stranger's code runs on tensors of our shape
         raise UnsupportedError(
             f"{path}: can't be run on FP32 images of {imgsz[0]},{imgsz[1]} and traced: {_reason(exc)}; {_EXPORT_AGAIN}"
         ) from exc
-    return ir.from_proto(onnx.load_from_string(file.getvalue()))
 
 
 def _reason(exc: BaseException) -> str:
