@@ -12,7 +12,8 @@ from yolov8_loadtest import run_command
 from yolov8_loadtest.benchmark.command import BenchmarkArguments, benchmark
 from yolov8_loadtest.command_line import PROGRAM, PassingCommand, check_passed_on, exit_with, print_version, takes
 from yolov8_loadtest.compare.command import CompareArguments, compare
-from yolov8_loadtest.mlperf.command import MlperfArguments, mlperf
+from yolov8_loadtest.mlperf.command import mlperf
+from yolov8_loadtest.mlperf.run import MlperfArguments
 from yolov8_loadtest.options import RunArguments
 from yolov8_loadtest.report.tables import plain_table
 from yolov8_loadtest.run_command import LocustArguments

@@ -4,22 +4,14 @@
 from __future__ import annotations
 
 import json
-import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Annotated, Any
-
-import typer
+from typing import Any
 
 from yolov8_contract.task import Task
 from yolov8_loadtest.errors import PreparationError
-from yolov8_loadtest.mlperf.accuracy import Truth, read_rows, to_rows
-from yolov8_loadtest.mlperf.log import ACCURACY, Verdict, read_verdict
-from yolov8_loadtest.mlperf.scenarios import FULL_S, Expected, Length, Scenario, settings
-from yolov8_loadtest.mlperf.system import Answer, System, loadgen_module
+from yolov8_loadtest.mlperf.accuracy import Truth
+from yolov8_loadtest.mlperf.run import IN_PROCESS, MlperfArguments, Result, Run
+from yolov8_loadtest.mlperf.scenarios import Scenario
+from yolov8_loadtest.mlperf.system import loadgen_module
 from yolov8_loadtest.report.machine import machine
 from yolov8_loadtest.report.progress import say
 from yolov8_loadtest.report.report import plain
@@ -28,82 +20,12 @@ from yolov8_loadtest.scenario.scenario import Traffic
 from yolov8_loadtest.servers import Endpoint, ServerArguments, server_for
 from yolov8_loadtest.workload.images import image_files
 from yolov8_loadtest.workload.requests import chosen_model, served_models
-from yolov8_triton import Client, Detections, ServerOverloadedError
 from yolov8_triton.low_level import Connection
 
 EXIT_INVALID = 1
-TIMEOUT_S = 120.0
-"""Longest time that an image may wait: in Offline, all images are asked for at once."""
-EVALUATION_CONF = 0.001
-"""Ultralytics' threshold when it measures average precision."""
-_PAUSE_S = 0.05
-_SERVER_SHARE = 0.7
-_SERVER_LIMIT = 5
 _HEADER = (
     "scenario", "LoadGen's verdict", "queries", "images per s", "p50 ms", "p90 ms", "p99 ms", "mAP50-95", "no answer",
 )  # fmt: skip
-
-
-@dataclass(frozen=True, kw_only=True)
-class MlperfArguments:
-    """The options of ``mlperf``."""
-
-    model: Annotated[str | None, typer.Option(help="Model to ask, if the server has several")] = None
-    images: Annotated[str | None, typer.Option(metavar="FOLDER", help="Folder with images to send")] = None
-    image_count: Annotated[int, typer.Option(min=1, help="Images to send in turn")] = 64
-    truth: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="COCO annotations of the images, for average precision in the same run"),
-    ] = None
-    scenario: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help="SingleStream, MultiStream, Offline or Server; default: all"),
-    ] = None
-    seconds: Annotated[int, typer.Option(min=1, help="Least length of a scenario")] = 15
-    full: Annotated[
-        bool, typer.Option("--full", help="Run each scenario for 10 minutes, with the queries of MLPerf's rules")
-    ] = False
-    conf: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Threshold of scores; default: 0.001 with --truth, else 0.25")
-    ] = None
-    in_flight: Annotated[int, typer.Option(min=1, help="Requests in flight at most, but for Server")] = 8
-    server_in_flight: Annotated[int, typer.Option(min=1, help="Requests of Server in flight at most")] = 64
-    server_rate: Annotated[
-        float | None, typer.Option(min=0.001, help="Queries a second of Server; default: 0.7 of the images a second")
-    ] = None
-    server_limit_ms: Annotated[
-        float | None, typer.Option(min=0.001, help="Latency limit of Server; default: 5 times that of an image alone")
-    ] = None
-    in_process: Annotated[
-        bool, typer.Option("--in-process", help="Run SingleStream in this process without a server, too, to compare")
-    ] = False
-    output: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder for LoadGen's logs and the table")] = Path(
-        "build/mlperf"
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
-    """The result of one scenario.
-
-    Attributes:
-        name: The scenario, and the system if it is not the served model.
-        verdict: What LoadGen says.
-        average_precision: mAP50-95 of the boxes; None without annotations.
-        unanswered: Images without an answer.
-        first_error: The reason of the first of them.
-    """
-
-    name: str
-    verdict: Verdict
-    average_precision: float | None
-    unanswered: int
-    first_error: str
-
-    @property
-    def passed(self) -> bool:
-        """Whether LoadGen calls the run valid and every image was answered."""
-        return self.verdict.valid and self.unanswered == 0
 
 
 def mlperf(server: ServerArguments, arguments: MlperfArguments) -> int:
@@ -143,111 +65,6 @@ def _prepared(loadgen: Any, endpoint: Endpoint, arguments: MlperfArguments) -> R
     say(f"{model}: {len(images)} images; {1000 * run.expected.latency_s:.1f} ms alone, {run.expected.rate:.1f}/s with "
         f"{arguments.in_flight} in flight")  # fmt: skip
     return run
-
-
-class Run:
-    """The scenarios of one served model.
-
-    Raises:
-        LoadTestError: The model does not answer.
-    """
-
-    def __init__(
-        self,
-        loadgen: Any,
-        url: str,
-        model: str,
-        images: list[Path],
-        truth: Truth | None,
-        arguments: MlperfArguments,
-        *,
-        labels: tuple[str, ...],
-    ) -> None:
-        self._loadgen, self._url, self._model, self._labels = loadgen, url, model, labels
-        self._images, self._truth, self._arguments = images, truth, arguments
-        self._conf = arguments.conf if arguments.conf is not None else (0.25 if truth is None else EVALUATION_CONF)
-        self.length = Length(seconds=max(arguments.seconds, FULL_S if arguments.full else 0), full=arguments.full)
-        with self._answering() as answer:
-            latency_s, rate = System(loadgen, images, answer, arguments.in_flight).estimate()
-        self.expected = Expected(
-            latency_s=latency_s,
-            rate=rate,
-            server_rate=arguments.server_rate or _SERVER_SHARE * rate,
-            server_limit_s=(arguments.server_limit_ms or _SERVER_LIMIT * 1000 * latency_s) / 1000,
-        )
-
-    @contextmanager
-    def _answering(self, *, patient: bool = True) -> Iterator[Answer]:
-        """Yield a function that asks the served model; a patient one asks again where the server is overloaded."""
-        with Client(self._url, model=self._model, timeout_s=TIMEOUT_S) as client:
-
-            def answer(number: int, image: bytes) -> Any:
-                end_s = time.monotonic() + (TIMEOUT_S if patient else 0)
-                while True:
-                    try:
-                        return to_rows(number, client.detect(image, conf=self._conf))
-                    except ServerOverloadedError:
-                        if time.monotonic() > end_s:
-                            raise
-                    time.sleep(_PAUSE_S)
-
-            yield answer
-
-    def scenario(self, scenario: Scenario) -> Result:
-        """Run a scenario over the client."""
-        open_loop = scenario is Scenario.SERVER
-        with self._answering(patient=not open_loop) as answer:
-            in_flight = self._arguments.server_in_flight if open_loop else self._arguments.in_flight
-            system = System(self._loadgen, self._images, answer, in_flight)
-            return self._run(scenario, scenario.value, system, self.expected)
-
-    def in_process(self, endpoint: Endpoint) -> Result:
-        """Run SingleStream with the model's own code and network in this process, with all cores for an image."""
-        from yolov8_loadtest.benchmark.contender import StageClock
-        from yolov8_loadtest.benchmark.contenders import available_cores
-        from yolov8_loadtest.benchmark.in_process import Pipeline
-
-        if endpoint.repository is None:
-            raise PreparationError("--in-process needs the model's files: name them with --repository, not --url")
-        repository, own = endpoint.repository, threading.local()
-
-        def answer(number: int, image: bytes) -> Any:
-            if not hasattr(own, "pipeline"):
-                own.pipeline = Pipeline(repository, self._model, available_cores(), StageClock(), conf=self._conf)
-            tensors = own.pipeline.run(image)
-            height, width = tensors["orig_shape"].tolist()
-            found = Detections(
-                xyxy=tensors["detection_boxes"],
-                confidence=tensors["detection_scores"],
-                class_id=tensors["detection_classes"],
-                orig_shape=(height, width),
-                labels=self._labels,
-            )
-            return to_rows(number, found)
-
-        system = System(self._loadgen, self._images, answer, 1)
-        latency_s, rate = system.estimate()
-        expected = replace(self.expected, latency_s=latency_s, rate=rate)
-        return self._run(Scenario.SINGLE_STREAM, f"{Scenario.SINGLE_STREAM.value}, in process", system, expected)
-
-    def _run(self, scenario: Scenario, name: str, system: System, expected: Expected) -> Result:
-        folder = self._arguments.output / name.replace(", ", "-").replace(" ", "-")
-        folder.mkdir(parents=True, exist_ok=True)
-        say(f"{name}: at least {self.length.seconds} s ...")
-        accuracy = self._truth is not None
-        failures = system.run(
-            settings(self._loadgen, scenario, self.length, expected, len(self._images), accuracy=accuracy), folder
-        )
-        precision = None
-        if self._truth is not None:
-            precision = self._truth.average_precision(read_rows(folder / ACCURACY), self._images)
-        return Result(
-            name=name,
-            verdict=read_verdict(folder),
-            average_precision=precision,
-            unanswered=failures.count,
-            first_error=failures.first,
-        )
 
 
 def _row(result: Result) -> list[Cell]:
@@ -300,5 +117,5 @@ def _ratio(results: list[Result]) -> list[str]:
     """Compare the served model's SingleStream with the one in this process, by LoadGen's clock."""
     by_name = {one.name: one.verdict.figures.get("p90_ms") for one in results}
     served = by_name.get(Scenario.SINGLE_STREAM.value)
-    alone = by_name.get(f"{Scenario.SINGLE_STREAM.value}, in process")
+    alone = by_name.get(IN_PROCESS)
     return [f"SingleStream's p90, served / in process: {served / alone:.2f}."] if served and alone else []
