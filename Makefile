@@ -91,7 +91,7 @@ build/gpu/ready: $(VENV)/ready
 	$(BIN)/python -c 'import sysconfig; print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' \
 	    > "$$(build/gpu/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/project.pth"
 	build/gpu/bin/python -m pip install --quiet --disable-pip-version-check --no-compile 'numpy<2' \
-	    'cupy-cuda12x>=13,<14' 'nvidia-dali-cuda120>=2.1' 'onnxruntime-gpu[cuda,cudnn]>=1.22'
+	    'cupy-cuda13x==13.6.0' 'nvidia-dali-cuda130==2.4.0' 'onnxruntime-gpu[cuda,cudnn]==1.31.1'
 	@touch $@
 
 # DALI's tests need numpy below 2, as the embedded server does; DALI takes both.
