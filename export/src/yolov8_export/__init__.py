@@ -21,7 +21,8 @@ from yolov8_contract.served_model import ServedModel
 from yolov8_contract.slices import Slicing
 from yolov8_contract.task import Task
 from yolov8_export.choices import CalibrationData
-from yolov8_export.config.deployment import Deployment, Tuning, deployment_from
+from yolov8_export.config.deployment import Deployment, deployment_from
+from yolov8_export.config.tuning import Tuning
 from yolov8_export.errors import (
     AccuracyError,
     ExportError,

@@ -187,6 +187,7 @@ def default_name(weights: Path, deployment: Deployment) -> str:
 
 def _check_request(target: Target, deployment: Deployment, data: CalibrationData) -> None:
     """Check what can be checked before the long steps."""
+    deployment.check_effective()
     member_files("postprocess")
     if deployment.preprocess == "dali":
         member_files("check")

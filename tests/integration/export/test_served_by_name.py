@@ -14,7 +14,8 @@ import tritonclient.grpc as triton
 from tests.data import shapes
 from tests.unit.export.tiny_networks import write_onnx
 from yolov8_contract.task import Task
-from yolov8_export.config.deployment import Deployment, Tuning
+from yolov8_export.config.deployment import Deployment
+from yolov8_export.config.tuning import Tuning
 from yolov8_export.pipeline import export
 from yolov8_export.repository.custom_configs import add_config
 from yolov8_export.repository.layout import Target

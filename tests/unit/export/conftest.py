@@ -13,7 +13,8 @@ import pytest
 from tests.unit.export.custom_configs import OTHER
 from tests.unit.export.tiny_networks import write_onnx
 from yolov8_contract.task import Task
-from yolov8_export.config.deployment import Tuning, deployment_from
+from yolov8_export.config.deployment import deployment_from
+from yolov8_export.config.tuning import Tuning
 from yolov8_export.pipeline import Report, export
 from yolov8_export.repository.custom_configs import add_config
 from yolov8_export.repository.layout import Target

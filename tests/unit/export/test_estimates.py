@@ -59,6 +59,7 @@ def test_a_plan_for_a_gpu_shows_each_members_device_and_memory(export_tiny: Expo
     ]
     assert plan.members[1].tensor_bytes == 3 * IMGSZ[0] * IMGSZ[1] + 8
     assert set(plan.gpu_mib) >= {"weights", "activations", "decoding", "pool for tensors"}
+    assert plan.gpu_mib["weights"] == 1  # two instances share the plan's, which are less than a MiB
     assert plan.to_json()["precision"] == "fp32"
 
 

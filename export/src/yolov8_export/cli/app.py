@@ -33,7 +33,8 @@ from yolov8_export.cli.options import (
     name_options,
     takes,
 )
-from yolov8_export.config.deployment import Deployment, Tuning
+from yolov8_export.config.deployment import Deployment
+from yolov8_export.config.tuning import Tuning
 from yolov8_export.errors import ExportError, OptionError, WeightsNotFoundError
 
 # The commands import slow modules themselves, so that --help is fast.

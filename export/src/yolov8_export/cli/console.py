@@ -140,7 +140,7 @@ def _throughputs(estimate: Estimate, total_mib: int) -> Table:
 
 
 def _range(speeds: tuple[float, float]) -> str:
-    low, high = (f"{speed:,.0f}" for speed in speeds)
+    low, high = (f"{float(f'{speed:.2g}'):,.0f}" for speed in speeds)
     return low if low == high else f"{low} to {high}"
 
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import reprlib
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from yolov8_contract.errors import ConfigError
@@ -193,7 +193,7 @@ class Deployment:
             (on_cpu and engine == "tensorrt", "--network tensorrt runs only on a GPU: add --device gpu"),
             (not on_cpu and engine == "openvino", "--network openvino runs only on a CPU: add --device cpu"),
             (on_cpu and self.preprocess == "dali", "--preprocess dali decodes on a GPU: add --device gpu"),
-            (on_cpu and bool(self.gpus), f"--gpus {_joined(self.gpus)}: the network runs on the CPU: add --device gpu"),
+            (on_cpu and bool(self.gpus), f"--gpus {joined(self.gpus)}: the network runs on the CPU: add --device gpu"),
             (
                 int8_in_openvino and self.network_input == "uint8",
                 "--network-input uint8 is not possible with --network openvino in INT8",
@@ -240,6 +240,24 @@ class Deployment:
             ),
         ]
 
+    def check_effective(self) -> None:
+        """Refuse settings that this deployment has no use for.
+
+        Another deployment of the same model may have one, so they are kept where configurations are written anew.
+
+        Raises:
+            OptionError: A setting that is not the default would do nothing.
+        """
+        usual = {item.name: item.default for item in fields(self)}
+        of_dali = () if self.preprocess == "dali" else ("check_instances", "decode_threads", "hw_decoder_load")
+        for name in of_dali:
+            if getattr(self, name) != usual[name]:
+                option = f"--{name.replace('_', '-')}"
+                raise OptionError(f"{option} has an effect only with --preprocess dali: leave it out")
+        if self.device == "gpu" and self.threads != usual["threads"]:
+            instead = "; DALI's are --decode-threads" if self.preprocess == "dali" else ""
+            raise OptionError(f"--threads has an effect only on a network on the CPU: leave it out{instead}")
+
 
 def deployment_from(profile: Profile, **changes: Any) -> Deployment:
     """Return the deployment of a profile with some settings changed; None changes nothing.
@@ -252,56 +270,6 @@ def deployment_from(profile: Profile, **changes: Any) -> Deployment:
         'tensorrt'
     """
     return replace(PROFILES[profile], **{name: value for name, value in changes.items() if value is not None})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tuning:
-    """The settings that may differ between the machines that serve one repository; None keeps the value.
-
-    All other settings are visible to clients, or belong to the files in the version folders.
-    """
-
-    max_batch_size: int | None = None
-    instances: int | None = None
-    threads: int | None = None
-    check_instances: int | None = None
-    preprocess_instances: int | None = None
-    postprocess_instances: int | None = None
-    decode_threads: int | None = None
-    queue_delay_us: int | None = None
-    gpus: tuple[int, ...] | None = None
-    cuda_graphs: bool | None = None
-    batch_profiles: bool | None = None
-
-    @classmethod
-    def of(cls, deployment: Deployment) -> Tuning:
-        """Return these settings of a deployment."""
-        return cls(**{item.name: getattr(deployment, item.name) for item in fields(cls)})
-
-    def apply_to(self, deployment: Deployment) -> Deployment:
-        """Return a deployment with these settings.
-
-        Raises:
-            OptionError: A value is impossible for this deployment.
-        """
-        return replace(deployment, **self.chosen)
-
-    def common_with(self, other: Tuning) -> Tuning:
-        """Return the settings that another tuning has, too."""
-        return Tuning(**{name: value for name, value in self.chosen.items() if getattr(other, name) == value})
-
-    @property
-    def chosen(self) -> dict[str, Any]:
-        """The settings that are not None, by name."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
-
-    def __str__(self) -> str:
-        chosen = self.chosen
-        usual = asdict(Tuning.of(Deployment()))
-        for name in chosen.keys() - {"max_batch_size", "instances", "queue_delay_us"}:
-            if not chosen[name] or chosen[name] == usual[name]:
-                chosen.pop(name)
-        return ", ".join(f"{name} {_joined(value) if name == 'gpus' else value}" for name, value in chosen.items())
 
 
 LEAST_QUEUE_TIMEOUT_S, MOST_QUEUE_TIMEOUT_S = 1.0, 10.0
@@ -374,7 +342,8 @@ def parse_gpus(text: str) -> tuple[int, ...]:
     return tuple(dict.fromkeys(int(part) for part in texts))
 
 
-def _joined(numbers: tuple[int, ...]) -> str:
+def joined(numbers: tuple[int, ...]) -> str:
+    """Return numbers with commas between them, as options take them."""
     return ",".join(map(str, numbers))
 
 

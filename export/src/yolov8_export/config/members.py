@@ -19,7 +19,7 @@ from yolov8_contract.signature import Head
 from yolov8_contract.task import Task
 from yolov8_contract.tensors import Signature
 from yolov8_export.config import parts
-from yolov8_export.config.deployment import Deployment, Tuning
+from yolov8_export.config.deployment import Deployment
 from yolov8_export.config.parts import (
     CONTRACT_VERSION,
     bound_first,
@@ -31,6 +31,7 @@ from yolov8_export.config.parts import (
     put_on_gpus,
     set_parameters,
 )
+from yolov8_export.config.tuning import Tuning
 from yolov8_export.model_code import warmup_picture
 from yolov8_export.ultralytics_metadata import ultralytics_metadata
 

@@ -12,7 +12,7 @@ from typing import Any
 from tritonclient.grpc import model_config_pb2 as pb
 
 from yolov8_contract.errors import ConfigError
-from yolov8_export.config.deployment import Deployment, Tuning
+from yolov8_export.config.deployment import Deployment
 from yolov8_export.config.files import (
     check_config_name,
     config_names,
@@ -24,6 +24,7 @@ from yolov8_export.config.files import (
 from yolov8_export.config.members import ServedModelSpec
 from yolov8_export.config.recover import read_spec, spec_from_configs
 from yolov8_export.config.serving import serving_commands
+from yolov8_export.config.tuning import Tuning
 from yolov8_export.errors import ExportError, OptionError, RepositoryError
 from yolov8_export.repository.layout import Target
 from yolov8_export.repository.stage import staging

@@ -17,8 +17,9 @@ from tests.unit.export.repositories import edit
 from tests.unit.export.tiny_networks import IMGSZ
 from yolov8_export.checks import files
 from yolov8_export.checks.repository import check
-from yolov8_export.config.deployment import Tuning, deployment_from
+from yolov8_export.config.deployment import deployment_from
 from yolov8_export.config.files import CONFIG
+from yolov8_export.config.tuning import Tuning
 from yolov8_export.repository.custom_configs import add_config
 from yolov8_export.source.original import sha256_of
 

@@ -19,9 +19,10 @@ from yolov8_contract.task import Task
 from yolov8_export import pipeline
 from yolov8_export.choices import CalibrationData
 from yolov8_export.cli.app import main
-from yolov8_export.config.deployment import Deployment, Tuning
+from yolov8_export.config.deployment import Deployment
 from yolov8_export.config.files import read_config
 from yolov8_export.config.serving import installed_program
+from yolov8_export.config.tuning import Tuning
 
 
 @pytest.fixture(autouse=True)

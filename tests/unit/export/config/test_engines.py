@@ -206,6 +206,29 @@ def test_choices_that_exclude_each_other_are_refused(choices: dict[str, Any], re
         Deployment(**choices)
 
 
+@pytest.mark.parametrize(
+    ("deployment", "reason"),
+    [
+        (deployment_from("cpu", check_instances=5), "--check-instances has an effect only with --preprocess dali"),
+        (deployment_from("cpu", decode_threads=2), "--decode-threads has an effect only with --preprocess dali"),
+        (deployment_from("gpu", preprocess="opencv", hw_decoder_load=0.5), "--hw-decoder-load has an effect only"),
+        (deployment_from("gpu", threads=4), "network on the CPU: leave it out; DALI's are --decode-threads"),
+        (
+            deployment_from("gpu", preprocess="opencv", threads=4),
+            "--threads has an effect only on a network on the CPU",
+        ),
+    ],
+    ids=["check", "decoder", "hardware", "threads-with-dali", "threads"],
+)
+def test_a_setting_that_would_do_nothing_is_refused(
+    deployment: Deployment, reason: str, export_tiny: Export, repository: Path
+) -> None:
+    with pytest.raises(OptionError, match=reason):
+        export_tiny(deployment=deployment)
+
+    assert not repository.exists()
+
+
 def test_a_name_that_dali_cannot_load_is_refused_with_one_that_it_can(export_tiny: Export, repository: Path) -> None:
     with pytest.raises(OptionError, match="say --name yolov8n_seg"):
         export_tiny(name="yolov8n-seg", deployment=deployment_from("gpu"))

@@ -14,9 +14,9 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 from tests.unit.export.conftest import Export
 from tests.unit.export.tiny_networks import LABELS, write_onnx
 from yolov8_export.checks.repository import check
-from yolov8_export.config.deployment import Tuning
 from yolov8_export.config.files import CONFIG, read_config
 from yolov8_export.config.recover import read_spec
+from yolov8_export.config.tuning import Tuning
 from yolov8_export.estimates import estimate
 from yolov8_export.repository.custom_configs import add_config
 

@@ -24,10 +24,11 @@ from yolov8_contract.image_header import ImageLimits
 from yolov8_contract.parameters import RequestParameters
 from yolov8_contract.task import Task
 from yolov8_export.choices import Engine
-from yolov8_export.config.deployment import Deployment, Tuning, deployment_from
+from yolov8_export.config.deployment import Deployment, deployment_from
 from yolov8_export.config.files import CONFIG, read_config, render
 from yolov8_export.config.recover import read_spec
 from yolov8_export.config.serving import compose_env
+from yolov8_export.config.tuning import Tuning
 from yolov8_export.errors import OptionError, RepositoryError
 from yolov8_export.estimates import estimate
 from yolov8_export.repository.custom_configs import add_config

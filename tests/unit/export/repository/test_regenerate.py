@@ -12,9 +12,10 @@ from tests.unit.export.custom_configs import L4, OTHER, T4
 from tests.unit.export.repositories import break_swap, contents, edit
 from tests.unit.export.tiny_networks import write_onnx
 from yolov8_export.checks.repository import check
-from yolov8_export.config.deployment import Tuning, deployment_from
+from yolov8_export.config.deployment import deployment_from
 from yolov8_export.config.files import read_config
 from yolov8_export.config.recover import read_spec
+from yolov8_export.config.tuning import Tuning
 from yolov8_export.errors import RepositoryError
 from yolov8_export.overrides import ModelOverrides
 from yolov8_export.pipeline import Report
