@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, TypeGuard
 
 from . import slices
@@ -11,6 +12,11 @@ from .errors import InvalidParameterError
 _SHOWN_CHARACTERS = 60
 _LONGEST_ID = 20
 """The digits of a class id, leading zeros included. Python refuses to convert more than 4,300."""
+
+
+_LONGEST_NUMBER = 32
+_INTEGER = re.compile(r"[+-]?\d+", re.ASCII)
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
 class JsonObject(list[tuple[str, Any]]):
@@ -61,6 +67,21 @@ def fraction(name: str, value: Any) -> float:
     if not is_number(value) or not 0 <= value <= 1:  # false for NaN
         raise InvalidParameterError(f"{name!r} must be a number from 0 to 1, got {shown(value)}")
     return float(value)
+
+
+def read_text(value: str) -> bool | int | float | str:
+    """Return the number or boolean that a text stands for; another text as it is.
+
+    The protocol's first version had no field for a fraction (``double_param``), and clients of that version, such as
+    KServe's Python SDK, can send one as a text alone.
+    """
+    if len(value) > _LONGEST_NUMBER:
+        return value
+    if value.lower() in ("true", "false"):
+        return value.lower() == "true"
+    if _INTEGER.fullmatch(value):
+        return int(value)
+    return float(value) if _NUMBER.fullmatch(value) else value
 
 
 def is_integer(value: Any) -> TypeGuard[int]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from . import slices
 from .errors import ConfigError, InvalidParameterError
-from .parameter_values import JsonObject, class_ids, fraction, is_integer, shown, slice_value
+from .parameter_values import JsonObject, class_ids, fraction, is_integer, read_text, shown, slice_value
 from .served_model import SLICED_TASKS, ServedModel, read_parameter
 from .slices import Slicing
 from .task import Task
@@ -75,6 +75,7 @@ class RequestParameters:
 
 
 NAMES = (*RequestParameters().values(), *slices.NAMES)
+_TEXTS = ("classes", slices.SLICE_MERGE)
 _LONGEST_KNOWN = max(map(len, (*NAMES, *_SYNONYMS)))
 """A longer name resembles none of the parameters."""
 
@@ -175,7 +176,7 @@ class ParameterPolicy:
                 raise InvalidParameterError(f"{name!r} is given twice, leave one out")
             if self.task is Task.CLASSIFY:
                 raise InvalidParameterError(f"{name!r} has no effect on a model of task 'classify', leave it out")
-            read[name] = self._read(name, value)
+            read[name] = self._read_text(name, value)
         return replace(self.defaults, slicing=self._slicing(read), **read)
 
     def check_tiles(self, parameters: RequestParameters, orig_shape: tuple[int, int]) -> None:
@@ -214,6 +215,16 @@ class ParameterPolicy:
             raise InvalidParameterError(f"'slice' is not possible: {reason}, or leave it out")
         fields = {"size": slices.SLICE, "overlap": slices.SLICE_OVERLAP, "merge": slices.SLICE_MERGE}
         return Slicing(**{field: given[name] for field, name in fields.items() if name in given})
+
+    def _read_text(self, name: str, value: Any) -> Any:
+        """Read a request's value, where a text may stand for a number or a boolean; an error shows what was sent."""
+        if not isinstance(value, str) or name in _TEXTS:
+            return self._read(name, value)
+        try:
+            return self._read(name, read_text(value))
+        except InvalidParameterError:
+            pass
+        return self._read(name, value)
 
     def _read(self, name: str, value: Any) -> Any:
         if name == "classes":

@@ -34,6 +34,11 @@ POLICY = ParameterPolicy(task=Task.DETECT, num_classes=80)
         pytest.param({"classes": "5,2,5"}, RequestParameters(classes=(2, 5)), id="classes-twice"),
         pytest.param({"classes": 7}, RequestParameters(classes=(7,)), id="one-class-as-a-number"),
         pytest.param({"agnostic": True}, RequestParameters(agnostic=True), id="agnostic"),
+        pytest.param({"conf": "0.4", "iou": "1e-1"}, RequestParameters(conf=0.4, iou=0.1), id="fractions-as-texts"),
+        pytest.param({"conf": "1", "iou": ".5"}, RequestParameters(conf=1.0, iou=0.5), id="short-texts"),
+        pytest.param({"max_det": "1000"}, RequestParameters(max_det=1000), id="max_det-as-a-text"),
+        pytest.param({"agnostic": "true"}, RequestParameters(agnostic=True), id="agnostic-as-a-text"),
+        pytest.param({"agnostic": "False"}, RequestParameters(), id="agnostic-as-python-prints-it"),
         pytest.param({"user-agent": "curl", "traceparent": "00-1"}, RequestParameters(), id="forwarded-headers"),
     ],
 )
@@ -49,6 +54,21 @@ def test_what_a_request_asks_for_is_read(raw: dict[str, object], expected: Reque
         pytest.param({"conf": math.nan}, "'conf' must be", id="conf-nan"),
         pytest.param({"conf": True}, "'conf' must be", id="conf-bool"),
         pytest.param({"iou": "x"}, "'iou' must be a number from 0 to 1, got 'x'", id="iou-text"),
+        pytest.param({"conf": "2"}, "'conf' must be a number from 0 to 1, got '2'", id="conf-text-above-1"),
+        pytest.param({"conf": "nan"}, "got 'nan'", id="conf-text-nan"),
+        pytest.param({"conf": "-inf"}, "got '-inf'", id="conf-text-infinite"),
+        pytest.param({"conf": ""}, "got ''", id="conf-text-empty"),
+        pytest.param({"conf": " 0.5"}, "got ' 0.5'", id="conf-text-with-a-blank"),
+        pytest.param({"conf": "0_1"}, "got '0_1'", id="conf-text-with-an-underscore"),
+        pytest.param({"conf": "0,5"}, "got '0,5'", id="conf-text-with-a-comma"),
+        pytest.param({"conf": "\u0660"}, "got '\\u0660'", id="conf-text-in-other-digits"),
+        pytest.param({"conf": "true"}, "got 'true'", id="conf-text-bool"),
+        pytest.param({"conf": "0." + "0" * 40}, "'conf' must be", id="conf-text-of-42-digits"),
+        pytest.param(
+            {"max_det": "2.0"}, "'max_det' must be a whole number from 1 to 1000, got '2.0'", id="max_det-text"
+        ),
+        pytest.param({"max_det": "9" * 5000}, "'max_det' must be", id="max_det-text-of-5000-digits"),
+        pytest.param({"agnostic": "1"}, "'agnostic' must be true or false, got '1'", id="agnostic-text-1"),
         pytest.param({"max_det": 0}, "'max_det' must be a whole number from 1 to 1000, got 0", id="max_det-0"),
         pytest.param({"max_det": 1001}, "from 1 to 1000, got 1001", id="max_det-above-the-limit"),
         pytest.param({"max_det": 2.5}, "'max_det' must be", id="max_det-fraction"),
@@ -100,6 +120,7 @@ def test_a_policy_survives_its_way_through_a_configuration() -> None:
     ("defaults", "limit", "reason"),
     [
         pytest.param(RequestParameters(conf=1.5), 1000, "'conf' must be", id="conf"),
+        pytest.param(RequestParameters(conf="0.5"), 1000, "'conf' must be", id="conf-as-a-text"),  # type: ignore[arg-type]
         pytest.param(RequestParameters(max_det=301), 300, "'max_det' must be", id="max_det-above-its-limit"),
         pytest.param(RequestParameters(classes=(80,)), 1000, "'classes' must be", id="class-unknown"),
         pytest.param(RequestParameters(), 0, "max_det_limit", id="limit"),
@@ -144,7 +165,7 @@ LONG_DIGITS = "9" * 5_000
         pytest.param('{"max_det": 1%s}' % ("0" * 4_000), "an integer of more than 64 bits", id="max_det-huge"),
         pytest.param('{"max_det": 9223372036854775807}', "got 9223372036854775807", id="max_det-int64"),
         pytest.param('{"max_det": true}', "'max_det' must be", id="max_det-bool"),
-        pytest.param('{"max_det": "5"}', "'max_det' must be", id="max_det-text"),
+        pytest.param('{"max_det": "0x5"}', "'max_det' must be", id="max_det-text"),
         pytest.param('{"agnostic": 1}', "'agnostic' must be", id="agnostic-number"),
         pytest.param('{"iou": "%s"}' % ("x" * 60_000), f"got '{'x' * 60}' and more", id="iou-text-of-60000"),
         pytest.param('{"iou": "%s"}' % ("\u202e" * 10_000), "'iou' must be", id="iou-10000-right-to-left"),
@@ -264,6 +285,7 @@ SLICING = ParameterPolicy(task=Task.SEGMENT, num_classes=80, max_slices=8)
     ("raw", "expected"),
     [
         pytest.param({"slice": 640}, Slicing(size=640, overlap=0.2, merge="nmm"), id="defaults"),
+        pytest.param({"slice": "640", "slice_overlap": "0.2"}, Slicing(size=640, overlap=0.2, merge="nmm"), id="texts"),
         pytest.param({"slice": 0}, None, id="off"),
         pytest.param({"slice": 0, "slice_merge": "nms"}, None, id="off-with-a-merge"),
         pytest.param(
@@ -284,7 +306,7 @@ def test_tiles_are_read(raw: dict[str, object], expected: Slicing | None) -> Non
         pytest.param({"slice": -640}, "'slice' must be a whole number", id="negative"),
         pytest.param({"slice": 640.0}, "'slice' must be a whole number", id="float"),
         pytest.param({"slice": True}, "'slice' must be a whole number", id="bool"),
-        pytest.param({"slice": "640"}, "'slice' must be a whole number", id="text"),
+        pytest.param({"slice": "640px"}, "'slice' must be a whole number", id="text"),
         pytest.param({"slice": 640, "slice_overlap": 1}, "'slice_overlap' must be a number from 0", id="overlap-1"),
         pytest.param({"slice": 640, "slice_overlap": math.nan}, "'slice_overlap' must be a number", id="overlap-nan"),
         pytest.param({"slice": 640, "slice_merge": "wbf"}, "must be one of nmm, nms, got 'wbf'", id="merge"),
