@@ -72,8 +72,7 @@ def fraction(name: str, value: Any) -> float:
 def read_text(value: str) -> bool | int | float | str:
     """Return the number or boolean that a text stands for; another text as it is.
 
-    The protocol's first version had no field for a fraction (``double_param``), and clients of that version, such as
-    KServe's Python SDK, can send one as a text alone.
+    The messages of KServe's Python client (0.21) have no field for a fraction, so it can send one as a text alone.
     """
     if len(value) > _LONGEST_NUMBER:
         return value
