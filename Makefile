@@ -79,6 +79,10 @@ parity: setup ## Compare the served models with Ultralytics (needs YOLOV8_WEIGHT
 docker-test: setup ## Test images, compose file, proxy, Prometheus, dashboard as root on Debian/Ubuntu (tests/docker/README.md)
 	tests/docker/run.sh $(ARGS)
 
+.PHONY: kubernetes-test
+kubernetes-test: setup ## Test chart and manifests for Kubernetes without a cluster (400 MB in build/, promtool; tests/kubernetes/README.md)
+	tests/kubernetes/run.sh $(ARGS)
+
 # The DALI release in Triton's image at the time of writing; the newest release was 2.4.0.
 DALI ?= 2.1.1
 

@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -136,11 +136,15 @@ def _compose_env(
     output: Annotated[
         Path | None, typer.Option(metavar="FILE", help="File to write, such as docker/.env", show_default="print it")
     ] = None,
+    form: Annotated[
+        Literal["env", "helm"],
+        typer.Option("--format", help="A file .env, or values of the Helm chart in kubernetes/"),
+    ] = "env",
 ) -> None:
-    """Print or write the file .env that docker/compose.yaml needs: the path of the repository and its memory sizes."""
-    from yolov8_export.config.serving import compose_env
+    """Print or write what docker/compose.yaml or the Helm chart need to know of a repository, such as memory sizes."""
+    from yolov8_export.config.serving import compose_env, helm_values
 
-    text = compose_env(repository, config_name)
+    text = (helm_values if form == "helm" else compose_env)(repository, config_name)
     if output is None:
         typer.echo(text, nl=False)
     else:  # as a whole or not at all

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Make the commands that build a repository's TensorRT plans and serve it, and the file .env of docker/compose.yaml."""
+"""Make the commands that build a repository's TensorRT plans and serve it, and the settings of compose and Helm."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -111,15 +112,49 @@ def compose_env(repository: Path, config_name: str | None = None) -> str:
     Example:
         >>> Path("docker/.env").write_text(compose_env(Path("build/repository")))  # doctest: +SKIP
     """
-    check_config_exists(repository, config_name)
-    sizes = _sizes(list(_served(repository, config_name)))
-    if sizes is None:
-        raise RepositoryError(f"{repository}: has no model that export wrote")
+    _, sizes = _all_served(repository, config_name)
     lines = [f"MODELS={_env_value(repository.resolve())}", f"TRITON_SHM_SIZE={sizes.shm}m"]
     lines += [f"{name}={value}" for name, value in sizes.settings.items()]
     if config_name is not None:
         lines.append(f"CONFIG_NAME={config_name}")
     return "".join(f"{line}\n" for line in lines)
+
+
+def helm_values(repository: Path, config_name: str | None = None) -> str:
+    """Return the values of the Helm chart (kubernetes/helm/yolov8-triton) that follow from a repository, as YAML.
+
+    Args:
+        repository: The folder that Triton serves.
+        config_name: The custom model configuration to serve; None for ``config.pbtxt``.
+
+    Raises:
+        RepositoryError: The repository contains no exported model.
+    """
+    models, sizes = _all_served(repository, config_name)
+    on_gpu = any(is_on_gpu(member) for members, _ in models for member in members)
+    options = json.dumps(sizes.settings.get("TRITON_OPTIONS", "").split())
+    lines = [f"profile: {'gpu' if on_gpu else 'cpu'}", f"configName: {json.dumps(config_name or '')}"]
+    lines += ["server:", f"  shmMiB: {sizes.shm}", f"  options: {options}"]
+    lines += [f"  cudaPoolBytes: {sizes.settings.get('TRITON_CUDA_POOL_BYTES', '0')}"]
+    networks = [member for members, _ in models for member in members if member.name.endswith("_network")]
+    if len(networks) == 1:  # else the operator has to choose the model whose load decides
+        instances = sum(group.count * max(1, len(group.gpus)) for group in networks[0].instance_group)
+        served = json.dumps(networks[0].name.removesuffix("_network"))
+        lines += ["autoscaling:", f"  model: {served}", f"  networkInstances: {instances}"]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _all_served(repository: Path, config_name: str | None) -> tuple[list[tuple[list[pb.ModelConfig], int]], _Sizes]:
+    """Return the composing models of all ensembles, and their sizes together.
+
+    Raises:
+        RepositoryError: The repository contains no exported model.
+    """
+    check_config_exists(repository, config_name)
+    models = list(_served(repository, config_name))
+    if (sizes := _sizes(models)) is None:
+        raise RepositoryError(f"{repository}: has no model that export wrote")
+    return models, sizes
 
 
 def _env_value(folder: Path) -> str:

@@ -1,17 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What compose is told of a repository."""
+"""What compose and Helm are told of a repository."""
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from yolov8_export.config.files import CONFIG, read_config
-from yolov8_export.config.serving import compose_env
+from yolov8_export.config.serving import compose_env, helm_values
 from yolov8_export.config.sizing import shm_mib
 from yolov8_export.errors import RepositoryError
 
@@ -41,13 +43,44 @@ def test_one_for_gpus_gets_pools_as_well() -> None:
     assert int(found["TRITON_CUDA_POOL_BYTES"]) > 64 << 20
 
 
-def test_models_that_are_served_together_add_up(tmp_path: Path) -> None:
-    shutil.copytree(ROOT / "model_repository", tmp_path, dirs_exist_ok=True)
-    alone = int(settings(tmp_path)["TRITON_SHM_SIZE"][:-1])
-    for folder in list(tmp_path.glob("yolov8n*")):
-        other = shutil.copytree(folder, tmp_path / folder.name.replace("yolov8n", "other"))
+@pytest.mark.parametrize(
+    ("repository", "instances"), [pytest.param("model_repository", 3, id="cpu"), ("model_repository_gpu", 2)]
+)
+def test_helm_gets_the_same_sizes_and_what_scaling_depends_on(repository: str, instances: int) -> None:
+    env, values = settings(ROOT / repository), yaml.safe_load(helm_values(ROOT / repository))
+
+    assert f"{values['server']['shmMiB']}m" == env["TRITON_SHM_SIZE"]
+    assert values["server"]["options"] == env.get("TRITON_OPTIONS", "").split()
+    assert values["server"]["cudaPoolBytes"] == int(env.get("TRITON_CUDA_POOL_BYTES", 0))
+    assert values["autoscaling"] == {"model": "yolov8n", "networkInstances": instances}
+    assert values["profile"] == ("gpu" if repository.endswith("gpu") else "cpu")
+    assert values["configName"] == ""
+
+
+def test_helm_is_not_told_which_of_several_models_decides(tmp_path: Path) -> None:
+    two_models(tmp_path)
+
+    assert "autoscaling" not in yaml.safe_load(helm_values(tmp_path))
+
+
+def test_each_value_for_helm_is_one_of_the_charts() -> None:
+    schema = json.loads((ROOT / "kubernetes/helm/yolov8-triton/values.schema.json").read_text())["properties"]
+
+    for name, value in yaml.safe_load(helm_values(ROOT / "model_repository_gpu")).items():
+        assert not isinstance(value, dict) or value.keys() <= schema[name]["properties"].keys()
+
+
+def two_models(folder: Path) -> None:
+    shutil.copytree(ROOT / "model_repository", folder, dirs_exist_ok=True)
+    for model in list(folder.glob("yolov8n*")):
+        other = shutil.copytree(model, folder / model.name.replace("yolov8n", "other"))
         text = (other / CONFIG).read_text()
         (other / CONFIG).write_text(text.replace('"yolov8n', '"other'))
+
+
+def test_models_that_are_served_together_add_up(tmp_path: Path) -> None:
+    alone = int(settings(ROOT / "model_repository")["TRITON_SHM_SIZE"][:-1])
+    two_models(tmp_path)
 
     assert int(settings(tmp_path)["TRITON_SHM_SIZE"][:-1]) == 2 * alone
 
