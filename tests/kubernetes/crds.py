@@ -33,7 +33,7 @@ def schemas(folder: Path) -> dict[tuple[str, str], Any]:
 
 
 def strict(schema: Any) -> Any:
-    """Return a schema that refuses unknown fields, which a cluster would drop without a word."""
+    """Return a schema that refuses unknown fields, which a cluster would drop without a message."""
     if isinstance(schema, list):
         return [strict(one) for one in schema]
     if not isinstance(schema, dict):
