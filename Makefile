@@ -59,8 +59,13 @@ test-fast: setup ## Unit and repository tests, without a server
 
 .PHONY: test
 test: setup ## Unit, repository and integration tests, with a real tritonserver (ARGS="-k slices" runs some, one by one)
-	YOLO_OFFLINE=true $(if $(ARGS),$(BIN)/pytest $(ARGS),OMP_NUM_THREADS=1 $(BIN)/pytest tests/unit tests/repository -n 2 \
-	    --dist worksteal && YOLO_OFFLINE=true $(BIN)/pytest tests/integration)
+ifneq ($(ARGS),)
+	YOLO_OFFLINE=true $(BIN)/pytest $(ARGS)
+else
+	YOLO_OFFLINE=true OMP_NUM_THREADS=1 $(BIN)/pytest tests/unit tests/repository -n 2 --dist worksteal
+	YOLO_OFFLINE=true OMP_NUM_THREADS=1 $(BIN)/pytest tests/integration -m "not alone" -n 2 --dist loadfile
+	YOLO_OFFLINE=true $(BIN)/pytest tests/integration -m alone
+endif
 
 # uv finds each of them, or takes the path of an interpreter.
 PYTHONS ?= $(foreach v,3.10 3.11 3.12 3.13 3.14,$(if $(shell python$(v) -c pass 2>/dev/null && echo $(v)),$(v)))

@@ -31,6 +31,8 @@ from yolov8_server import TritonServer
 from yolov8_triton import Client
 from yolov8_triton.low_level import infer_request
 
+pytestmark = pytest.mark.alone
+
 IMAGE = corpus.encode(corpus.drawn(), "JPEG")
 NETWORK_S = 0.02
 INSTANCES = 2

@@ -25,6 +25,8 @@ from yolov8_export.pipeline import export
 from yolov8_export.repository.layout import Target
 from yolov8_server import TritonServer
 
+pytestmark = pytest.mark.alone
+
 IMAGE = corpus.encode(corpus.drawn(), "JPEG")
 DEADLINE_S = 2.0
 IN_FLIGHT = 8

@@ -200,7 +200,7 @@ def test_the_command_line_and_the_example_cut(cutting: TritonServer, tmp_path: P
     image = tmp_path / "wall.png"
     cv2.imwrite(str(image), mosaic(18, "detect", SIZE))
     server = ["--url", cutting.grpc_url, "--model", "detect"]
-    command = [sys.executable, "-m", "yolov8_triton", "detect", str(image), "--slice", "320", "--json", *server]
+    command = [sys.executable, "-m", "yolov8_triton", "detect", str(image), "--slice", "320", "--json", "--timeout", "60", *server]
     example = [sys.executable, "examples/sliced.py", str(image), "--tile", "320", "--overlap", "64", "--conf", "0.25"]
 
     said = json.loads(subprocess.run(command, capture_output=True, check=True, text=True).stdout)

@@ -18,6 +18,8 @@ from tests.unit.client.cameras.sources import Stalling, Steady, dead
 from yolov8_server import TritonServer
 from yolov8_triton import Camera, Client, RetryPolicy, hub
 
+pytestmark = pytest.mark.alone
+
 FPS = 20.0
 QUICK = RetryPolicy(first_pause_s=0.05, longest_pause_s=0.5)
 

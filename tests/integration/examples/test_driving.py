@@ -25,6 +25,8 @@ from yolov8_export.pipeline import export
 from yolov8_export.repository.layout import Target
 from yolov8_server import TritonServer
 
+pytestmark = pytest.mark.alone
+
 DRIVE = Path(__file__).parents[3] / "examples" / "driving" / "drive.py"
 NETWORK_S = 0.03
 """With two instances: 67 images a second. The drive has 35 frames a second, and 60 when the others double."""

@@ -8,7 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.benchmarks.host.deployment import NETWORK_OUTPUTS, Case, network_output
+
+pytestmark = pytest.mark.alone
 
 ROOT = Path(__file__).parents[3]
 

@@ -15,6 +15,8 @@ from tests.integration.conftest import DATA
 from yolov8_export.pipeline import export
 from yolov8_export.repository.layout import Target
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.fixture(scope="module")
 def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:

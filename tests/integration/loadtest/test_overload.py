@@ -15,6 +15,8 @@ from yolov8_export.pipeline import export
 from yolov8_export.repository.layout import Target
 from yolov8_server import TritonServer
 
+pytestmark = pytest.mark.alone
+
 DURATION_S = 2
 DEADLINE_S = 40
 RATE = 50

@@ -11,6 +11,8 @@ import pytest
 from tests.integration.loadtest.conftest import Run
 from yolov8_server import TritonServer
 
+pytestmark = pytest.mark.alone
+
 CLOSED = """
 about = "Two callers."
 [load]

@@ -7,6 +7,7 @@ configuration.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib.metadata
 import re
@@ -153,6 +154,7 @@ def _versions(source_format: str) -> dict[str, str]:
     return {name: _version(name) for name in names}
 
 
+@functools.cache
 def _version(distribution: str) -> str:
     try:
         return importlib.metadata.version(distribution)
