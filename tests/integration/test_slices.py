@@ -200,10 +200,10 @@ def test_the_command_line_and_the_example_cut(cutting: TritonServer, tmp_path: P
     image = tmp_path / "wall.png"
     cv2.imwrite(str(image), mosaic(18, "detect", SIZE))
     server = ["--url", cutting.grpc_url, "--model", "detect"]
-    command = [sys.executable, "-m", "yolov8_triton", "detect", str(image), "--slice", "320", "--json", "--timeout", "60", *server]
+    command = [sys.executable, "-m", "yolov8_triton", "detect", str(image), "--slice", "320", "--json", *server]
     example = [sys.executable, "examples/sliced.py", str(image), "--tile", "320", "--overlap", "64", "--conf", "0.25"]
 
-    said = json.loads(subprocess.run(command, capture_output=True, check=True, text=True).stdout)
+    said = json.loads(subprocess.run([*command, "--timeout", "60"], capture_output=True, check=True).stdout)
     output = ["--output", str(tmp_path / "drawn.jpg")]
     done = subprocess.run([*example, *server, *output], capture_output=True, check=True, text=True, cwd=DATA.parents[1])
 
