@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 PATTERNS = ("*.md", "[!.]*/README.md", "docs/*.md", "tests/[!.]*/README.md")
 PAGES = sorted({path.relative_to(ROOT).as_posix() for pattern in PATTERNS for path in ROOT.glob(pattern)})
 SHELL = frozenset({"sh", "console"})
-OTHER = frozenset({"text", "toml", "json"})
+OTHER = frozenset({"text", "toml", "json", "yaml"})
 """Languages of blocks that hold no commands."""
 
 _BLOCK = re.compile(

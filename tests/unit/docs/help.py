@@ -22,6 +22,8 @@ TOOLS = (
     "docker",
     "export",
     "git",
+    "helm",
+    "kubectl",
     "locust",
     "model-analyzer",
     "printf",
