@@ -136,6 +136,25 @@ test-int8: setup ## Export and serve INT8 networks with OpenVINO and NNCF (1 GB 
 	    openvino==2026.4.1 nncf==3.4.0 && touch build/int8/ready; }
 	YOLO_OFFLINE=true build/int8/bin/python -m pytest tests/int8 --timeout 1200 $(ARGS)
 
+# Ultralytics' own exporter of SavedModels needs onnx2tf and its packages, of which pip finds no set that agrees.
+.PHONY: setup-tensorflow
+setup-tensorflow: build/tensorflow/ready ## Create build/tensorflow, which exports and serves with TensorFlow and OpenVINO, too (2 GB)
+
+build/tensorflow/ready: $(VENV)/ready
+	$(BIN)/python -m venv --clear build/tensorflow
+	$(BIN)/python -c 'import sysconfig; print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' \
+	    > "$$(build/tensorflow/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/project.pth"
+	build/tensorflow/bin/python -m pip install --quiet --disable-pip-version-check --no-cache-dir --no-compile \
+	    'numpy<2' openvino==2026.4.1 tensorflow-cpu==2.21.0 tf-keras==2.21.0
+	build/tensorflow/bin/python -m pip install --quiet --disable-pip-version-check --no-cache-dir --no-compile --no-deps \
+	    ai-edge-litert==2.3.0 backports.strenum==1.2.8 onnx2tf==1.28.8 onnx-graphsurgeon==0.6.1 onnxslim==0.1.98 \
+	    sng4onnx==2.0.1
+	@touch $@
+
+.PHONY: test-tensorflow
+test-tensorflow: build/tensorflow/ready ## Export and serve with TensorFlow, and all engines in one server (2 GB in build/)
+	YOLO_OFFLINE=true build/tensorflow/bin/python -m pytest tests/tensorflow --timeout 1200 $(ARGS)
+
 # Chromium is the system's; playwright's wheel has the driver alone.
 .PHONY: test-browser
 test-browser: setup ## Test the playground's page in a real Chromium (170 MB in build/; ARGS="-k keyboard"); pictures are in build/browser-shots

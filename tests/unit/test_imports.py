@@ -29,12 +29,12 @@ ALLOWED = {
     "server/src/yolov8_server/_cli.py": {"typer"},
     "server/src/yolov8_server/_door": {"aiohttp", "yolov8_server"},
     "server/src/yolov8_server/backends": {
-        "numpy", "cupy", "nvidia", "onnxruntime", "openvino", "torch", "triton_python_backend_utils",
+        "numpy", "cupy", "nvidia", "onnxruntime", "openvino", "tensorflow", "torch", "triton_python_backend_utils",
     },
     "export/src/yolov8_export": {
         "yolov8_contract", "yolov8_export", "numpy", "tritonclient", "google",
         "torch", "ultralytics", "onnx", "onnx_ir", "onnxruntime", "onnxslim", "nncf", "openvino", "faster_coco_eval",
-        "typer", "rich",
+        "tensorflow", "triton", "yaml", "typer", "rich",
     },
     "loadtest/src/yolov8_loadtest": {
         "yolov8_contract", "yolov8_triton", "yolov8_loadtest", "yolov8_server", "numpy", "tritonclient", "grpc",
@@ -65,6 +65,7 @@ ROOMS = {
         {"config"},
         {"repository"},
         {"checks"},
+        {"engines"},
         {"pipeline", "estimates"},
         {"__init__"},
         {"cli"},

@@ -18,7 +18,7 @@ _SHOWN = 200
 """Letters of a foreign value in a message."""
 CPU_IMAGE_FORMATS = ("jpeg", "png", "webp", "bmp")
 GPU_IMAGE_FORMATS = ("jpeg",)
-NETWORK_INPUTS = ("fp32", "uint8")
+NETWORK_INPUTS = ("fp32", "fp32-nhwc", "uint8")
 NETWORK_OUTPUTS = ("raw", "best-class", "candidates")
 SLICED_TASKS = (Task.DETECT, Task.SEGMENT, Task.OBB)
 """The tasks whose objects of several tiles can be made one."""
@@ -37,8 +37,9 @@ class ServedModel:
         imgsz: Height and width of the network's input in pixels.
         kpt_shape: Keypoints per object and values per keypoint (2: x, y; 3: x, y, visibility), for task pose alone.
         image_formats: The image formats that the deployment accepts.
-        network_input: The tensor between preprocess and network: ``fp32`` planes from 0 to 1, or ``uint8`` RGB pixels,
-            a quarter of the bytes, which the network scales and transposes itself.
+        network_input: The tensor between preprocess and network: ``fp32`` planes from 0 to 1; ``fp32-nhwc``, RGB pixels
+            from 0 to 1, channels last as TensorFlow takes them; or ``uint8`` RGB pixels, a quarter of the bytes, which
+            the network scales itself.
         network_output: The anchors between network and postprocess: ``raw``, all of them with the scores of all
             classes; ``best-class``, all of them with the score and the index of their best class; or ``candidates``,
             those with the highest scores of their best class, in the same rows.

@@ -108,6 +108,8 @@ def detections(model: ServedModel) -> tuple[TensorSpec, ...]:
 def _images(model: ServedModel) -> TensorSpec:
     if model.network_input == "uint8":
         return TensorSpec("images", DataType.UINT8, (*model.imgsz, 3))
+    if model.network_input == "fp32-nhwc":
+        return TensorSpec("images", DataType.FP32, (*model.imgsz, 3))
     return TensorSpec("images", DataType.FP32, (3, *model.imgsz))
 
 

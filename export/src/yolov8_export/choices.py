@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 Preprocess = Literal["opencv", "dali"]
-Engine = Literal["onnxruntime", "tensorrt", "openvino", "pytorch"]
+Engine = Literal["onnxruntime", "tensorrt", "openvino", "pytorch", "tensorflow"]
 Device = Literal["cpu", "gpu"]
 Accelerator = Literal["cuda", "tensorrt"]
 NetworkInput = Literal["fp32", "uint8"]

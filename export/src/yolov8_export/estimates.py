@@ -244,8 +244,12 @@ def _read_network(folder: Path) -> tuple[Cost, str]:
     versions = sorted(int(path.name) for path in folder.iterdir() if path.name.isdecimal())
     try:
         newest = folder / str(versions[-1])
-        precision = json.loads((newest / MANIFEST).read_text(encoding="utf-8"))["network"]["precision"]
-        return read_cost(newest / ONNX_FILE), precision
+        network = json.loads((newest / MANIFEST).read_text(encoding="utf-8"))["network"]
+        if network.get("format", "onnx") != "onnx":
+            raise RepositoryError(
+                f"{newest}: is a SavedModel as it was given, whose cost is not known; estimate an export of the .pt"
+            )
+        return read_cost(newest / ONNX_FILE), network["precision"]
     except (OSError, IndexError, ValueError, KeyError) as exc:
         raise RepositoryError(f"{folder}: has no network to read: {exc}; export the model again") from exc
 

@@ -21,14 +21,15 @@ from yolov8_export.config.deployment import (
     as_served,
     sensible_queue_timeout_s,
 )
-from yolov8_export.config.members import IR_FILE, TORCHSCRIPT_FILE, ServedModelSpec
+from yolov8_export.config.members import IR_FILE, ServedModelSpec
 from yolov8_export.config.parts import MIN_BOUNDED_INSTANCES
 from yolov8_export.config.recover import read_spec
 from yolov8_export.config.serving import serving_commands
 from yolov8_export.config.sizing import shm_mib
+from yolov8_export.engines import check_engine, for_engine, given_saved_model, with_saved_model
 from yolov8_export.errors import OptionError
 from yolov8_export.graph.batch import mixes_images, servable_network
-from yolov8_export.graph.network import Network
+from yolov8_export.graph.network import Network, ServedNetwork
 from yolov8_export.graph.rewrite import check_reducible, rewritten
 from yolov8_export.graph.verify import Verification, verify
 from yolov8_export.model_code import DALI, PYTHON, member_files
@@ -44,7 +45,12 @@ from yolov8_export.runtime import in_batches_of, onnx_runner
 from yolov8_export.source.families import note_on_family
 from yolov8_export.source.onnx_file import read_onnx
 from yolov8_export.source.original import Original
-from yolov8_export.source.weights import check_file, check_torch, prepare_ultralytics
+from yolov8_export.source.weights import check_file, check_torch, is_saved_model, prepare_ultralytics
+
+_DYNAMICALLY_QUANTIZED = (
+    "the network is quantized dynamically, by one range for a batch, so it runs one image at a time"
+)
+_FIXED_BATCH = "the SavedModel takes one image at a time, as Ultralytics exports it; an export of the .pt takes batches"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +72,7 @@ class Report:
     target: Target
     configs: Mapping[str, pb.ModelConfig]
     written: Mapping[Path, int]
-    network: Network
+    network: ServedNetwork
     deployment: Deployment
     verification: Verification
     accuracy: Accuracy | None = None
@@ -118,10 +124,10 @@ def export(
     opset: int = DEFAULT_OPSET,
     progress: Progress | None = None,
 ) -> Report:
-    """Export a `.pt`, `.onnx` or `.torchscript` file into a model repository.
+    """Export a `.pt`, `.onnx` or `.torchscript` file, or a SavedModel, into a model repository.
 
     Args:
-        weights: The path of the file.
+        weights: The path of the file, or of the SavedModel's folder.
         target: The place of the served model.
         overrides: What the file does not say about the model, or says otherwise.
         deployment: The settings with which the model is served.
@@ -140,11 +146,9 @@ def export(
     overrides, deployment, progress = overrides or ModelOverrides(), deployment or Deployment(), progress or Progress()
     data = calibration_data or CalibrationData()
     _check_request(target, deployment, data)
-    if deployment.engine == "pytorch" and weights.suffix == ".onnx":
-        raise OptionError(
-            f"{weights}: --network pytorch needs the .pt checkpoint, or a .torchscript file: "
-            "PyTorch can't load an ONNX file"
-        )
+    check_engine(weights, deployment)
+    if is_saved_model(weights):
+        return _export_given(weights, target, overrides, deployment, progress)
     with staging(target.repository) as stage:
         accept = partial(_check_target, target, deployment)
         original = _read(weights, overrides, opset, progress, accept)
@@ -155,9 +159,8 @@ def export(
                 run = in_batches_of(1, run)
             verification = verify(run, original.run, original.model, against=original.reference)
         model = _check_served(network, deployment)
-        if deployment.engine == "pytorch":
-            network, verification = _as_torchscript(original, network, model, verification, stage, progress)
-        deployment = _with_queue_timeout(deployment, network, target)
+        network, verification = for_engine(original, network, model, deployment.engine, verification, stage, progress)
+        deployment = _with_queue_timeout(deployment, network.parameters, model, target)
         network, accuracy = reduce(
             network, deployment.precision, deployment.engine, data, engine_file=stage / IR_FILE, progress=progress
         )
@@ -165,16 +168,56 @@ def export(
             network = rewritten(
                 network, model, max_candidates=deployment.max_candidates, cast_first=deployment.uses_tensorrt
             )
-            prepared, notes = _configured(network, verification, accuracy, target, deployment)
+            if deployment.engine == "tensorflow":
+                network = with_saved_model(network, stage)
+            single_images = mixes_images(network.onnx)
+            prepared, notes = _configured(
+                network, verification, accuracy, target, deployment, single_images=single_images
+            )
+            if single_images:
+                notes = (*notes, _DYNAMICALLY_QUANTIZED)
             written = write_model(prepared, stage)
+    return _report(prepared, deployment, written, notes, progress)
+
+
+def _export_given(
+    weights: Path, target: Target, overrides: ModelOverrides, deployment: Deployment, progress: Progress
+) -> Report:
+    """Export a SavedModel as it is, which has no ONNX network."""
+    deployment = replace(deployment, network_output="raw")
+
+    def accept(model: ServedModel) -> ServedModel:
+        _check_target(target, deployment, model, given_input=model.network_input)
+        return as_served(model, deployment, given_input=model.network_input)
+
+    with staging(target.repository) as stage:
+        given = given_saved_model(weights, overrides, progress, accept, stage)
+        deployment = _with_queue_timeout(deployment, given.parameters, given.network.model, target)
+        with progress.step("Writing the repository"):
+            prepared, notes = _configured(
+                given.network, given.verification, None, target, deployment, single_images=given.single_images
+            )
+            if given.single_images:
+                notes = (*notes, _FIXED_BATCH)
+            written = write_model(prepared, stage)
+    return _report(prepared, deployment, written, notes, progress)
+
+
+def _report(
+    prepared: PreparedModel,
+    deployment: Deployment,
+    written: Mapping[Path, int],
+    notes: tuple[str, ...],
+    progress: Progress,
+) -> Report:
     return Report(
-        target=target,
+        target=prepared.target,
         configs=prepared.configs,
         written=written,
-        network=network,
+        network=prepared.network,
         deployment=deployment,
-        verification=verification,
-        accuracy=accuracy,
+        verification=prepared.verification,
+        accuracy=prepared.accuracy,
         seconds=progress.seconds,
         notes=notes,
     )
@@ -182,7 +225,8 @@ def export(
 
 def default_name(weights: Path, deployment: Deployment) -> str:
     """Return the name of a model without ``--name``: the file's, in characters that the deployment can load."""
-    return dali_name(weights.stem) if deployment.preprocess == "dali" else weights.stem
+    name = weights.stem.removesuffix("_saved_model")
+    return dali_name(name) if deployment.preprocess == "dali" else name
 
 
 def _check_request(target: Target, deployment: Deployment, data: CalibrationData) -> None:
@@ -197,15 +241,19 @@ def _check_request(target: Target, deployment: Deployment, data: CalibrationData
     check_calibration_data(deployment.precision, deployment.engine, data)
     check_replaceable(target, None)
     if adds_version(target):
-        _check_target(target, deployment, read_spec(target.repository, target.name).model)
+        there = read_spec(target.repository, target.name).model
+        is_as_given = (deployment.engine, deployment.network_input) == ("tensorflow", "fp32")
+        _check_target(target, deployment, there, given_input=there.network_input if is_as_given else None)
 
 
-def _check_target(target: Target, deployment: Deployment, model: ServedModel) -> None:
+def _check_target(
+    target: Target, deployment: Deployment, model: ServedModel, *, given_input: str | None = None
+) -> None:
     """Check a model and its deployment before the network is traced.
 
     If a version is added, its configurations are those of the model that is there, except for what is known by now.
     """
-    model = as_served(model, deployment)
+    model = as_served(model, deployment, given_input=given_input)
     try:
         deployment.policy(model.task, num_classes=len(model.labels))
     except ConfigError as exc:
@@ -244,32 +292,25 @@ def _check_served(network: Network, deployment: Deployment) -> ServedModel:
     return model
 
 
-def _as_torchscript(
-    original: Original, network: Network, model: ServedModel, compared: Verification, stage: Path, progress: Progress
-) -> tuple[Network, Verification]:
-    """Return the network with its TorchScript file, and the largest differences of both from the original."""
-    from yolov8_export.graph.torchscript import write_torchscript
-
-    path = stage / TORCHSCRIPT_FILE
-    with progress.step("Making TorchScript, and comparing it"):
-        found = write_torchscript(original, model, path)
-    differences = {name: max(value, found.differences[name]) for name, value in compared.differences.items()}
-    return replace(network, engine_files=(path,)), replace(compared, differences=differences)
-
-
-def _with_queue_timeout(deployment: Deployment, network: Network, target: Target) -> Deployment:
+def _with_queue_timeout(deployment: Deployment, parameters: int, model: ServedModel, target: Target) -> Deployment:
     """Return the deployment with a queue timeout: the given one, that of the versions there, or a sensible one."""
     if deployment.queue_timeout_s is not None:
         return deployment
     if adds_version(target):
         timeout_s = read_spec(target.repository, target.name).deployment.queue_timeout_s
     else:
-        timeout_s = sensible_queue_timeout_s(network.parameters, network.model.imgsz, deployment.device)
+        timeout_s = sensible_queue_timeout_s(parameters, model.imgsz, deployment.device)
     return replace(deployment, queue_timeout_s=timeout_s)
 
 
 def _configured(
-    network: Network, verification: Verification, accuracy: Accuracy | None, target: Target, deployment: Deployment
+    network: ServedNetwork,
+    verification: Verification,
+    accuracy: Accuracy | None,
+    target: Target,
+    deployment: Deployment,
+    *,
+    single_images: bool,
 ) -> tuple[PreparedModel, tuple[str, ...]]:
     """Return the network with its configurations, and notes for the user."""
     spec = ServedModelSpec(
@@ -278,7 +319,7 @@ def _configured(
         head=network.head,
         stride=network.stride,
         deployment=deployment,
-        single_images=mixes_images(network.onnx),
+        single_images=single_images,
     )
     try:
         configs = spec.configs()
@@ -297,16 +338,16 @@ def _configured(
     return prepared, (*_notes(spec, network), *custom.notes)
 
 
-def _notes(spec: ServedModelSpec, network: Network) -> Iterator[str]:
+def _notes(spec: ServedModelSpec, network: ServedNetwork) -> Iterator[str]:
     """Yield what a user would not expect of a model."""
     if family := note_on_family(network.source.architecture, network.source.head or ""):
         yield family
-    if spec.single_images:
-        yield "the network is quantized dynamically, by one range for a batch, so it runs one image at a time"
     if spec.deployment.max_inflight:
         yield "--max-inflight needs Triton 25.11 or newer; older servers, also the embedded one, can't read the model"
     model = spec.model
-    if spec.deployment.device == "gpu" and (model.network_input, model.network_output) != ("fp32", "raw"):
+    if spec.deployment.engine == "tensorflow":
+        yield "TensorFlow takes channels last, so Ultralytics' own client can't use the bare network"
+    elif spec.deployment.device == "gpu" and (model.network_input, model.network_output) != ("fp32", "raw"):
         yield (
             "Ultralytics' own client can't use this network, which takes and returns few bytes; for that client, add "
             "--network-input fp32 --network-output raw"

@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -22,6 +25,9 @@ Run = Callable[[Array], Sequence[Array]]
 
 _ORT_ERRORS = tuple(kind for kind in vars(ort_state).values() if isinstance(kind, type) and issubclass(kind, Exception))
 """ONNX Runtime's errors have no common base class."""
+
+SIGNATURE = "serving_default"
+"""The signature by which a SavedModel is served, in TensorFlow's own server too."""
 
 _FATAL_ONLY = 4
 """ONNX Runtime's severity: the errors that it raises have the text of those that it would write to stderr, too."""
@@ -116,6 +122,45 @@ def import_openvino() -> Any:
     except ImportError as exc:
         raise OptionError("--network openvino in another precision needs openvino: pip install openvino") from exc
     return openvino
+
+
+def tensorflow_runner(function: Any, *, called: str) -> Run:
+    """Return a function that runs one of TensorFlow's on images in its input's order; `RunError` if that fails."""
+
+    def run(images: Array) -> Sequence[Array]:
+        try:
+            outputs = function(images)
+        except Exception as exc:  # TensorFlow's errors have several base classes
+            raise RunError(f"{called}: TensorFlow can't run it on {len(images)} images: {one_line(exc)}") from exc
+        return [outputs[name].numpy() for name in sorted(outputs)]
+
+    return run
+
+
+def import_tensorflow() -> Any:
+    """Import TensorFlow, an optional dependency, without the lines that it writes to stderr."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    with suppress(ImportError):  # torch's compiler: loaded after TensorFlow, its LLVM ends the process
+        import triton  # noqa: F401
+    with quiet():
+        import tensorflow as tf
+
+        tf.config.set_visible_devices([], "GPU")  # the export needs no GPU's memory
+    return tf
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Send the process' standard error to nowhere; TensorFlow's libraries write there while they are imported."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def in_batches_of(size: int, run: Run) -> Run:

@@ -20,6 +20,8 @@ Image = npt.NDArray[np.uint8]
 """An image as ``(height, width, 3)`` with channels blue, green, red."""
 Planes = npt.NDArray[np.float32]
 """A network's input as ``(1, 3, height, width)`` with channels red, green, blue from 0 to 1."""
+Floats = npt.NDArray[np.float32]
+"""A network's input as ``(1, height, width, 3)`` with channels red, green, blue from 0 to 1."""
 
 
 def configure_opencv() -> None:
@@ -108,6 +110,11 @@ def planes(image: Image) -> Planes:
     for plane, channel in zip(out[0, ::-1], cv2.split(image), strict=True):
         np.divide(channel, _WHITE, out=plane, dtype=np.float32)
     return out
+
+
+def floats(image: Image) -> Floats:
+    """Return an image as the input of an ``fp32-nhwc`` network: the numbers of `planes`, channels last."""
+    return np.divide(rgb(image), _WHITE, dtype=np.float32)
 
 
 def rgb(image: Image) -> Image:

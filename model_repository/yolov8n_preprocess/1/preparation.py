@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,12 @@ from yolov8_contract.slices import Tile
 from yolov8_contract.task import Task
 
 Outputs = dict[str, npt.NDArray[np.generic]]
+
+_AS_INPUT: Mapping[str, Callable[[pixels.Image], npt.NDArray[Any]]] = {
+    "fp32": pixels.planes,
+    "fp32-nhwc": pixels.floats,
+    "uint8": pixels.rgb,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +99,7 @@ class Preparation:
         """Return an image as the network's input, by the tensor's name."""
         fit = cropped.center_cropped if self.model.task is Task.CLASSIFY else pixels.letterboxed
         fitted = fit(image, self.model.imgsz)
-        return {"images": pixels.planes(fitted) if self.model.network_input == "fp32" else pixels.rgb(fitted)}
+        return {"images": _AS_INPUT[self.model.network_input](fitted)}
 
 
 def passed_on(model: ServedModel, found: Sequence[Mapping[str, Any]], tiles: Sequence[Tile]) -> Outputs:

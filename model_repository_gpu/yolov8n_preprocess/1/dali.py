@@ -33,6 +33,7 @@ HEIGHT, WIDTH = SETTINGS["imgsz"]
 MAX_PIXELS = SETTINGS["max_pixels"]
 IS_CLASSIFIER = SETTINGS["task"] == "classify"
 IS_UINT8 = SETTINGS["network_input"] == "uint8"
+LAYOUT = "CHW" if SETTINGS["network_input"] == "fp32" else "HWC"
 DEVICE = SETTINGS.get("device", "gpu")
 """``cpu`` builds the same graph for an instance of KIND_CPU, on a machine without a GPU."""
 
@@ -117,7 +118,7 @@ def normalised(image: Any, fill: float, **crop: Any) -> Any:
         )
     fills = [fill / WHITE] * 3  # from 0 to 1, as the output
     return fn.crop_mirror_normalize(
-        image, dtype=types.FLOAT, output_layout="CHW", mean=[0.0] * 3, std=[WHITE] * 3, fill_values=fills, **crop
+        image, dtype=types.FLOAT, output_layout=LAYOUT, mean=[0.0] * 3, std=[WHITE] * 3, fill_values=fills, **crop
     )
 
 

@@ -88,8 +88,9 @@ def test_an_output_that_the_network_cannot_have_is_refused(task: Task, change: d
         described(task, **change)
 
 
-def test_how_members_hand_tensors_on_survives_a_configuration_and_is_silent_by_default() -> None:
-    model = described(Task.DETECT, network_input="uint8", network_output="best-class")
+@pytest.mark.parametrize("network_input", ["uint8", "fp32-nhwc"])
+def test_how_members_hand_tensors_on_survives_a_configuration_and_is_silent_by_default(network_input: str) -> None:
+    model = described(Task.DETECT, network_input=network_input, network_output="best-class")
 
     assert ServedModel.from_config(in_config(model.to_parameters())) == model
     assert not described(Task.DETECT).to_parameters().keys() & {"network_input", "network_output"}

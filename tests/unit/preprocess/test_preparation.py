@@ -50,6 +50,22 @@ def test_a_network_that_takes_uint8_gets_pixels() -> None:
     assert (images.dtype, images.shape) == (np.uint8, (1, 64, 96, 3))
 
 
+def test_a_network_that_takes_channels_last_gets_the_same_numbers() -> None:
+    policy = ParameterPolicy(task=Task.DETECT, num_classes=2)
+    planes, last = (
+        Preparation(
+            ServedModel(task=Task.DETECT, labels=("cat", "dog"), imgsz=(64, 96), network_input=network_input),
+            policy,
+            ImageLimits(),
+        ).run(raw(IMAGE))["images"]
+        for network_input in ("fp32", "fp32-nhwc")
+    )
+
+    assert last.dtype == np.float32
+    assert last.flags.c_contiguous
+    np.testing.assert_array_equal(last, planes.transpose(0, 2, 3, 1))
+
+
 def test_a_classifier_s_image_is_not_letterboxed() -> None:
     detect, classify = (preparation(task).run(raw(IMAGE))["images"] for task in (Task.DETECT, Task.CLASSIFY))
 

@@ -17,6 +17,7 @@ from google.protobuf.message import DecodeError
 from yolov8_contract.build import read_build_id
 from yolov8_contract.served_model import CONTRACT_VERSION
 from yolov8_contract.tensors import Signature
+from yolov8_export.config.members import SAVED_MODEL
 from yolov8_export.graph.network import problems
 from yolov8_export.model_code import CONTRACT, DALI, PYTHON, SETTINGS_FILE
 from yolov8_export.repository.layout import MANIFEST
@@ -96,6 +97,8 @@ def _build_findings(folders: list[Path]) -> Iterator[Finding]:
 
 def _network_findings(folder: Path, tensors: Signature) -> Iterator[Finding]:
     path = folder / MODEL_FILE
+    if not path.is_file() and (folder / SAVED_MODEL).is_dir():
+        return  # a given one; if an ONNX file was beside it, the manifest tells that it is missing
     if not path.is_file():
         yield Finding(path, "is missing", EXPORT_AGAIN)
         return
@@ -113,7 +116,9 @@ def _hash_findings(repository: Path, network: str, version: str) -> Iterator[Fin
     path = repository / network / version / MANIFEST
     try:
         manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        expected = {f"{network}/{version}/{MODEL_FILE}": manifest["network"]["sha256"], **manifest["files"]}
+        expected = dict(manifest["files"])
+        if manifest["network"].get("format", "onnx") == "onnx":
+            expected[f"{network}/{version}/{MODEL_FILE}"] = manifest["network"]["sha256"]
     except (OSError, ValueError, KeyError, TypeError) as exc:
         yield Finding(path, f"is missing or malformed ({exc}), so the exported files are unknown", EXPORT_AGAIN)
         return

@@ -219,6 +219,10 @@ class Deployment:
                 f"--precision {self.precision} is not possible with --network pytorch, which runs what the checkpoint "
                 "computes, in FP32",
             ),
+            (
+                engine == "tensorflow" and self.precision != "fp32",
+                f"--precision {self.precision} is not possible with --network tensorflow, which runs in FP32",
+            ),
             (self.cuda_graphs and engine != "tensorrt", "--cuda-graphs is possible only with --network tensorrt"),
             (
                 self.cuda_graphs and self.max_batch_size > MAX_CUDA_GRAPHS,
@@ -298,13 +302,16 @@ def sensible_queue_timeout_s(parameters: int, imgsz: tuple[int, int], device: De
     return round(min(max(rounded, LEAST_QUEUE_TIMEOUT_S), MOST_QUEUE_TIMEOUT_S), 2)
 
 
-def as_served(model: ServedModel, deployment: Deployment, opset: int = REDUCIBLE_OPSET) -> ServedModel:
+def as_served(
+    model: ServedModel, deployment: Deployment, opset: int = REDUCIBLE_OPSET, *, given_input: str | None = None
+) -> ServedModel:
     """Return a model with what its deployment adds: the image formats, and the tensors between composing models.
 
     Args:
         model: The model.
         deployment: The settings with which it is served.
         opset: The opset version of its network; where it is unknown, a new one.
+        given_input: The tensor before a network that is served as it was given.
 
     Raises:
         OptionError: The model can't be served with this deployment.
@@ -318,7 +325,7 @@ def as_served(model: ServedModel, deployment: Deployment, opset: int = REDUCIBLE
         return replace(
             model,
             image_formats=formats,
-            network_input=deployment.network_input,
+            network_input=given_input or _network_input(deployment),
             network_output=output,
             priority_levels=deployment.priority_levels,
             max_slices=deployment.max_slices,
@@ -326,6 +333,12 @@ def as_served(model: ServedModel, deployment: Deployment, opset: int = REDUCIBLE
     except ConfigError as exc:
         message = str(exc).replace("network_output", "--network-output").replace("max_slices", "--max-slices")
         raise OptionError(message) from exc
+
+
+def _network_input(deployment: Deployment) -> str:
+    """Return the tensor between preprocess and network; TensorFlow's convolutions take channels last."""
+    is_float_in_tensorflow = (deployment.engine, deployment.network_input) == ("tensorflow", "fp32")
+    return "fp32-nhwc" if is_float_in_tensorflow else deployment.network_input
 
 
 def parse_gpus(text: str) -> tuple[int, ...]:

@@ -46,6 +46,8 @@ ONNX_FILE = "model.onnx"
 PLAN_FILE = "model.plan"
 IR_FILE = "model.xml"
 TORCHSCRIPT_FILE = "model.pt"
+SAVED_MODEL = "model.savedmodel"
+"""The folder that the tensorflow backend loads."""
 TORCHSCRIPT_PLATFORM = "pytorch_libtorch"
 ENGINE_CACHE = "/tmp/yolov8-triton-engines"
 """The folder inside the container where ONNX Runtime keeps the TensorRT engines that it builds, to mount a volume at.
@@ -236,6 +238,8 @@ def network_config(name: str, model: ServedModel, head: Head, *, stride: int, de
         _set_openvino(config, deployment)
     elif deployment.engine == "pytorch":
         _set_pytorch(config, deployment)
+    elif deployment.engine == "tensorflow":
+        _set_tensorflow(config, deployment)
     else:
         _set_tensorrt(config, deployment)
     return config
@@ -263,6 +267,8 @@ def loaded_file(deployment: Deployment) -> str:
         return PLAN_FILE
     if deployment.engine == "pytorch":
         return TORCHSCRIPT_FILE
+    if deployment.engine == "tensorflow":
+        return SAVED_MODEL
     return IR_FILE if (deployment.engine, deployment.precision) == ("openvino", "int8") else ONNX_FILE
 
 
@@ -313,6 +319,14 @@ def _set_pytorch(config: pb.ModelConfig, deployment: Deployment) -> None:
     config.platform = TORCHSCRIPT_PLATFORM
     if deployment.device == "cpu":
         set_parameters(config, {"INTRA_OP_THREAD_COUNT": str(deployment.threads), "INTER_OP_THREAD_COUNT": "1"})
+
+
+def _set_tensorflow(config: pb.ModelConfig, deployment: Deployment) -> None:
+    """Limit the threads on a CPU; TF32 is off on a GPU unless it is asked for."""
+    if deployment.device == "cpu":
+        set_parameters(config, {"INTRA_OP_THREAD_COUNT": str(deployment.threads), "INTER_OP_THREAD_COUNT": "1"})
+    elif deployment.tf32:
+        set_parameters(config, {TF32: "true"})
 
 
 def _set_tensorrt(config: pb.ModelConfig, deployment: Deployment) -> None:

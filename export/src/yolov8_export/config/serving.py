@@ -51,6 +51,8 @@ def serving_commands(
         config_name: The custom model configuration to serve; None for ``config.pbtxt``.
     """
     target = "cpu" if deployment.preprocess == "opencv" else "gpu"
+    if deployment.engine == "tensorflow":
+        target = "tensorflow"
     image = f"yolov8-triton:{target}"
     commands = {}
     if deployment.device == "cpu":

@@ -26,30 +26,39 @@ _DATA_TYPES = {"FLOAT": DataType.FP32, "UINT8": DataType.UINT8, "INT32": DataTyp
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Network:
+class ServedNetwork:
     """A network whose tensors are what the contract says.
 
     Attributes:
-        onnx: The ONNX network.
         model: The task, classes and input size of the network.
         head: The shapes of its outputs without the batch axis.
         stride: Height and width of an input must be multiples of this number of pixels.
         source: The weights.
-        opset: The version of ONNX' operators.
-        ir_version: The version of ONNX' file format.
         precision: The precision that the engine computes in: fp32, fp16 or int8.
-        engine_files: Files that the engine loads in place of the ONNX file.
+        engine_files: Files and folders that the engine loads in place of the ONNX file.
     """
 
-    onnx: ir.Model
     model: ServedModel
     head: Head
     stride: int
     source: Source
-    opset: int
-    ir_version: int
     precision: str
     engine_files: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Network(ServedNetwork):
+    """A network in ONNX, from which those of other engines are made.
+
+    Attributes:
+        onnx: The ONNX network.
+        opset: The version of ONNX' operators.
+        ir_version: The version of ONNX' file format.
+    """
+
+    onnx: ir.Model
+    opset: int
+    ir_version: int
 
     @property
     def parameters(self) -> int:

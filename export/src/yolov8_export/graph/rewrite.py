@@ -64,8 +64,8 @@ def rewritten(network: Network, model: ServedModel, *, max_candidates: int, cast
         cast_first: Whether UINT8 pixels are cast before they are transposed. TensorRT accepts them in no other order.
     """
     onnx_model = network.onnx
-    if model.network_input == "uint8":
-        onnx_model = accept_uint8_images(onnx_model, cast_first=cast_first)
+    if model.network_input != "fp32":
+        onnx_model = accept_pixels(onnx_model, model.network_input, cast_first=cast_first)
     if model.network_output != "raw":
         onnx_model = reduce_to_best_class(onnx_model, len(model.labels))
     if model.network_output == "candidates":
@@ -168,8 +168,10 @@ def _candidates(graph: ir.Graph, best: ir.Value, rows: int, count: int) -> ir.Va
     return output
 
 
-def accept_uint8_images(network: ir.Model, *, cast_first: bool = False) -> ir.Model:
-    """Return a network whose input ``images`` is UINT8 [batch, height, width, 3] in place of FLOAT [batch, 3, h, w].
+def accept_pixels(network: ir.Model, network_input: str, *, cast_first: bool = False) -> ir.Model:
+    """Return a network whose input ``images`` is [batch, height, width, 3] in place of [batch, 3, height, width].
+
+    Its pixels are UINT8 from 0 to 255 (``uint8``), or FLOAT from 0 to 1 as before (``fp32-nhwc``).
 
     TensorRT takes an input of UINT8 only where a Cast reads it. On a CPU the Transpose comes before the Cast, since it
     then moves a quarter of the bytes. Both orders give the same bits. A division gives the same bits as the division in
@@ -181,23 +183,31 @@ def accept_uint8_images(network: ir.Model, *, cast_first: bool = False) -> ir.Mo
     planes = graph.inputs[index]
     assert planes.shape is not None  # `checked_network` has compared it with the contract
     batch, channels, height, width = planes.shape
-    pixels = ir.Value(
-        name=IMAGES, type=ir.TensorType(ir.DataType.UINT8), shape=ir.Shape([batch, height, width, channels])
-    )
+    is_uint8 = network_input == "uint8"
+    kind = ir.TensorType(ir.DataType.UINT8 if is_uint8 else ir.DataType.FLOAT)
+    pixels = ir.Value(name=IMAGES, type=kind, shape=ir.Shape([batch, height, width, channels]))
     graph.inputs[index] = pixels
     planes.name = "images_given"
-    white = add_initializer(graph, "images_white", np.array(_WHITE, np.float32))
-    steps: list[tuple[str, str, str, Mapping[str, int | Sequence[int]]]] = [
-        ("Transpose", "images_transposed", "images_transpose", {"perm": [0, 3, 1, 2]}),
-        ("Cast", "images_as_floats", "images_cast", {"to": onnx.TensorProto.FLOAT}),
-    ]
-    nodes: list[ir.Node] = []
-    for kind, output, name, attributes in reversed(steps) if cast_first else steps:
-        nodes.append(_node(kind, [nodes[-1].outputs[0] if nodes else pixels], [output], name, attributes))
-    nodes.append(_node("Div", [nodes[-1].outputs[0], white], ["images_as_planes"], "images_scale", {}))
+    nodes = _as_floats(graph, pixels, cast_first=cast_first) if is_uint8 else [_transposed(pixels)]
     ir.convenience.replace_all_uses_with(planes, nodes[-1].outputs[0])
     graph.insert_before(graph[0], nodes)
     return _checked(network)
+
+
+def _as_floats(graph: ir.Graph, pixels: ir.Value, *, cast_first: bool) -> list[ir.Node]:
+    """Return the nodes that make planes from 0 to 1 of UINT8 pixels."""
+    white = add_initializer(graph, "images_white", np.array(_WHITE, np.float32))
+    nodes = [_cast(pixels)] if cast_first else [_transposed(pixels)]
+    nodes.append(_transposed(nodes[0].outputs[0]) if cast_first else _cast(nodes[0].outputs[0]))
+    return [*nodes, _node("Div", [nodes[-1].outputs[0], white], ["images_as_planes"], "images_scale", {})]
+
+
+def _transposed(pixels: ir.Value) -> ir.Node:
+    return _node("Transpose", [pixels], ["images_transposed"], "images_transpose", {"perm": [0, 3, 1, 2]})
+
+
+def _cast(pixels: ir.Value) -> ir.Node:
+    return _node("Cast", [pixels], ["images_as_floats"], "images_cast", {"to": onnx.TensorProto.FLOAT})
 
 
 def _append(

@@ -20,7 +20,7 @@ from typing import Any
 
 from yolov8_contract.build import ROLES
 from yolov8_export.errors import OptionError
-from yolov8_export.graph.network import Network
+from yolov8_export.graph.network import Network, ServedNetwork
 from yolov8_export.graph.verify import LIMITS, Verification
 from yolov8_export.precision.accuracy import Accuracy
 
@@ -100,8 +100,8 @@ MANIFEST = "manifest.json"
 
 
 def build_manifest(
-    network: Network,
-    file: bytes,
+    network: ServedNetwork,
+    file: bytes | None,
     verification: Verification,
     files: Mapping[str, str],
     accuracy: Accuracy | None = None,
@@ -110,7 +110,7 @@ def build_manifest(
 
     Args:
         network: The served network.
-        file: The content of its ONNX file.
+        file: The content of its ONNX file, if it has one.
         verification: The comparison of the network with its source.
         files: The hashes of all files of this version that must not change, by path in the repository.
         accuracy: The loss of a lower precision, if there is one.
@@ -127,14 +127,7 @@ def build_manifest(
             "head": source.head,
             "trained_with_ultralytics": source.trained_with,
         },
-        "network": {
-            "format": "onnx",
-            "sha256": hashlib.sha256(file).hexdigest(),
-            "bytes": len(file),
-            "precision": network.precision,
-            "opset": network.opset,
-            "ir_version": network.ir_version,
-        },
+        "network": _network(network, file),
         "verification": {
             "against": verification.reference,
             "images": verification.images,
@@ -147,10 +140,24 @@ def build_manifest(
     }
 
 
+def _network(network: ServedNetwork, file: bytes | None) -> dict[str, Any]:
+    if file is None or not isinstance(network, Network):
+        return {"format": network.source.format, "precision": network.precision}
+    return {
+        "format": "onnx",
+        "sha256": hashlib.sha256(file).hexdigest(),
+        "bytes": len(file),
+        "precision": network.precision,
+        "opset": network.opset,
+        "ir_version": network.ir_version,
+    }
+
+
 def _versions(source_format: str) -> dict[str, str]:
     names = ["yolov8-triton-export", "onnx", "onnxruntime", "numpy"]
-    if source_format != "onnx":
-        names += ["torch", "ultralytics"] if source_format == "pytorch" else ["torch"]
+    names += {"pytorch": ["torch", "ultralytics"], "torchscript": ["torch"], "saved_model": ["tensorflow"]}.get(
+        source_format, []
+    )
     return {name: _version(name) for name in names}
 
 

@@ -24,10 +24,10 @@ from tritonclient.grpc import model_config_pb2 as pb
 from yolov8_contract.build import BUILD_FILE
 from yolov8_contract.image_header import ImageLimits
 from yolov8_export.config.files import CONFIG, custom_config_path, read_config, render
-from yolov8_export.config.members import ONNX_FILE
+from yolov8_export.config.members import ONNX_FILE, SAVED_MODEL
 from yolov8_export.config.parts import CONTRACT_VERSION
 from yolov8_export.errors import RepositoryError
-from yolov8_export.graph.network import Network
+from yolov8_export.graph.network import Network, ServedNetwork
 from yolov8_export.graph.verify import Verification
 from yolov8_export.model_code import SETTINGS_FILE, WARMUP_PICTURE, has_code, write_code
 from yolov8_export.precision.accuracy import Accuracy
@@ -61,7 +61,7 @@ class PreparedModel:
 
     target: Target
     configs: Mapping[str, pb.ModelConfig]
-    network: Network
+    network: ServedNetwork
     verification: Verification
     limits: ImageLimits
     accuracy: Accuracy | None = None
@@ -244,9 +244,15 @@ def _stage_network(model: PreparedModel, stage: Path) -> None:
         for name in model.configs
         for path in sorted((stage / name).rglob("*"))
         if path.suffix == ".py" or path.name in (SETTINGS_FILE, WARMUP_PICTURE)
-    } | {str((folder / path.name).relative_to(stage)): sha256_of(path) for path in network.engine_files}
-    file = serialize(network.onnx)
-    (folder / MODEL_FILE).write_bytes(file)
+    } | {
+        str((folder / file.relative_to(path.parent)).relative_to(stage)): sha256_of(file)
+        for path in network.engine_files
+        for file in ([path] if path.is_file() else sorted(one for one in path.rglob("*") if one.is_file()))
+    }
+    file = None
+    if isinstance(network, Network):
+        file = serialize(network.onnx)
+        (folder / MODEL_FILE).write_bytes(file)
     manifest = build_manifest(network, file, model.verification, hashes, model.accuracy)
     for path in network.engine_files:
         shutil.move(path, folder / path.name)
@@ -256,10 +262,13 @@ def _stage_network(model: PreparedModel, stage: Path) -> None:
 def _stage_build_id(model: PreparedModel, stage: Path) -> None:
     """Write the same id into each version folder, so that models of two exports are told apart when they are loaded.
 
-    The id is a hash of all files, so that the same export gives the same id.
+    The id is a hash of all files, so that the same export gives the same id. A SavedModel that was made of the ONNX
+    network does not count: TensorFlow numbers the functions in it through the life of a process.
     """
+    left_out = {MANIFEST, SAVED_MODEL} if isinstance(model.network, Network) else {MANIFEST}
     digest = hashlib.sha256()
-    for path in sorted(path for path in stage.rglob("*") if path.is_file() and path.name != MANIFEST):
+    files = (path for path in stage.rglob("*") if path.is_file() and not left_out & set(path.parts))
+    for path in sorted(files):
         digest.update(f"{path.relative_to(stage)}={sha256_of(path)}\n".encode())
     for name in model.configs:
         path = stage / name / str(model.target.version or 1) / BUILD_FILE

@@ -70,12 +70,12 @@ def described_original(
         UnsupportedError: The network can't be served.
     """
     graph = read_graph(network)
-    model, stride, source = _described(path, graph, overrides, source_format)
+    model, stride, source = described(path, graph, overrides, source_format)
     accept(model)
     batch = graph.inputs[0].dims[0]
     run = in_batches_of(batch if isinstance(batch, int) else 1, onnx_runner(network, called=str(path)))
     shapes = tuple(output.shape[1:] for output in run(np.zeros((1, 3, *model.imgsz), np.float32)))
-    _refuse_chosen(path, graph, model, shapes)
+    refuse_chosen(path, graph, model, shapes)
     return Original(
         onnx=network,
         model=model,
@@ -108,10 +108,15 @@ def load_onnx(path: Path) -> ir.Model:
     return network
 
 
-def _described(
+def described(
     path: Path, graph: Graph, overrides: ModelOverrides, source_format: SourceFormat
 ) -> tuple[ServedModel, int, Source]:
-    """Return the model that a network was trained for, the stride of its input, and where it comes from."""
+    """Return the model that a network was trained for, the stride of its input, and where it comes from.
+
+    Raises:
+        OptionError: A fact is neither in its metadata nor in ``overrides``, or they contradict each other.
+        UnsupportedError: The network can't be served.
+    """
     metadata = read_metadata(graph.metadata)
     if NETWORK_OUTPUT in metadata:
         raise UnsupportedError(
@@ -154,7 +159,7 @@ def _refuse_end_to_end(path: Path, graph: Graph, metadata: Mapping[str, Any]) ->
         raise _chosen(path, graph)
 
 
-def _refuse_chosen(path: Path, graph: Graph, model: ServedModel, shapes: Sequence[tuple[int, ...]]) -> None:
+def refuse_chosen(path: Path, graph: Graph, model: ServedModel, shapes: Sequence[tuple[int, ...]]) -> None:
     """Refuse networks whose output has the shape of chosen boxes: a row of 4 numbers, score, class and extra a box.
 
     Which of the two axes is longer does not tell: a network of many classes has more rows than a small image anchors.

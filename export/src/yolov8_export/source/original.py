@@ -14,7 +14,7 @@ import onnx_ir as ir
 from yolov8_contract.served_model import ServedModel
 from yolov8_export.runtime import Run
 
-SourceFormat = Literal["pytorch", "onnx", "torchscript"]
+SourceFormat = Literal["pytorch", "onnx", "torchscript", "saved_model"]
 
 _CHUNK_BYTES = 1 << 20
 
@@ -68,9 +68,13 @@ class Original:
 
 
 def sha256_of(path: Path) -> str:
-    """Return the hash of a file's bytes, in hex."""
+    """Return the hash of a file's bytes, in hex; of a folder, that of its files' names and hashes."""
     digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK_BYTES):
+    if path.is_dir():
+        for file in sorted(one for one in path.rglob("*") if one.is_file()):
+            digest.update(f"{file.relative_to(path)}={sha256_of(file)}\n".encode())
+        return digest.hexdigest()
+    with path.open("rb") as content:
+        while chunk := content.read(_CHUNK_BYTES):
             digest.update(chunk)
     return digest.hexdigest()

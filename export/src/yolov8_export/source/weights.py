@@ -11,7 +11,7 @@ import stat
 from collections.abc import Callable
 from pathlib import Path
 
-from yolov8_export.errors import WeightsError, WeightsNotFoundError
+from yolov8_export.errors import OptionError, WeightsError, WeightsNotFoundError
 
 SUFFIXES = (".pt", ".onnx", ".torchscript")
 _AOT_INDUCTOR = ".pt2"
@@ -31,9 +31,11 @@ def find_weights(name: str, *, folder: Path | None, download: Download | None) -
 
     Raises:
         WeightsNotFoundError: The weights were not found.
-        WeightsError: The name is not that of a `.pt`, `.onnx` or `.torchscript` file.
+        WeightsError: The name is not that of a `.pt`, `.onnx` or `.torchscript` file, or of a SavedModel.
     """
     path = Path(name)
+    if is_saved_model(path):
+        return path
     _check_suffix(path, name)
     try:
         check_file(path)
@@ -66,7 +68,14 @@ def _check_suffix(path: Path, name: str) -> None:
         )
     if path.suffix not in SUFFIXES:
         known = f"{', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}"
-        raise WeightsError(f"{name!r}: expected a {known} file, or a name such as 'yolov8n.pt'")
+        if path.is_dir():
+            raise WeightsError(f"{name!r}: is a folder without saved_model.pb; expected a SavedModel or a {known} file")
+        raise WeightsError(f"{name!r}: expected a {known} file, a SavedModel's folder, or a name such as 'yolov8n.pt'")
+
+
+def is_saved_model(path: Path) -> bool:
+    """Return whether a path is the folder of a SavedModel of TensorFlow."""
+    return (path / "saved_model.pb").is_file()
 
 
 def check_file(path: Path) -> None:
@@ -116,6 +125,16 @@ def check_torch() -> None:
     """
     if importlib.util.find_spec("torch") is None:
         raise WeightsError("a .torchscript file needs torch: pip install 'yolov8-triton-export[ultralytics]'")
+
+
+def check_tensorflow() -> None:
+    """Refuse to make or read a SavedModel where TensorFlow is missing.
+
+    Raises:
+        OptionError: tensorflow is not installed.
+    """
+    if any(importlib.util.find_spec(name) is None for name in ("tensorflow", "yaml")):
+        raise OptionError("--network tensorflow needs TensorFlow: pip install 'yolov8-triton-export[tensorflow]'")
 
 
 def prepare_ultralytics() -> None:

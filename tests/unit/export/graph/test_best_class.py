@@ -24,7 +24,7 @@ from yolov8_export.choices import CalibrationData
 from yolov8_export.config.deployment import Deployment, deployment_from
 from yolov8_export.errors import OptionError, RepositoryError, UnsupportedError
 from yolov8_export.estimates import estimate
-from yolov8_export.graph.rewrite import accept_uint8_images, reduce_to_best_class
+from yolov8_export.graph.rewrite import accept_pixels, reduce_to_best_class
 from yolov8_export.precision.quantize import to_fp16
 from yolov8_export.runtime import onnx_runner
 
@@ -115,7 +115,7 @@ def _name_nodes(path: Path) -> None:
 def test_it_goes_with_pixels_and_half_precision(task: Task, tmp_path: Path) -> None:
     path = write_onnx(tmp_path / "raw.onnx", task)
     _name_nodes(path)
-    raw = accept_uint8_images(to_fp16(ir.load(path)))
+    raw = accept_pixels(to_fp16(ir.load(path)), "uint8")
 
     best = reduce_to_best_class(raw, len(LABELS))
 

@@ -20,7 +20,7 @@ from yolov8_contract.task import Task
 from yolov8_export.choices import CalibrationData
 from yolov8_export.config.deployment import Deployment
 from yolov8_export.errors import AccuracyError, OptionError
-from yolov8_export.graph.rewrite import accept_uint8_images
+from yolov8_export.graph.rewrite import accept_pixels
 from yolov8_export.precision import accuracy
 from yolov8_export.precision.accuracy import Accuracy
 from yolov8_export.precision.images import Picture, image_files, pictures
@@ -158,7 +158,7 @@ def test_what_lies_behind_the_last_trained_weights_stays_float() -> None:
 
 def test_pixels_give_to_the_bit_what_planes_give(tmp_path: Path) -> None:
     planes = ir.load(write_onnx(tmp_path / "planes.onnx"))
-    pixels = accept_uint8_images(planes)
+    pixels = accept_pixels(planes, "uint8")
     image = np.random.default_rng(0).integers(0, 256, (2, *IMGSZ, 3), dtype=np.uint8)
 
     expected = onnx_runner(planes, called="planes")(image.transpose(0, 3, 1, 2) / np.float32(255))
@@ -170,7 +170,7 @@ def test_pixels_give_to_the_bit_what_planes_give(tmp_path: Path) -> None:
 def test_a_network_of_half_precision_is_valid_and_may_take_pixels(tmp_path: Path) -> None:
     half = to_fp16(ir.load(write_onnx(tmp_path / "network.onnx")))
     onnx.checker.check_model(ir.to_proto(half))
-    pixels = accept_uint8_images(half)
+    pixels = accept_pixels(half, "uint8")
 
     assert onnx_runner(pixels, called="half")(np.zeros((1, *IMGSZ, 3), np.uint8))[0].dtype == np.float32
 
