@@ -82,7 +82,7 @@ ROOMS = {
         {"_video"},
         {"_calls"},
         {"_client", "_async_client", "_doctor"},
-        {"_cameras"},
+        {"_cameras", "_canary"},
         {"__init__"},
         {"_cli"},
         {"__main__"},

@@ -13,6 +13,8 @@ from yolov8_triton._cameras.camera import Camera, CameraSource, Line, Zone
 from yolov8_triton._cameras.channel import CameraFrame
 from yolov8_triton._cameras.hub import CameraFrames, hub
 from yolov8_triton._cameras.statistics import CameraStatistics
+from yolov8_triton._canary.comparison import CanaryLimits, Verdict
+from yolov8_triton._canary.mirror import Canary, CanaryReport
 from yolov8_triton._client import Client
 from yolov8_triton._drawing.draw import draw
 from yolov8_triton._errors import (
@@ -63,6 +65,9 @@ __all__ = [
     "CameraFrames",
     "CameraSource",
     "CameraStatistics",
+    "Canary",
+    "CanaryLimits",
+    "CanaryReport",
     "ChannelArgument",
     "Channels",
     "ClassProbabilities",
@@ -103,6 +108,7 @@ __all__ = [
     "TlsError",
     "Token",
     "Tracker",
+    "Verdict",
     "VideoError",
     "VideoInfo",
     "VideoSource",
