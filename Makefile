@@ -13,6 +13,7 @@ REPOSITORY ?= build/repository
 SCENARIO ?= steady
 URL ?=
 ARGS ?=
+ENGINES ?=
 
 # Ultralytics must never install packages by itself.
 export YOLO_AUTOINSTALL := false
@@ -75,10 +76,11 @@ test-versions: setup ## Test the client with the lowest and the newest dependenc
 	tests/versions/run.sh $(BIN)/uv "$(PYTHONS)" $(ARGS)
 
 .PHONY: parity
-parity: setup ## Compare the served models with Ultralytics (needs YOLOV8_WEIGHTS_DIR and YOLOV8_COCO_DIR)
+parity: setup $(if $(ENGINES),build/tensorflow/ready) ## Compare the served models with Ultralytics (needs YOLOV8_WEIGHTS_DIR and YOLOV8_COCO_DIR; ENGINES="openvino pytorch tensorflow")
 	@test -n "$$YOLOV8_WEIGHTS_DIR" -a -n "$$YOLOV8_COCO_DIR" || { echo "parity needs YOLOV8_WEIGHTS_DIR (yolov8n.pt, \
 	yolov8n-seg.pt, yolov8n-pose.pt, yolov8n-cls.pt) and YOLOV8_COCO_DIR (images/, instances.json)" >&2; exit 2; }
-	YOLO_OFFLINE=true $(BIN)/pytest tests/parity -s --timeout 1200 $(ARGS)
+	YOLO_OFFLINE=true PARITY_ENGINES="$(ENGINES)" $(if $(ENGINES),build/tensorflow/bin/python,$(BIN)/python) -m pytest \
+	    tests/parity -s --timeout 1200 $(ARGS)
 
 .PHONY: docker-test
 docker-test: setup ## Test images, compose file, proxy, Prometheus, dashboard as root on Debian/Ubuntu (tests/docker/README.md)

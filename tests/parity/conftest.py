@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One server with a model of each task, the photographs, and the table at the end."""
+"""One server with a model of each task, the photographs, and the table at the end.
+
+PARITY_ENGINES names the engines that run the networks, one after the other; without it, ONNX Runtime does.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,11 @@ SHAPES = Path(__file__).parent.parent / "data" / "shapes-obb.pt"
 Rows = list[tuple[str, ...]]
 Answers = dict[str, tuple[list[Path], list[list[Arrays]], list[list[Arrays]]]]
 
+References = dict[str, list[list[Arrays]]]
+
 SCENES = 120
+ENGINES = os.environ.get("PARITY_ENGINES", "").split() or ["onnxruntime"]
+READY_S = 300
 
 
 @pytest.fixture(scope="session")
@@ -37,17 +44,22 @@ def subjects() -> dict[str, Subject]:
     return found | {"obb": Subject("obb", SHAPES, "shapes-obb")}
 
 
+@pytest.fixture(scope="session", params=ENGINES)
+def engine(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 @pytest.fixture(scope="session")
-def repository(subjects: dict[str, Subject], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def repository(engine: str, subjects: dict[str, Subject], tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("parity") / "repository"
     for subject in subjects.values():
-        export(subject, folder)
+        export(subject, folder, engine)
     return folder
 
 
 @pytest.fixture(scope="session")
 def url(repository: Path) -> Iterator[str]:
-    with TritonServer(repository) as server:
+    with TritonServer(repository, ready_timeout_s=READY_S) as server:
         yield server.grpc_url
 
 
@@ -60,8 +72,14 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 @pytest.fixture(scope="session")
-def answers() -> Answers:
+def answers(engine: str) -> Answers:  # noqa: ARG001  (one for each engine)
     """What was answered, by task: images, served and reference answers for each setting; filled as tests ask."""
+    return {}
+
+
+@pytest.fixture(scope="session")
+def references() -> References:
+    """What Ultralytics answered, by task; filled as tests ask."""
     return {}
 
 
@@ -69,25 +87,30 @@ def answers() -> Answers:
 def both(
     request: pytest.FixtureRequest,
     answers: Answers,
+    references: References,
     subjects: dict[str, Subject],
     url: str,
     pictures: list[Path],
+    rotated_scenes: list[Path],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> tuple[list[Path], list[list[Arrays]], list[list[Arrays]]]:
     """Both sides' answers for the task that the test is parametrised with."""
     task = request.node.callspec.params["task"]
     if task not in answers:
         subject = subjects[task]
-        asked = scenes(tmp_path_factory.mktemp("scenes")) if task == "obb" else pictures
+        asked = rotated_scenes if task == "obb" else pictures
         settings = [DEFAULTS, EVALUATION]
         ours = [served(url, subject, asked, setting) for setting in settings]
-        theirs = reference(subject, asked, settings, tmp_path_factory.mktemp("reference"))
-        answers[task] = (asked, ours, theirs)
+        if task not in references:
+            references[task] = reference(subject, asked, settings, tmp_path_factory.mktemp("reference"))
+        answers[task] = (asked, ours, references[task])
     return answers[task]
 
 
-def scenes(folder: Path) -> list[Path]:
-    """Draw scenes of rotated shapes at sizes of all kinds."""
+@pytest.fixture(scope="session")
+def rotated_scenes(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Scenes of rotated shapes at sizes of all kinds."""
+    folder = tmp_path_factory.mktemp("scenes")
     rng = np.random.default_rng(0)
     paths = []
     for seed in range(SCENES):
@@ -104,7 +127,15 @@ def table() -> Iterator[Rows]:
     yield rows
     if rows:
         shown = Table(
-            "task", "setting", "images", "objects", "paired", "borderline", "worst differences", title="Parity"
+            "engine",
+            "task",
+            "setting",
+            "images",
+            "objects",
+            "paired",
+            "borderline",
+            "worst differences",
+            title="Parity",
         )
         for row in rows:
             shown.add_row(*row)

@@ -37,9 +37,9 @@ class Subject:
     name: str
 
 
-def export(subject: Subject, repository: Path) -> None:
+def export(subject: Subject, repository: Path, engine: str = "onnxruntime") -> None:
     """Export with the command line, as a user would."""
-    command = [sys.executable, "-m", "yolov8_export", "export", str(subject.weights)]
+    command = [sys.executable, "-m", "yolov8_export", "export", str(subject.weights), "--network", engine]
     command += ["--name", subject.name, "--repository", str(repository)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -18,13 +18,14 @@ RANK_SWAP = 1e-5
 
 @pytest.mark.parametrize("task", ["detect", "segment", "pose", "obb"])
 @pytest.mark.parametrize("setting", [0, 1], ids=["defaults", "evaluation"])
-def test_every_object_has_its_partner(task: str, setting: int, both, table) -> None:
+def test_every_object_has_its_partner(task: str, setting: int, both, engine, table) -> None:
     asked, ours, theirs = both
     chosen = (DEFAULTS, EVALUATION)[setting]
     total = compared(asked, ours[setting], theirs[setting], chosen, IMGSZ[task])
     worst = ", ".join(f"{name} {value:.1e}" for name, value in sorted(total.worst.items()))
     what = f"conf {chosen['conf']}, iou {chosen['iou']}"
-    table.append((task, what, str(len(asked)), str(total.objects), str(total.pairs), str(len(total.borderline)), worst))
+    counts = (len(asked), total.objects, total.pairs, len(total.borderline))
+    table.append((engine, task, what, *map(str, counts), worst))
     for line in total.borderline:
         print("borderline:", line)
     assert total.objects > len(asked)
@@ -32,7 +33,7 @@ def test_every_object_has_its_partner(task: str, setting: int, both, table) -> N
 
 
 @pytest.mark.parametrize("task", ["detect", "segment"])
-def test_average_precision_is_the_same(task: str, both, table) -> None:
+def test_average_precision_is_the_same(task: str, both, engine, table) -> None:
     asked, ours, theirs = both
     labelled = {path.name for path in images.coco_images()}
     evaluator = Evaluator()
@@ -43,12 +44,14 @@ def test_average_precision_is_the_same(task: str, both, table) -> None:
             )
             for side in (ours, theirs)
         ]
-        table.append((task, f"mAP50-95 {kind}", str(len(labelled)), "", "", "", "{:.5f} and {:.5f}".format(*scores)))
+        table.append(
+            (engine, task, f"mAP50-95 {kind}", str(len(labelled)), "", "", "", "{:.5f} and {:.5f}".format(*scores))
+        )
         assert min(scores) > 0.2
         assert abs(scores[0] - scores[1]) <= MAP_TOLERANCE
 
 
-def test_class_probabilities_are_the_same(subjects, url, pictures, table, tmp_path) -> None:
+def test_class_probabilities_are_the_same(subjects, url, pictures, engine, table, tmp_path) -> None:
     subject = subjects["classify"]
     ours = served(url, subject, pictures, {})
     (theirs,) = reference(subject, pictures, [{}], tmp_path)
@@ -58,5 +61,5 @@ def test_class_probabilities_are_the_same(subjects, url, pictures, table, tmp_pa
         top = [np.argsort(-side["scores"], kind="stable")[:5] for side in (mine, other)]
         apart = np.abs(other["scores"][top[0]] - other["scores"][top[1]])
         assert (apart[top[0] != top[1]] <= RANK_SWAP).all(), f"{image.name}: the five best differ"
-    table.append(("classify", "", str(len(pictures)), str(len(pictures)), "", "", f"probability {worst:.1e}"))
+    table.append((engine, "classify", "", str(len(pictures)), str(len(pictures)), "", "", f"probability {worst:.1e}"))
     assert worst <= PROBABILITY
