@@ -22,6 +22,7 @@ NETWORK_INPUTS = ("fp32", "fp32-nhwc", "uint8")
 NETWORK_OUTPUTS = ("raw", "best-class", "candidates")
 SLICED_TASKS = (Task.DETECT, Task.SEGMENT, Task.OBB)
 """The tasks whose objects of several tiles can be made one."""
+_DESCRIPTION = ("family", "engine", "precision")
 MIN_CLASSES_TO_REDUCE = 3
 """The fewest classes for ``best-class``, which has two rows. With 1 or 2 classes it saves nothing, and with 2 the shape
 of a head would not show which of the two it is."""
@@ -46,6 +47,9 @@ class ServedModel:
         priority_levels: The levels that a request's ``priority`` may choose from, 1 being the first served; 0 if the
             deployment has none.
         max_slices: The most tiles into which a request may cut its image; 0 if images are not cut.
+        family: The family of the network, such as ``YOLOv8``; None if the weights don't say it.
+        engine: The inference engine that runs it, by the name of Triton's backend; None in older repositories.
+        precision: The precision that it computes in: ``fp32``, ``fp16`` or ``int8``; None in older repositories.
     """
 
     task: Task
@@ -57,6 +61,9 @@ class ServedModel:
     network_output: str = "raw"
     priority_levels: int = 0
     max_slices: int = 0
+    family: str | None = None
+    engine: str | None = None
+    precision: str | None = None
 
     def __post_init__(self) -> None:
         if not self.labels:
@@ -90,6 +97,11 @@ class ServedModel:
             )
 
     @property
+    def head(self) -> str:
+        """What the network outputs: ``one-to-many`` anchors, from which postprocess chooses, or ``probabilities``."""
+        return "probabilities" if self.task is Task.CLASSIFY else "one-to-many"
+
+    @property
     def score_rows(self) -> int:
         """The number of a head's class rows, which follow the box rows."""
         return len(self.labels) if self.network_output == "raw" else 2
@@ -113,6 +125,7 @@ class ServedModel:
             values["priority_levels"] = self.priority_levels
         if self.max_slices:
             values["max_slices"] = self.max_slices
+        values |= {name: value for name in _DESCRIPTION if (value := getattr(self, name)) is not None}
         return {name: json.dumps(value, ensure_ascii=False) for name, value in values.items()}
 
     @classmethod
@@ -143,6 +156,7 @@ class ServedModel:
                 network_output=_optional_parameter(config, "network_output", "raw"),
                 priority_levels=_count(config, "priority_levels"),
                 max_slices=_count(config, "max_slices"),
+                **{name: _description(config, name) for name in _DESCRIPTION},
             )
         except (TypeError, ValueError) as exc:
             raise ConfigError(f"{_where(config)}: {exc}") from exc
@@ -169,6 +183,14 @@ def read_parameter(config: Mapping[str, Any], name: str) -> Any:
 def _optional_parameter(config: Mapping[str, Any], name: str, default: str) -> str:
     """Return a parameter, or its default; ``config.pbtxt`` has only values that differ from the default."""
     return str(read_parameter(config, name)) if name in config["parameters"] else default
+
+
+def _description(config: Mapping[str, Any], name: str) -> str | None:
+    """Return a parameter that describes a model for people; None if it is left out."""
+    value = read_parameter(config, name) if name in config["parameters"] else None
+    if not isinstance(value, str | None):
+        raise ValueError(f"{name}: expected a text, got {repr(value)[:_SHOWN]}")
+    return value
 
 
 def _count(config: Mapping[str, Any], name: str) -> int:

@@ -96,6 +96,15 @@ def test_how_members_hand_tensors_on_survives_a_configuration_and_is_silent_by_d
     assert not described(Task.DETECT).to_parameters().keys() & {"network_input", "network_output"}
 
 
+def test_the_card_survives_a_configuration_and_older_ones_have_none() -> None:
+    model = described(Task.DETECT, family="YOLO11", engine="openvino", precision="int8")
+
+    assert ServedModel.from_config(in_config(model.to_parameters())) == model
+    assert not described(Task.DETECT).to_parameters().keys() & {"family", "engine", "precision"}
+    with pytest.raises(ConfigError, match="engine: expected a text, got 3"):
+        ServedModel.from_config(in_config(model.to_parameters() | {"engine": "3"}))
+
+
 def test_candidates_go_with_any_number_of_classes() -> None:
     model = described(Task.POSE, network_output="candidates", labels=("person",))
 

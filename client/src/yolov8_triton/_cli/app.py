@@ -124,7 +124,7 @@ def _models(
             return
         for name, model in found.items():
             values = {key: json.loads(text) for key, text in model.to_parameters().items()}
-            typer.echo(json.dumps({"model": name, **values}, ensure_ascii=False))
+            typer.echo(json.dumps({"model": name, "head": model.head, **values}, ensure_ascii=False))
 
 
 def _check(ctx: typer.Context, *, model: Model = DEFAULT_MODEL, server: ServerOptions) -> None:

@@ -109,12 +109,17 @@ def show_models(console: Console, models: Mapping[str, ServedModel]) -> None:
     """Print a table of models."""
     offers = {"slices": "max_slices", "priority levels": "priority_levels"}
     offered = {title: name for title, name in offers.items() if any(getattr(model, name) for model in models.values())}
-    shown = table("model", "task", "images", right=("classes", "input", *offered))
+    cards = [
+        name for name in ("family", "engine", "precision") if any(getattr(model, name) for model in models.values())
+    ]
+    shown = table("model", "task", "head", *cards, "images", right=("classes", "input", *offered))
     for name, model in models.items():
         height, width = model.imgsz
         formats = ", ".join(model.image_formats)
         counts = [str(getattr(model, field) or "") for field in offered.values()]
-        shown.add_row(name, model.task.value, formats, str(len(model.labels)), f"{width} x {height}", *counts)
+        card = [getattr(model, field) or "" for field in cards]
+        what = (name, model.task.value, model.head, *card, formats)
+        shown.add_row(*what, str(len(model.labels)), f"{width} x {height}", *counts)
     console.print(shown)
 
 

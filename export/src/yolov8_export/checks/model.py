@@ -184,6 +184,9 @@ def _parameter_findings(served: _Served) -> Iterator[Finding]:
             yield served.finding(config, str(exc))
     if any(policy != policies[0] for policy in policies):
         yield served.finding(served.first, "its defaults or max_det_limit are not those of postprocess")
+    if served.model.engine not in (None, backend := served.network.backend):
+        problem = f"its backend is {backend}, {served.name!r} says that its engine is {served.model.engine}"
+        yield served.finding(served.network, problem)
     if not _describes(served.network.parameters["metadata"].string_value, served.model):
         yield served.finding(served.network, "its metadata, for Ultralytics' own client, describe another model")
 

@@ -329,6 +329,8 @@ def as_served(
             network_output=output,
             priority_levels=deployment.priority_levels,
             max_slices=deployment.max_slices,
+            engine=deployment.engine,
+            precision=(model.precision if deployment.precision == "fp32" else None) or deployment.precision,
         )
     except ConfigError as exc:
         message = str(exc).replace("network_output", "--network-output").replace("max_slices", "--max-slices")

@@ -23,6 +23,7 @@ from yolov8_export.config.members import ServedModelSpec
 from yolov8_export.model_code import DALI, SETTINGS_FILE, dali_settings
 
 NAME = "yolov8n"
+FAMILY = "YOLOv8"
 IMGSZ = (640, 640)
 STRIDES = (8, 16, 32)
 PARAMETERS = 3_151_904
@@ -34,7 +35,7 @@ def reference_configs(labels: tuple[str, ...], profile: Profile = "cpu") -> dict
     deployment = deployment_from(profile)
     timeout_s = sensible_queue_timeout_s(PARAMETERS, IMGSZ, deployment.device)
     deployment = replace(deployment, queue_timeout_s=timeout_s)
-    model = as_served(ServedModel(task=Task.DETECT, labels=labels, imgsz=IMGSZ), deployment)
+    model = as_served(ServedModel(task=Task.DETECT, labels=labels, imgsz=IMGSZ, family=FAMILY), deployment)
     anchors = sum((IMGSZ[0] // stride) * (IMGSZ[1] // stride) for stride in STRIDES)
     head: Head = ((4 + model.score_rows, anchors),)
     spec = ServedModelSpec(name=NAME, model=model, head=head, stride=max(STRIDES), deployment=deployment)

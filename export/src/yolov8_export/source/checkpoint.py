@@ -32,7 +32,7 @@ from yolov8_export.errors import ExportError, OptionError, UnsupportedError, Wei
 from yolov8_export.overrides import ModelOverrides, Size, check_stride
 from yolov8_export.progress import Progress
 from yolov8_export.runtime import one_line
-from yolov8_export.source.families import task_of_head
+from yolov8_export.source.families import family, task_of_head
 from yolov8_export.source.original import Original, Source, sha256_of
 from yolov8_export.source.tracing import traced_network
 from yolov8_export.source.values import class_names, keypoints, largest, read_value, size, text
@@ -92,7 +92,13 @@ class Checkpoint:
         imgsz = overrides.imgsz or self._value("train_args 'imgsz'", self.imgsz, size, _SIZE, "--imgsz")
         check_stride(imgsz, self.stride)
         labels = overrides.labels or self._value("'names'", self.names, _class_names, _NAMES, "--labels")
-        return ServedModel(task=self.task, labels=labels, imgsz=imgsz, kpt_shape=self.kpt_shape)
+        return ServedModel(
+            task=self.task,
+            labels=labels,
+            imgsz=imgsz,
+            kpt_shape=self.kpt_shape,
+            family=family(self.source.architecture),
+        )
 
     def _value(self, name: str, said: Any, parse: Callable[[Any], _Value], expected: str, option: str) -> _Value:
         return read_value(self.source.path, name, said, parse, expected=expected, option=option)

@@ -54,9 +54,14 @@ def task_of_head(head: str, *, end_to_end: bool) -> Task:
     return TASK_OF_HEAD[head]
 
 
+def family(architecture: str | None) -> str | None:
+    """Return the family of an architecture such as ``yolov8n-seg.yaml`` or ``yolo11s.yaml``: ``YOLOv8``, ``YOLO11``."""
+    found = re.match(r"yolo-?(v?)(\d+)", architecture or "", re.IGNORECASE)
+    return f"YOLO{found[1].lower()}{found[2]}" if found else None
+
+
 def note_on_family(architecture: str | None, head: str) -> str | None:
     """Return a note for the user about a model of another family than YOLOv8, else None."""
-    family = re.match(r"yolo-?v?(\d+)", architecture or "", re.IGNORECASE)
-    if family is None or family[1] == "8":
+    if family(architecture) in (None, "YOLOv8"):
         return None
     return f"{architecture}: its head {head!r} is YOLOv8's, so it is exported; parity is tested for YOLOv8 alone"

@@ -21,7 +21,7 @@ from yolov8_export.errors import OptionError, UnsupportedError, WeightsError
 from yolov8_export.overrides import ModelOverrides, Size, check_largest, check_stride
 from yolov8_export.progress import Progress
 from yolov8_export.runtime import in_batches_of, one_line, onnx_runner
-from yolov8_export.source.families import task_of_head
+from yolov8_export.source.families import family, task_of_head
 from yolov8_export.source.onnx_graph import Graph, GraphTensor, read_graph
 from yolov8_export.source.original import Original, Source, SourceFormat, sha256_of
 from yolov8_export.source.values import class_names, flag, keypoints, largest, read_value, shown, size
@@ -126,12 +126,15 @@ def described(
     _refuse_end_to_end(path, graph, metadata)
     task = _task(path, metadata, overrides)
     stride = _stride(path, metadata, task)
+    architecture = _architecture(str(metadata.get("description", "")))
     try:
         model = ServedModel(
             task=task,
             labels=_labels(path, metadata, overrides),
             imgsz=_imgsz(path, _images(path, graph), metadata, overrides, stride),
             kpt_shape=_kpt_shape(path, metadata, overrides) if task is Task.POSE else None,
+            family=family(architecture),
+            precision=graph.precision,
         )
     except ConfigError as exc:
         raise OptionError(f"{path}: {exc}") from exc
@@ -139,7 +142,7 @@ def described(
         path=path,
         sha256=sha256_of(path),
         format=source_format,
-        architecture=_architecture(str(metadata.get("description", ""))),
+        architecture=architecture,
         head=metadata.get("head"),
         trained_with=metadata.get("version"),
     )

@@ -341,6 +341,21 @@ def test_models_are_listed(serve: Serve) -> None:
         assert cell in done.stdout
 
 
+def test_a_model_s_card_is_listed(serve: Serve) -> None:
+    fake = serve(Task.OBB)
+    plain = run("models", "--url", fake.url).stdout
+    for name, value in {"family": "YOLOv8", "engine": "tensorflow", "precision": "fp16"}.items():
+        fake.configs["yolov8n"].parameters[name].string_value = json.dumps(value)
+
+    shown = run("models", "--url", fake.url).stdout
+    listed = json.loads(run("models", "--url", fake.url, "--json").stdout)
+
+    assert "engine" not in plain
+    for cell in ("YOLOv8", "one-to-many", "tensorflow", "fp16"):
+        assert cell in shown
+        assert cell in listed.values()
+
+
 def test_models_are_listed_as_json(serve: Serve) -> None:
     done = run("models", "--url", serve(Task.OBB).url, "--json")
 

@@ -73,6 +73,7 @@ BROKEN: dict[str, tuple[Callable[[Path], None], str, str]] = {
     "a-tensor-of-another-name": (edit(ALL, '"detection_boxes"', '"boxes"'), ALL, "detection_boxes"),
     "a-tensor-of-another-type": (edit(PRE, "TYPE_INT32", "TYPE_INT64"), PRE, "TYPE_INT64"),
     "steps-in-another-way": (edit(ALL, 'value: "output1"', 'value: "output0"'), ALL, "its steps"),
+    "another-engine-than-said": (edit(NET, 'backend: "onnxruntime"', 'backend: "pytorch"'), NET, "engine is onnx"),
     "labels-differ-between-members": (edit(POST, "cat", "dog"), POST, "describe another model"),
     "parameter-is-missing": (edit(PRE, '"max_pixels"', '"pixels"'), PRE, "'max_pixels' is missing"),
     "defaults-differ": (edit(PRE, '\\"conf\\": 0.25', '\\"conf\\": 0.5'), PRE, "not those of postprocess"),

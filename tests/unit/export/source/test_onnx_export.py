@@ -54,7 +54,8 @@ def test_what_the_file_says_of_itself_reaches_the_configuration(
     served = ServedModel.from_config(as_json(read_config(repository / "tiny" / CONFIG)))
 
     kpt_shape = KPT_SHAPE if task is Task.POSE else None
-    assert served == ServedModel(task=task, labels=LABELS, imgsz=IMGSZ, kpt_shape=kpt_shape)
+    card = {"family": "YOLOv8", "engine": "onnxruntime", "precision": "fp32"}
+    assert served == ServedModel(task=task, labels=LABELS, imgsz=IMGSZ, kpt_shape=kpt_shape, **card)
 
 
 @pytest.mark.parametrize("task", TASKS)

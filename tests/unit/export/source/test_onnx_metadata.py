@@ -90,7 +90,8 @@ def test_metadata_in_another_form_are_read(
     export_tiny(weights=weights)
 
     served = ServedModel.from_config(as_json(read_config(repository / "tiny" / CONFIG)))
-    assert served == ServedModel(task=Task.POSE, labels=LABELS, imgsz=IMGSZ, kpt_shape=KPT_SHAPE)
+    card = {"family": "YOLOv8", "engine": "onnxruntime", "precision": "fp32"}
+    assert served == ServedModel(task=Task.POSE, labels=LABELS, imgsz=IMGSZ, kpt_shape=KPT_SHAPE, **card)
     assert check(repository).findings == ()
 
 
