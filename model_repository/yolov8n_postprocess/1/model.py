@@ -17,6 +17,7 @@ import triton_python_backend_utils as pb_utils
 
 from yolov8_contract import signature
 from yolov8_contract.build import check_build
+from yolov8_contract.distributions import Distributions, of_answer
 from yolov8_contract.errors import ConfigError, Refusal, RequestError
 from yolov8_contract.parameters import ParameterPolicy, RequestParameters, parameters_text
 from yolov8_contract.postprocess import postprocess
@@ -51,6 +52,8 @@ class TritonPythonModel:
         self._images, self._detections = (
             family.Metric(labels={"model": args["model_name"]}) for family in self._counter_families
         )
+        quantities = ("score", "size", "objects", "megapixels")
+        self._distributions = Distributions(pb_utils.MetricFamily, args["model_name"], quantities, self._model.labels)
 
     def execute(self, requests: Sequence[Any]) -> list[Any]:
         """Answer each request of a batch separately.
@@ -62,6 +65,7 @@ class TritonPythonModel:
         if found:
             self._images.increment(len(found))
             self._detections.increment(sum(found))
+        self._distributions.count_if_due()
         return responses
 
     def _respond(self, request: Any, found: list[int]) -> Any:
@@ -75,6 +79,7 @@ class TritonPythonModel:
             pb_utils.Logger.log_error(traceback.format_exc())
             return _error("postprocessing failed, see the server's log", pb_utils.TritonError.INTERNAL)
         found.append(len(tensors[signature.SCORES.name]))
+        self._distributions.add(of_answer(self._model, tensors))
         wanted = request.requested_output_names()
         return pb_utils.InferenceResponse(
             [pb_utils.Tensor(name, array[np.newaxis]) for name, array in tensors.items() if name in wanted]

@@ -23,6 +23,7 @@ from slicing import Sliced, Slicer, TileError
 
 from yolov8_contract import signature
 from yolov8_contract.build import check_build
+from yolov8_contract.distributions import BRIGHTNESS, Distributions, of_input
 from yolov8_contract.errors import RequestError
 from yolov8_contract.image_header import ImageLimits
 from yolov8_contract.parameters import ParameterPolicy, parameters_text
@@ -52,6 +53,7 @@ class TritonPythonModel:
         policy = ParameterPolicy.from_config(config, model)
         self._preparation = Preparation(model, policy, ImageLimits.from_config(config))
         self._refusals = Refusals(pb_utils.MetricFamily, args["model_name"])
+        self._distributions = Distributions(pb_utils.MetricFamily, args["model_name"], (BRIGHTNESS,))
         os.nice(_NICENESS)
         memory.keep_freed()
         pixels.configure_opencv()
@@ -70,7 +72,9 @@ class TritonPythonModel:
         raws = [_read(request) for request in requests]  # Triton's objects are used in this thread only
         # A single image is processed in this thread, whose CPU cache has its bytes.
         outcomes = map(self._outcome, raws) if len(raws) == 1 else self._pool.map(self._outcome, raws)
-        return [self._respond(request, outcome) for request, outcome in zip(requests, outcomes, strict=True)]
+        responses = [self._respond(request, outcome) for request, outcome in zip(requests, outcomes, strict=True)]
+        self._distributions.count_if_due()
+        return responses
 
     def finalize(self) -> None:
         """Stop the threads."""
@@ -95,6 +99,8 @@ class TritonPythonModel:
             except TileError as exc:
                 return self._response(exc, wanted)
             return None
+        if not isinstance(outcome, Exception):
+            self._distributions.add(of_input(outcome["images"]))
         return self._response(outcome, wanted)
 
     def _response(self, outcome: Outputs | Exception, wanted: Sequence[str]) -> Any:
