@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +22,7 @@ from tritonclient.utils import InferenceServerException
 from tests import corpus
 from tests.data import shapes
 from tests.raw_request import image_input
+from yolov8_contract.distributions import METRIC as DISTRIBUTIONS
 from yolov8_server import TritonServer
 from yolov8_triton import Client, InvalidImageError, InvalidInputError
 
@@ -262,3 +264,34 @@ def test_postprocess_counts_images_and_objects(server: TritonServer, client: Cli
     objects = sum(map(len, answers))
     assert objects > 0
     assert [now - then for now, then in zip(counted(), before, strict=True)] == [12, objects]
+
+
+def test_what_is_seen_and_found_is_counted_every_five_seconds(server: TritonServer, client: Client) -> None:
+    def totals() -> dict[str, float]:
+        with urllib.request.urlopen(server.metrics_url, timeout=10) as answer:
+            families = list(text_string_to_metric_families(answer.read().decode()))
+        found: dict[str, float] = {}
+        for one in (sample for family in families for sample in family.samples if sample.name == DISTRIBUTIONS):
+            if one.labels["model"].startswith(f"{MODEL}_"):
+                found[one.labels["of"]] = found.get(one.labels["of"], 0) + one.value
+        return found
+
+    def ask_until_counted() -> int:
+        """Ask until the counters of postprocess grow; return how often. They grow before the answer is sent."""
+        before, asked = totals()["megapixels"], 0
+        while totals()["megapixels"] == before:
+            assert len(client.detect(picture(0))) == objects
+            asked += 1
+            time.sleep(0.1)
+        return asked
+
+    objects = len(client.detect(picture(0)))
+    ask_until_counted()
+    before = totals()
+    asked = ask_until_counted()
+    grown = {name: value - before[name] for name, value in totals().items()}
+
+    assert objects > 0
+    assert {name: grown[name] for name in ("megapixels", "objects")} == {"megapixels": asked, "objects": asked}
+    assert [grown[name] for name in ("score", "size", "class")] == [asked * objects] * 3
+    assert grown["brightness"] > 0

@@ -26,4 +26,4 @@ def test_the_rendered_rules_are_valid(tmp_path: Path) -> None:
     (tmp_path / "rules.yml").write_text(yaml.safe_dump({"groups": groups}))
 
     promtool("check", "rules", tmp_path / "rules.yml")
-    assert [group["name"] for group in groups] == ["yolov8", "yolov8-alerts", "yolov8-scaling"]
+    assert [group["name"] for group in groups] == ["yolov8", "yolov8-alerts", "yolov8-drift", "yolov8-scaling"]

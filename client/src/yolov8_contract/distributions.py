@@ -132,7 +132,11 @@ def of_answer(model: ServedModel, tensors: Mapping[str, npt.NDArray[Any]]) -> di
 
 
 def of_input(images: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]]:
-    """Return the brightness of an input, ``[1, 3, height, width]`` FP32 or ``[1, height, width, 3]`` UINT8."""
-    if images.dtype == np.uint8:
-        return {BRIGHTNESS: np.array([images[:, ::_STEP, ::_STEP].mean() / 255])}
-    return {BRIGHTNESS: np.array([images[..., ::_STEP, ::_STEP].mean()])}
+    """Return the brightness of a network's input, whose pixels are UINT8, or FP32 from 0 to 1.
+
+    Args:
+        images: ``[1, 3, height, width]`` or ``[1, height, width, 3]``.
+    """
+    rows_of_pixels = images[:, ::_STEP, ::_STEP] if images.shape[-1] == 3 else images[..., ::_STEP, ::_STEP]
+    mean = rows_of_pixels.mean(dtype=np.float64)
+    return {BRIGHTNESS: np.array([mean / 255 if images.dtype == np.uint8 else mean])}

@@ -116,8 +116,12 @@ def test_what_waits_is_bounded_on_a_server_that_never_rests() -> None:
     assert family.values[BRIGHTNESS, "0.1"] == 1000
 
 
-def test_both_inputs_of_a_network_are_equally_bright() -> None:
+def test_all_inputs_of_a_network_are_equally_bright() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (1, 64, 96, 3), np.uint8)
-    planes = pixels.transpose(0, 3, 1, 2).astype(np.float32) / 255
+    pixels[..., 0] //= 2
+    scaled = pixels.astype(np.float32) / 255
 
-    assert of_input(pixels)[BRIGHTNESS][0] == pytest.approx(of_input(planes)[BRIGHTNESS][0], abs=1e-6)
+    (uint8, nhwc, nchw) = (of_input(images)[BRIGHTNESS][0] for images in (pixels, scaled, scaled.transpose(0, 3, 1, 2)))
+
+    assert nhwc == pytest.approx(uint8, abs=1e-6)
+    assert nchw == pytest.approx(uint8, abs=1e-6)
