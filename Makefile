@@ -118,6 +118,21 @@ build/dali-$(DALI)/ready: $(VENV)/ready
 	    nvidia-dali-cuda120==$(DALI)
 	@touch $@
 
+NUMPY ?= 2.4.6
+
+# NVIDIA's image has numpy 2, which the embedded server's python backend can't read tensors with.
+.PHONY: test-numpy2
+test-numpy2: build/numpy-$(NUMPY)/ready ## Test contract and model code with numpy 2, as in NVIDIA's image (90 MB in build/)
+	YOLO_OFFLINE=true OMP_NUM_THREADS=1 build/numpy-$(NUMPY)/bin/python -m pytest tests/unit/contract tests/unit/preprocess \
+	    tests/unit/check -n 2 --dist worksteal $(ARGS)
+
+build/numpy-$(NUMPY)/ready: $(VENV)/ready
+	$(BIN)/python -m venv --clear build/numpy-$(NUMPY)
+	$(BIN)/python -c 'import sysconfig; print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' \
+	    > "$$(build/numpy-$(NUMPY)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/project.pth"
+	build/numpy-$(NUMPY)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-compile numpy==$(NUMPY)
+	@touch $@
+
 GPU_VENV = $(if $(shell nvidia-smi -L 2>/dev/null),build/gpu,build/dali-$(DALI))
 
 .PHONY: test-gpu
