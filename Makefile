@@ -87,8 +87,12 @@ docker-test: setup ## Test images, compose file, proxy, Prometheus, dashboard as
 	tests/docker/run.sh $(ARGS)
 
 .PHONY: kubernetes-test
-kubernetes-test: setup ## Test chart and manifests for Kubernetes without a cluster (400 MB in build/, promtool; tests/kubernetes/README.md)
+kubernetes-test: setup ## Test chart and manifests for Kubernetes without a cluster (700 MB in build/, promtool; tests/kubernetes/README.md)
 	tests/kubernetes/run.sh $(ARGS)
+
+.PHONY: kubernetes-drill
+kubernetes-drill: setup ## Replace servers behind a real Envoy under load, with the chart's settings (after kubernetes-test; ARGS=--kill)
+	YOLO_OFFLINE=true $(BIN)/python -m tests.kubernetes.drain $(ARGS)
 
 # The DALI release in Triton's image at the time of writing; the newest release was 2.4.0.
 DALI ?= 2.1.1

@@ -155,6 +155,18 @@ def test_a_bad_parameter_is_refused_before_the_network(raw: Any, parameters: dic
     assert executions(raw, f"{MODEL}_network") == before
 
 
+def test_numbers_and_booleans_may_come_as_texts(raw: Any) -> None:
+    """KServe's client has no other way to send a fraction."""
+    image, values = image_input(picture(3)), {"conf": 0.01, "iou": 0.3, "max_det": 2, "agnostic": True}
+    texts = {name: str(value).lower() for name, value in values.items()}
+
+    plain, spelt = (raw.infer(MODEL, [image], parameters=given, client_timeout=30) for given in (values, texts))
+
+    assert plain.as_numpy("num_detections").item() == 2
+    for name in ("detection_boxes", "detection_scores"):
+        assert np.array_equal(plain.as_numpy(name), spelt.as_numpy(name))
+
+
 def test_bad_images_are_refused_and_good_ones_of_the_same_batch_answered(client: Client, raw: Any) -> None:
     good = [picture(seed) for seed in range(8)]
     expected = [client.detect(image) for image in good]
