@@ -4,7 +4,7 @@
     .venv/bin/python -m tests.kubernetes.scaling
 
 Three phases, each longer than the minute that the rules average: one caller with pauses, more callers than the server
-can answer, one caller with pauses again. The number of pods follows from the HorizontalPodAutoscaler's formula, for two.
+can answer, one caller with pauses again. The number of pods is that of the HorizontalPodAutoscaler's formula, for two.
 """
 
 from __future__ import annotations
