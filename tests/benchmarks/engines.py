@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Throughput, latency and mAP of one network in each engine and precision that a CPU runs, served, in one run.
 
-    YOLOV8_COCO_DIR=... python -m tests.benchmarks.engines yolov8n.pt [--calibrate 24] [--rounds 5]
+    YOLOV8_COCO_DIR=... python -m tests.benchmarks.engines yolov8n.pt [--variants FP32] [--calibrate 24] [--rounds 5]
 
 The first images calibrate, the others measure. Rounds go round the variants, so that what else the machine does hits
-all alike; figures are medians, and ratios to FP32 in ONNX Runtime count. It needs openvino and nncf.
+all alike; figures are medians, and ratios to FP32 in ONNX Runtime count. Processor time is that of the server's
+processes for an image. It needs the engines' packages, which build/tensorflow has (`make setup-tensorflow`), and nncf
+for INT8.
 """
 
 from __future__ import annotations
@@ -18,10 +20,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import psutil
 from rich.console import Console
 from rich.table import Table
 
@@ -37,6 +40,9 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "ONNX Runtime INT8": INT8,
     "OpenVINO FP32": ("--network", "openvino"),
     "OpenVINO INT8": ("--network", "openvino", *INT8),
+    "PyTorch FP32": ("--network", "pytorch"),
+    "TensorFlow FP32": ("--network", "tensorflow"),
+    "TensorFlow FP32, uint8 input": ("--network", "tensorflow", "--network-input", "uint8"),
 }
 ANY_LOSS = ("--max-map-loss", "1")
 """Whatever comes out is measured here."""
@@ -52,6 +58,7 @@ def main() -> None:
     parser.add_argument("weights", type=Path)
     parser.add_argument("--calibrate", type=int, default=24, help="images to calibrate with")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--variants", default="", help="part of the variants' titles; the default is all of them")
     options = parser.parse_args()
     coco = Path(os.environ["YOLOV8_COCO_DIR"])
     images = sorted((coco / "images").glob("*.jpg"))
@@ -61,17 +68,17 @@ def main() -> None:
             (work / name).mkdir()
             for path in paths:
                 shutil.copy(path, work / name)
-        names = export(options.weights, work, coco / "instances.json")
+        chosen = {title: said for title, said in VARIANTS.items() if options.variants in title}
+        names = export(options.weights, work, coco / "instances.json", chosen)
         measure(names, work, sorted((work / "unseen").iterdir()), options.rounds)
 
 
-def export(weights: Path, work: Path, truth: Path) -> dict[str, str]:
+def export(weights: Path, work: Path, truth: Path, variants: Mapping[str, Sequence[str]]) -> dict[str, str]:
     """Export each variant; return model names by title."""
     names = {}
-    for index, (title, options) in enumerate(VARIANTS.items()):
+    for index, (title, options) in enumerate(variants.items()):
         names[title] = f"v{index}"
-        source = work / "repository" / "v0_network" / "1" / "model.onnx" if index else weights
-        command = [sys.executable, "-m", "yolov8_export", "export", str(source), "--name", f"v{index}", *options]
+        command = [sys.executable, "-m", "yolov8_export", "export", str(weights), "--name", f"v{index}", *options]
         command += ["--repository", str(work / "repository"), "--json"]
         if "int8" in options:
             command += ["--calibration", str(work / "seen"), "--evaluation", str(work / "unseen")]
@@ -88,6 +95,7 @@ def measure(names: dict[str, str], work: Path, images: Sequence[Path], rounds: i
     """Serve all variants, measure them in turn, print the table."""
     rate: dict[str, list[float]] = {title: [] for title in names}
     alone: dict[str, list[float]] = {title: [] for title in names}
+    spent: dict[str, list[float]] = {title: [] for title in names}
     contents = [path.read_bytes() for path in images]
     with TritonServer(work / "repository", ready_timeout_s=300) as server:
         for title, name in names.items():  # the first runs set things up
@@ -95,20 +103,30 @@ def measure(names: dict[str, str], work: Path, images: Sequence[Path], rounds: i
             del title
         for _ in range(rounds):
             for title, name in names.items():
-                begin = time.perf_counter()
+                begin, before, count = time.perf_counter(), processor_s(), min(IMAGES_A_ROUND, len(contents))
                 timed(server.grpc_url, name, contents[:IMAGES_A_ROUND], IN_FLIGHT)
-                rate[title].append(min(IMAGES_A_ROUND, len(contents)) / (time.perf_counter() - begin))
+                rate[title].append(count / (time.perf_counter() - begin))
+                spent[title].append((processor_s() - before) / count)
                 alone[title] += timed(server.grpc_url, name, contents[:CALLS_ALONE], 1)
         accuracy = {title: average_precision(server.grpc_url, name, images) for title, name in names.items()}
-    table = Table("", f"images/s, {IN_FLIGHT} in flight", "ratio", "p50 ms, 1 in flight", "ratio", "mAP50-95", "loss")
+    columns = (f"images/s, {IN_FLIGHT} in flight", "ratio", "processor ms an image", "ratio")
+    table = Table("", *columns, "p50 ms, 1 in flight", "ratio", "mAP50-95", "loss")
     first = next(iter(names))
     for title in names:
         mine, base = statistics.median(rate[title]), statistics.median(rate[first])
         slow, slow_base = statistics.median(alone[title]), statistics.median(alone[first])
         loss = accuracy[first] - accuracy[title]
-        row = (f"{mine:.1f}", f"{mine / base:.2f}", f"{slow * 1e3:.0f}", f"{slow / slow_base:.2f}")
+        work_s, work_base = statistics.median(spent[title]), statistics.median(spent[first])
+        row = (f"{mine:.1f}", f"{mine / base:.2f}", f"{work_s * 1e3:.0f}", f"{work_s / work_base:.2f}")
+        row += (f"{slow * 1e3:.0f}", f"{slow / slow_base:.2f}")
         table.add_row(title, *row, f"{accuracy[title]:.4f}", f"{loss:+.4f}")
-    Console(width=140).print(table)
+    Console(width=160).print(table)
+
+
+def processor_s() -> float:
+    """Return the processor time that the server's processes have taken."""
+    times = [process.cpu_times() for process in psutil.Process().children(recursive=True)]
+    return sum(one.user + one.system for one in times)
 
 
 def timed(url: str, name: str, contents: Sequence[bytes], in_flight: int) -> list[float]:

@@ -25,6 +25,8 @@ IMGSZ = {"detect": 640, "segment": 640, "pose": 640, "obb": 160}
 
 IN_FLIGHT = 6
 TIMEOUT_S = 120.0
+PATIENCE_S = "100"
+"""A busy machine may be slow, and no answer may be missing."""
 REFERENCE = Path(__file__).with_name("reference.py")
 
 
@@ -40,7 +42,7 @@ class Subject:
 def export(subject: Subject, repository: Path, engine: str = "onnxruntime") -> None:
     """Export with the command line, as a user would."""
     command = [sys.executable, "-m", "yolov8_export", "export", str(subject.weights), "--network", engine]
-    command += ["--name", subject.name, "--repository", str(repository)]
+    command += ["--name", subject.name, "--repository", str(repository), "--queue-timeout-s", PATIENCE_S]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 

@@ -25,7 +25,7 @@ def verify_in_tensorflow(original: Original, network: Network) -> Verification:
         VerificationError: It differs too much.
         UnsupportedError: One of its operators has no counterpart.
     """
-    function = _function(network.onnx)
+    function = network_function(network.onnx)
     run = tensorflow_runner(function, called="the network in TensorFlow")
     return verify(run, original.run, original.model, against=original.reference, called=_CALLED)
 
@@ -39,13 +39,17 @@ def write_saved_model(network: ir.Model, folder: Path) -> None:
     tf = import_tensorflow()
     module = tf.Module()
     with quiet():
-        function = _function(network)
+        function = network_function(network)
         tf.saved_model.save(module, str(folder), signatures={SIGNATURE: function})
     (folder / _FINGERPRINT).unlink(missing_ok=True)
 
 
-def _function(network: ir.Model) -> Any:
-    """Return a network as a concrete function of TensorFlow with a dynamic batch axis."""
+def network_function(network: ir.Model) -> Any:
+    """Return a network as a concrete function of TensorFlow with a dynamic batch axis.
+
+    Raises:
+        UnsupportedError: One of its operators has no counterpart.
+    """
     tf = import_tensorflow()
     from yolov8_export.graph.tensorflow_nodes import run_graph
 
@@ -57,4 +61,5 @@ def _function(network: ir.Model) -> Any:
     def serve(images: Any) -> dict[str, Any]:
         return run_graph(graph, images)
 
-    return tf.function(serve, input_signature=[tf.TensorSpec(shape, kind, name=images.name)]).get_concrete_function()
+    signature = [tf.TensorSpec(shape, kind, name=images.name)]
+    return tf.function(serve, input_signature=signature, autograph=False).get_concrete_function()

@@ -3,7 +3,7 @@
 
 TensorFlow's convolutions on a CPU take channels last. So their output stays in that order, and is brought into
 ONNX' order only where an operator looks at the axes themselves. Shapes are computed while the graph is made: an unknown
-batch is -1 there, which Reshape takes for the axis to compute.
+batch is -1 there. What is computed from it is negative, too, and Reshape takes that for the axis to compute.
 
 The meaning of each operator is that of https://onnx.ai/onnx/operators, opset 11 to 21.
 """
@@ -184,6 +184,13 @@ def _max_pool(inputs: Sequence[Any], attributes: Attributes) -> Value:
     return Value(tf.nn.max_pool2d(inputs[0].channels_last(), size, strides, padding), last=True)
 
 
+def _average_pool(inputs: Sequence[Any], attributes: Attributes) -> Value:
+    size, strides = attributes["kernel_shape"], attributes.get("strides", [1, 1])
+    if inputs[0].rank != 4 or _padding(attributes, size, strides) != "VALID":
+        raise _refuse("AveragePool with padding")
+    return Value(tf.nn.avg_pool2d(inputs[0].channels_last(), size, strides, "VALID"), last=True)
+
+
 def _resize(inputs: Sequence[Any], attributes: Attributes) -> Value:
     """Enlarge by whole numbers: each pixel is repeated, whichever way ONNX names the coordinates."""
     images, target = inputs[0], inputs[-1]
@@ -245,6 +252,7 @@ def _reshape(inputs: Sequence[Any], attributes: Attributes) -> Any:
     tensor, shape = inputs[0].first(), inputs[1].numbers("the shape of Reshape")
     if not attributes.get("allowzero"):
         shape = [inputs[0].dims[at] if length == 0 else length for at, length in enumerate(shape)]
+    shape = [max(length, -1) for length in shape]
     if shape.count(-1) > 1:
         shape[shape.index(-1)] = tf.shape(tensor)[0]  # the first is the batch
     return tf.reshape(tensor, tf.stack(shape) if shape else [])
@@ -332,7 +340,7 @@ def _cast(inputs: Sequence[Value], attributes: Attributes) -> Value:
 
 def _expand(inputs: Sequence[Any], _: Attributes) -> Any:
     tensor, shape = inputs[0].first(), inputs[1].numbers("the shape of Expand")
-    known = [tf.shape(tensor)[0] if length == -1 else length for length in shape]
+    known = [tf.shape(tensor)[0] if length < 0 else length for length in shape]
     return tf.broadcast_to(tensor, tf.broadcast_dynamic_shape(tf.shape(tensor), tf.stack(known)))
 
 
@@ -345,6 +353,7 @@ def _divide(left: Any, right: Any) -> Any:
 OPERATORS: Mapping[str, Operator] = {
     "Add": _elementwise(tf.add),
     "ArgMax": _arg_max,
+    "AveragePool": _average_pool,
     "Cast": _cast,
     "Concat": _concat,
     "Constant": lambda _, attributes: onnx.numpy_helper.to_array(attributes["value"]),
