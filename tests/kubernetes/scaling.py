@@ -66,7 +66,7 @@ def chart(instances: int) -> tuple[list[Any], list[dict[str, Any]]]:
     command = [str(TOOLS / "helm4"), "template", "x", str(ROOT / "kubernetes/helm/yolov8-triton"), "-n", "vision"]
     values = VALUES.format(model=MODEL, instances=instances)
     done = subprocess.run([*command, "--values", "-"], input=values, capture_output=True, text=True, check=True)
-    kinds = {one["kind"]: one["spec"] for one in yaml.safe_load_all(done.stdout) if one}
+    kinds = {one["kind"]: one.get("spec", {}) for one in yaml.safe_load_all(done.stdout) if one}
     groups = [group for group in kinds["PrometheusRule"]["groups"] if group["name"] == "yolov8-scaling"]
     return groups, [trigger["metadata"] for trigger in kinds["ScaledObject"]["triggers"]]
 
