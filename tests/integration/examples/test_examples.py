@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -119,3 +120,26 @@ def test_sliced(server: TritonServer, tmp_path: Path) -> None:
     assert whole < len(boxes) / 2 < tiles
     assert tiles == pytest.approx(len(boxes), rel=0.15)
     assert cv2.imread(str(tmp_path / "sliced.png")).shape == image.shape
+
+
+def test_trace_request(detector_repository: Path, tmp_path: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        address = "{}:{}".format(*probe.getsockname())
+    url = f"opentelemetry,url=http://{address}/v1/traces"
+    settings = ["mode=opentelemetry", "rate=1", "level=TIMESTAMPS", url, "opentelemetry,bsp_schedule_delay=200"]
+    arguments = [f"--trace-config={setting}" for setting in settings]
+    scene(tmp_path / "scene.png", SEED)
+
+    with TritonServer(detector_repository, arguments=arguments) as server:
+        done = run("trace_request.py", tmp_path / "scene.png", "--listen", address, server=server)
+
+    _, call, request, ensemble, *members = (line.split() for line in done.stdout.splitlines())
+    assert [row[1] for row in (request, ensemble, *members)] == [
+        "request", MODEL, *(f"{MODEL}_{member}" for member in ("preprocess", "network", "postprocess"))
+    ]  # fmt: skip
+    starts = [float(row[0]) for row in members]
+    assert starts == sorted(starts)
+    spent = [float(row[2]) for row in members]
+    assert sum(spent) * 0.9 < float(ensemble[2]) <= float(request[2]) <= float(call[-1])
+    assert all(float(queue) + float(work) <= float(total) for _, _, total, queue, work in members)
