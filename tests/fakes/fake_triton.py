@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,7 @@ from typing import Any
 import grpc
 import numpy as np
 import numpy.typing as npt
+from google.protobuf import json_format
 from tritonclient.grpc import model_config_pb2, service_pb2, service_pb2_grpc
 from tritonclient.utils import np_to_triton_dtype, serialize_byte_tensor
 
@@ -71,6 +73,10 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
         clock_ahead_s: How far its clock is ahead of this machine's.
         reasons: The models that it could not load, with the reasons.
         index_refusal: If set, the index is refused with it.
+        control: Who may load models: ``off`` nobody, ``open`` everyone, another text those with this key.
+        repository: The models that can be loaded, beside those that are.
+        loads: The models that it was told to load.
+        broken_loads: How many of the next loads fail, as Triton's do: the model is gone.
         damage: Changes every reply to an inference request before it is sent.
     """
 
@@ -90,6 +96,10 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
         self.clock_ahead_s = 0.0
         self.reasons: dict[str, str] = {}
         self.index_refusal: Refusal | None = None
+        self.control = "off"
+        self.repository: dict[str, model_config_pb2.ModelConfig] = {}
+        self.loads: list[str] = []
+        self.broken_loads = 0
         self._answer = answer
 
     def ModelInfer(self, request, context):  # noqa: N802  (the protocol's names, here and below)
@@ -138,6 +148,39 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
         reply = service_pb2.ModelStatisticsResponse()
         reply.model_stats.add(name=request.name, last_inference=round((time.time() + self.clock_ahead_s) * 1e3))
         return reply
+
+    def RepositoryModelLoad(self, request, context):  # noqa: N802
+        self._control(context)
+        name = request.model_name
+        config = self.repository.get(name)
+        if "config" in request.parameters:
+            document = json.loads(request.parameters["config"].string_param)
+            config = json_format.ParseDict(document, model_config_pb2.ModelConfig())
+        if config is None:
+            context.abort(grpc.StatusCode.INTERNAL, f"failed to load '{name}', failed to poll from model repository")
+        self.loads.append(name)
+        if self.broken_loads:
+            self.broken_loads -= 1
+            self.configs.pop(name, None)  # as Triton does: the version that answered has ended
+            context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"load failed for model '{name}': stub is not healthy")
+        self.configs[name] = config
+        return service_pb2.RepositoryModelLoadResponse()
+
+    def RepositoryModelUnload(self, request, context):  # noqa: N802
+        self._control(context)
+        self.repository[request.model_name] = self.configs.pop(request.model_name)
+        return service_pb2.RepositoryModelUnloadResponse()
+
+    def _control(self, context: grpc.ServicerContext) -> None:
+        if self.control == "off":
+            text = "explicit model load / unload is not allowed if polling is enabled"
+            context.abort(grpc.StatusCode.UNAVAILABLE, text)
+        if self.control not in (
+            "open",
+            dict(context.invocation_metadata()).get("triton-grpc-protocol-triton-admin-key"),
+        ):
+            text = "This protocol is restricted, expecting header 'triton-grpc-protocol-triton-admin-key'"
+            context.abort(grpc.StatusCode.UNAVAILABLE, text)
 
     def SystemSharedMemoryRegister(self, request, context):  # noqa: ARG002, N802
         context.abort(grpc.StatusCode.INTERNAL, self.memory)

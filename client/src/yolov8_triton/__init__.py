@@ -14,6 +14,7 @@ from yolov8_triton._cameras.channel import CameraFrame
 from yolov8_triton._cameras.hub import CameraFrames, hub
 from yolov8_triton._cameras.statistics import CameraStatistics
 from yolov8_triton._canary.comparison import CanaryLimits, Verdict
+from yolov8_triton._canary.control import ModelControl, RolloutError
 from yolov8_triton._canary.mirror import Canary, CanaryReport
 from yolov8_triton._client import Client
 from yolov8_triton._drawing.draw import draw
@@ -88,6 +89,7 @@ __all__ = [
     "InvalidInputError",
     "InvalidParameterError",
     "Line",
+    "ModelControl",
     "ModelNotFoundError",
     "OrientedBoxes",
     "Outcome",
@@ -97,6 +99,7 @@ __all__ = [
     "PredictOptions",
     "Result",
     "RetryPolicy",
+    "RolloutError",
     "Segmentations",
     "ServedModel",
     "ServerDrainingError",

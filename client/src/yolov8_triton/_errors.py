@@ -114,8 +114,10 @@ _ANOTHER_SERVER = "use another server, or wait until the model is loaded; the se
 _SLOW_DOWN = "try again later, keep fewer requests in flight, or give the model more instances"
 _LIST_MODELS = "`yolov8-triton models` lists the models that a server has"
 _OPEN_IT = "yolov8-server opens it with --http (inference over HTTP) or --allow PROTOCOL (shared-memory and others)"
+_OPEN_CONTROL = "start the server so that models can be loaded: yolov8-server --model-control explicit"
 _SEND_HEADER = "give what it expects: Client(..., headers={NAME: VALUE}), or token= for a bearer token"
 _EXPORT_AGAIN = "export the model with the same release as this client, or use the client of the model's release"
+_NOT_POLLED = "the repository has no such model, or its configuration is not valid; the server's log says which"
 _NO_MEMORY = (
     "shared_memory= needs a server on this host that sees the same /dev/shm, runs as the same user (or root) and "
     "allows it; leave it out otherwise"
@@ -135,6 +137,7 @@ _RULES = (
     _Rule("UNAVAILABLE", "exceeds maximum queue size", ServerOverloadedError, _SLOW_DOWN),
     _Rule("UNAVAILABLE", "request timeout expired", ServerOverloadedError, _SLOW_DOWN),
     _Rule("UNAVAILABLE", "see-yolov8-server-help", AccessRefusedError, _OPEN_IT),
+    _Rule("UNAVAILABLE", "model load / unload is not allowed", AccessRefusedError, _OPEN_CONTROL),
     _Rule("UNAVAILABLE", "protocol is restricted", AccessRefusedError, _SEND_HEADER),
     _Rule("UNAVAILABLE", "is stopping", ServerDrainingError, _ANOTHER_SERVER),
     _Rule("UNAVAILABLE", "shutting down", ServerDrainingError, _ANOTHER_SERVER),
@@ -155,6 +158,7 @@ _RULES = (
     _Rule("INTERNAL", "is not healthy", ServerUnavailableError, _MODEL_DIED),
     _Rule("INTERNAL", "stub process is unhealthy", ServerUnavailableError, _MODEL_DIED),
     # A proxy in front of a dying server, or the server itself, ends the stream.
+    _Rule("INTERNAL", "failed to poll from model repository", ModelNotFoundError, _NOT_POLLED),
     _Rule("INTERNAL", "rst_stream", ServerUnavailableError, _CHECK_ADDRESS),
     _Rule("INTERNAL", "unable to open shared memory", SharedMemoryError, _NO_MEMORY),
     _Rule("INTERNAL", "shared memory region", SharedMemoryError, _NO_MEMORY),

@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import signal
 from contextlib import ExitStack
 from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, Literal, NoReturn
 
 import typer
 from typer.core import TyperCommand
@@ -128,6 +129,12 @@ def serve(
             callback=_check_protocols,
         ),
     ] = None,
+    model_control: Annotated[
+        Literal["none", "explicit"],
+        typer.Option(
+            help="explicit lets callers with the key in TRITON_ADMIN_KEY load and unload models while the server runs"
+        ),
+    ] = "none",
     restarts: Annotated[
         int, typer.Option(min=0, metavar="N", help="Early ends or failed starts in a row after which to give up")
     ] = DEFAULT_RESTARTS,
@@ -174,6 +181,8 @@ def serve(
         model_config_name=model_config_name,
         http=http,
         allow=allow or (),
+        model_control=model_control == "explicit",
+        admin_key=os.environ.get("TRITON_ADMIN_KEY"),
         arguments=triton_options or (),
     )
     door = None

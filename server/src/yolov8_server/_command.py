@@ -32,6 +32,7 @@ RESTRICTED_WITH_MODEL_CONTROL = "model-repository"
 ALLOWABLE = (*RESTRICTED, RESTRICTED_WITH_MODEL_CONTROL)
 # Each of them reads a JSON body. One small body can end this release of tritonserver.
 RESTRICTED_OVER_HTTP = (*ALLOWABLE, "inference")
+ADMIN_HEADER = "triton-admin-key"
 # Triton's refusal names the header that it expects.
 CLOSED_HEADER = "closed-see-yolov8-server-help"
 
@@ -42,7 +43,9 @@ def check_allowable(names: Collection[str]) -> None:
         raise InvalidArgumentError(f"can't allow {unknown[0]!r}: expected one of {', '.join(ALLOWABLE)}")
 
 
-def restrictions(*, http: bool, allow: Collection[str], extra: Sequence[str], key: str) -> list[str]:
+def restrictions(
+    *, http: bool, allow: Collection[str], extra: Sequence[str], key: str, admin_key: str | None = None
+) -> list[str]:
     """Return the options that close protocols with a key.
 
     Args:
@@ -50,6 +53,7 @@ def restrictions(*, http: bool, allow: Collection[str], extra: Sequence[str], ke
         allow: Names of `ALLOWABLE` to leave open, over gRPC and HTTP.
         extra: The options that the user gives; a user's own restrictions replace ours for the protocol.
         key: The key that nobody knows, or only the playground's door.
+        admin_key: The key with which models are loaded and unloaded; None closes this with ``key``.
 
     Raises:
         InvalidArgumentError: if ``allow`` has a name that is not in `ALLOWABLE`.
@@ -58,15 +62,42 @@ def restrictions(*, http: bool, allow: Collection[str], extra: Sequence[str], ke
     given = {argument.partition("=")[0] for argument in extra}
     over_grpc = (*RESTRICTED, *([RESTRICTED_WITH_MODEL_CONTROL] if "--model-control-mode" in given else []))
     over_http = over_grpc if http else RESTRICTED_OVER_HTTP
+    if admin_key is not None:
+        allow = {*allow, RESTRICTED_WITH_MODEL_CONTROL}  # it has a key of its own
     closed = {
         "--grpc-restricted-protocol": [name for name in over_grpc if name not in allow],
         "--http-restricted-api": [name for name in over_http if name not in allow],
     }
-    return [
+    options = [
         f"{option}={','.join(names)}:{CLOSED_HEADER}={key}"
         for option, names in closed.items()
         if names and option not in given
     ]
+    if admin_key is None:
+        return options
+    return options + [
+        f"{option}={RESTRICTED_WITH_MODEL_CONTROL}:{ADMIN_HEADER}={admin_key}"
+        for option in closed
+        if option not in given
+    ]
+
+
+def model_control(*, explicit: bool, admin_key: str | None, allow: Collection[str]) -> list[str]:
+    """Return the options with which models can be loaded by request; all of the repository's are loaded at start.
+
+    Raises:
+        InvalidArgumentError: if nothing would protect them, or the key can't be an option of tritonserver.
+    """
+    if not explicit:
+        return []
+    if admin_key is None and RESTRICTED_WITH_MODEL_CONTROL not in allow:
+        raise InvalidArgumentError(
+            "model control needs a key, since whoever loads a model runs its code: set TRITON_ADMIN_KEY (in Python: "
+            f"admin_key), or open it to everyone with --allow {RESTRICTED_WITH_MODEL_CONTROL}"
+        )
+    if admin_key is not None and not re.fullmatch(r"[!-~]+", admin_key):
+        raise InvalidArgumentError("the admin key must be printable ASCII without blanks, and not be empty")
+    return ["--model-control-mode=explicit", "--load-model=*"]
 
 
 def build_command(

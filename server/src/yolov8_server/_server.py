@@ -12,7 +12,15 @@ from pathlib import Path
 from types import TracebackType
 
 from . import _leftovers
-from ._command import CLOSED_HEADER, build_command, build_environment, check_extra_options, restrictions
+from ._command import (
+    ADMIN_HEADER,
+    CLOSED_HEADER,
+    build_command,
+    build_environment,
+    check_extra_options,
+    model_control,
+    restrictions,
+)
 from ._errors import InvalidArgumentError, PortInUseError, ServerError, StartError
 from ._health import is_ready, memory_mib
 from ._installation import Installation, find_tritonserver
@@ -55,6 +63,8 @@ class TritonServer:
         http: whether inference over HTTP is open. A single small HTTP request can end this release of tritonserver.
         allow: the protocols to open: ``shared-memory``, ``model-repository``, ``trace``, ``logging``. Whoever reaches
             the server can end it through them.
+        model_control: whether models can be loaded and unloaded by request, with the key, while the server runs.
+        admin_key: the key for this; clients send it as ``triton-admin-key``.
         arguments: further options of tritonserver, such as ``--log-verbose=1``.
     """
 
@@ -72,6 +82,8 @@ class TritonServer:
         model_config_name: str | None = None,
         http: bool = False,
         allow: Collection[str] = (),
+        model_control: bool = False,
+        admin_key: str | None = None,
         arguments: Sequence[str] = (),
     ) -> None:
         self._repository = Path(repository)
@@ -82,6 +94,7 @@ class TritonServer:
         self._log_file = None if log_file is None else Path(log_file)
         self._model_config_name = model_config_name
         named = () if model_config_name is None else (f"--model-config-name={model_config_name}",)
+        self._model_control, self._admin_key = model_control, admin_key if model_control else None
         self._arguments = (*named, *arguments)
         self._http = http
         self._allow = allow
@@ -115,7 +128,15 @@ class TritonServer:
         if self._model_config_name is not None:
             check_config_name(self._repository, self._model_config_name)
         self._address = resolve_host(self._host)
-        self._closed = restrictions(http=self._http, allow=self._allow, extra=self._arguments, key=self._key)
+        control = model_control(explicit=self._model_control, admin_key=self._admin_key, allow=self._allow)
+        closed = restrictions(
+            http=self._http,
+            allow=self._allow,
+            extra=[*control, *self._arguments],
+            key=self._key,
+            admin_key=self._admin_key,
+        )
+        self._closed = [*closed, *control]
         installation = find_tritonserver()
         check_extra_options(installation, self._arguments)
         _leftovers.sweep()
@@ -172,7 +193,8 @@ class TritonServer:
     @property
     def http_headers(self) -> dict[str, str]:
         """The header fields with which the playground's door uses what is closed over HTTP; a restart keeps them."""
-        return {CLOSED_HEADER: self._key}
+        admin = {} if self._admin_key is None else {ADMIN_HEADER: self._admin_key}
+        return {CLOSED_HEADER: self._key, **admin}
 
     @property
     def metrics_url(self) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.server.conftest import StandIn
+from yolov8_server import InvalidArgumentError
 
 
 @pytest.fixture(params=['backend: "onnxruntime"', "platform: 'onnxruntime_onnx'"])
@@ -157,3 +158,36 @@ def test_the_embedded_server_gets_a_python_backend_of_the_running_interpreter(
         "python/triton_python_backend_utils.py",
     }
     assert call.environment["PATH"].startswith(str(Path(sys.executable).parent))
+
+
+def test_models_are_loaded_by_request_with_the_key_alone(stand_in: StandIn, repository: Path) -> None:
+    _, call = stand_in.run(repository, model_control=True, admin_key="s3cret")
+
+    modes = [argument for argument in call.argv if argument.startswith("--model-control-mode")]
+    assert modes[-1] == "--model-control-mode=explicit"
+    assert "--load-model=*" in call.argv
+    for option in ("--grpc-restricted-protocol", "--http-restricted-api"):
+        assert f"{option}=model-repository:triton-admin-key=s3cret" in call.argv
+        others = next(argument for argument in call.argv if argument.startswith(f"{option}=shared-memory"))
+        assert "model-repository" not in others
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, "model control needs a key"),
+        ({"admin_key": ""}, "the admin key must be printable ASCII without blanks"),
+        ({"admin_key": "two words"}, "the admin key must be printable ASCII without blanks"),
+    ],
+)
+def test_model_control_without_a_key_is_refused(
+    stand_in: StandIn, repository: Path, options: dict[str, str], message: str
+) -> None:
+    with pytest.raises(InvalidArgumentError, match=message):
+        stand_in.run(repository, model_control=True, **options)
+
+
+def test_a_key_changes_nothing_without_model_control(stand_in: StandIn, repository: Path) -> None:
+    _, call = stand_in.run(repository, admin_key="s3cret")
+
+    assert not [argument for argument in call.argv if "s3cret" in argument or "explicit" in argument]

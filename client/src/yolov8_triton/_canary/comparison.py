@@ -112,8 +112,12 @@ class Comparison:
             "failed": Evidence(self.limits.failed),
         }
 
-    def add(self, change: ImageChange) -> None:
-        """Take one image's comparison."""
+    def add(self, change: ImageChange | Literal["failed"]) -> None:
+        """Take one image's comparison; "failed" for an image to which only the old model had an answer."""
+        if change == "failed":
+            self.failed += 1
+            self._measures["failed"].add(1.0)
+            return
         self.images += 1
         self._measures["failed"].add(0.0)
         self._measures["changed"].add(change.changed())
@@ -125,11 +129,6 @@ class Comparison:
         for number in change.classes():
             self._by_class.setdefault(number, Evidence(self.limits.class_changed)).add(change.changed(number))
             self._count(number, change)
-
-    def add_failure(self) -> None:
-        """Take an image to which only the old model had an answer."""
-        self.failed += 1
-        self._measures["failed"].add(1.0)
 
     @property
     def verdict(self) -> Verdict:

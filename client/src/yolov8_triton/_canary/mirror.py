@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from yolov8_triton._canary.comparison import DEFAULT_LIMITS, CanaryLimits, Comparison, Verdict
 from yolov8_triton._canary.matching import ImageChange, compare
@@ -54,6 +54,23 @@ class CanaryReport:
     failed: int
     dropped: int
     values: Mapping[str, Any]
+
+
+def judged(
+    new: Client, image: bytes, result: Result, options: Mapping[str, Any]
+) -> ImageChange | Literal["failed", "dropped"]:
+    """Ask the new model about an image that the old one has answered, and compare the results.
+
+    Returns:
+        The comparison; "failed" if the new model's error is its own, "dropped" if it says how busy the server is.
+    """
+    try:
+        return compare(result, getattr(new, result.task.value)(image, **options))
+    except _NOT_ITS_FAULT:
+        return "dropped"
+    except Exception as exc:  # noqa: BLE001  (whatever the new model does must not reach the program)
+        logger.warning("the new model failed on an image: %s", exc)
+        return "failed"
 
 
 class Canary:
@@ -184,16 +201,12 @@ class Canary:
 
     def _compare(self, image: bytes, result: Result, options: Mapping[str, Any]) -> None:
         """Ask the new model and take its answer; this runs in a thread of this object."""
-        change: ImageChange | None = None
-        try:
-            change = compare(result, getattr(self._new, result.task.value)(image, **options))
-        except _NOT_ITS_FAULT:
+        change = judged(self._new, image, result, options)
+        if change == "dropped":
             with self._lock:
                 self._waiting -= 1
                 self._dropped += 1
             return
-        except Exception as exc:  # noqa: BLE001  (whatever the new model does must not reach the program)
-            logger.warning("the new model failed on an image: %s", exc)
         report = self._taken(result, change)
         if report is not None and self._on_verdict is not None:
             try:
@@ -201,8 +214,8 @@ class Canary:
             except Exception:
                 logger.exception("on_verdict failed")
 
-    def _taken(self, old: Result, change: ImageChange | None) -> CanaryReport | None:
-        """Add the comparison of an image, None for a failure; return the report if it brings the verdict."""
+    def _taken(self, old: Result, change: ImageChange | Literal["failed"]) -> CanaryReport | None:
+        """Add the comparison of an image; return the report if it brings the verdict."""
         with self._lock:
             self._waiting -= 1
             if self._decided:
@@ -210,10 +223,7 @@ class Canary:
             if self._comparison is None:
                 labels = tuple(old.labels)
                 self._comparison = Comparison(task=old.task, labels=labels, limits=self._limits)
-            if change is None:
-                self._comparison.add_failure()
-            else:
-                self._comparison.add(change)
+            self._comparison.add(change)
             report = self._report()
             self._decided = report.verdict != "undecided"
             return report if self._decided else None

@@ -17,6 +17,7 @@ from yolov8_contract.task import Task
 from yolov8_triton._calls import DEFAULT_MODEL
 from yolov8_triton._cli.access import access_of, connected
 from yolov8_triton._cli.cameras import cameras
+from yolov8_triton._cli.canary import canary
 from yolov8_triton._cli.coco_results import CocoResults
 from yolov8_triton._cli.doctor import doctor
 from yolov8_triton._cli.images import Outputs, Pictures, ask, listed_images, named_images, show_json, show_table
@@ -32,6 +33,7 @@ from yolov8_triton._cli.options import (
     with_options,
 )
 from yolov8_triton._cli.output import exiting, show_models
+from yolov8_triton._cli.rollout import rollout
 from yolov8_triton._cli.video import video
 from yolov8_triton._client import Client
 from yolov8_triton._options import PredictOptions
@@ -53,7 +55,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit codes: 0 success, 1 some images or frames failed, 2 wrong usage, 3 the server or the model cannot be "
-    "used, 130 interrupted.",
+    "used, 4 and 5 a canary beyond its limits or undecided, 130 interrupted.",
 )
 
 
@@ -136,6 +138,8 @@ def _check(ctx: typer.Context, *, model: Model = DEFAULT_MODEL, server: ServerOp
         typer.echo(f"model {model!r} at {where} is ready: {info.task.value}, {len(info.labels)} classes")
 
 
+app.command("canary", cls=Command, no_args_is_help=True)(with_options(canary))
+app.add_typer(rollout, name="rollout")
 app.command("models", cls=Command)(with_options(_models))
 app.command("check", cls=Command)(with_options(_check))
 app.command("doctor", cls=Command)(with_options(doctor))

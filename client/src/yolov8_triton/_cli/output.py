@@ -56,6 +56,8 @@ class ExitCode(IntEnum):
     SOME_FAILED = 1
     USAGE = 2
     SERVER = 3
+    BEYOND_LIMITS = 4
+    UNDECIDED = 5
     INTERRUPTED = 130
 
 

@@ -23,15 +23,18 @@ from yolov8_contract import signature
 from yolov8_triton._protocol import Tensors
 from yolov8_triton._transport.connection import Connection
 from yolov8_triton._transport.requests import (
+    AnyRequest,
     GetConfig,
     GetIndex,
     GetReady,
     GetServer,
     GetStatistics,
     Infer,
+    LoadModel,
     Parameters,
     RegisterMemory,
     SharedImage,
+    UnloadModel,
     UnregisterMemory,
 )
 from yolov8_triton._transport.steps import Rpc
@@ -121,12 +124,28 @@ def method_of(rpc: Rpc) -> Method:
             return Method("ServerMetadata", pb.ServerMetadataRequest(), document)
         case GetStatistics(model):
             return Method("ModelStatistics", pb.ModelStatisticsRequest(name=model), document)
+        case _:
+            return _method_of_change(rpc.request)
+
+
+def _method_of_change(request: AnyRequest) -> Method:
+    """Return the method of a request that changes the server."""
+    match request:
         case RegisterMemory(region, key, byte_size):
             message = pb.SystemSharedMemoryRegisterRequest(name=region, key=key, byte_size=byte_size)
             return Method("SystemSharedMemoryRegister", message, _nothing)
         case UnregisterMemory(region):
             message = pb.SystemSharedMemoryUnregisterRequest(name=region)
             return Method("SystemSharedMemoryUnregister", message, _nothing)
+        case LoadModel(model, config):
+            message = pb.RepositoryModelLoadRequest(model_name=model)
+            if config is not None:
+                message.parameters["config"].string_param = config
+            return Method("RepositoryModelLoad", message, _nothing)
+        case UnloadModel(model):
+            return Method("RepositoryModelUnload", pb.RepositoryModelUnloadRequest(model_name=model), _nothing)
+        case _:
+            raise AssertionError(f"{request} changes nothing")
 
 
 def _nothing(_: Any) -> None:

@@ -32,6 +32,8 @@ from yolov8_triton._transport.requests import (
     GetServer,
     GetStatistics,
     Infer,
+    LoadModel,
+    UnloadModel,
 )
 from yolov8_triton._transport.steps import Rpc
 
@@ -76,6 +78,10 @@ def message_of(rpc: Rpc, compression: Compression | None) -> Message:
             return Message("GET", "v2", headers, b"")
         case GetStatistics(model):
             return Message("GET", _path(model, "stats"), headers, b"")
+        case LoadModel(model, config):
+            return _control(model, "load", headers, {} if config is None else {"parameters": {"config": config}})
+        case UnloadModel(model):
+            return _control(model, "unload", headers, {})
         case _:
             raise AssertionError(f"{rpc.request} goes over gRPC alone")
 
@@ -98,12 +104,19 @@ def answer(request: AnyRequest, status: int, headers: Mapping[str, str], content
         raise _refusal(status, content)
     if isinstance(request, Infer):
         return _tensors(headers, content)
+    if isinstance(request, LoadModel | UnloadModel):
+        return None
     document = _parsed(content, list if isinstance(request, GetIndex) else dict)
     return {_WRAPPED[type(request)]: document} if type(request) in _WRAPPED else document
 
 
 def _path(model: str, action: str) -> str:
     return f"v2/models/{quote(model, safe='')}/{action}"
+
+
+def _control(model: str, action: str, headers: dict[str, str], document: Mapping[str, Any]) -> Message:
+    path = f"v2/repository/models/{quote(model, safe='')}/{action}"
+    return Message("POST", path, headers, json.dumps(document).encode())
 
 
 def failure(status: str, text: str) -> InferenceServerException:

@@ -97,4 +97,36 @@ class UnregisterMemory(Request[None]):
     region: str
 
 
-AnyRequest = Infer | GetConfig | GetIndex | GetReady | GetServer | GetStatistics | RegisterMemory | UnregisterMemory
+@dataclass(frozen=True)
+class LoadModel(Request[None]):
+    """Load a model, or load it again while the loaded one goes on answering.
+
+    Attributes:
+        model: Name of the model.
+        config: A configuration in Triton's JSON form that replaces the repository's until the server ends; None for
+            the repository's.
+    """
+
+    model: str
+    config: str | None = None
+
+
+@dataclass(frozen=True)
+class UnloadModel(Request[None]):
+    """Unload a model after its requests in flight."""
+
+    model: str
+
+
+AnyRequest = (
+    Infer
+    | GetConfig
+    | GetIndex
+    | GetReady
+    | GetServer
+    | GetStatistics
+    | RegisterMemory
+    | UnregisterMemory
+    | LoadModel
+    | UnloadModel
+)

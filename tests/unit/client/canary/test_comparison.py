@@ -204,7 +204,7 @@ def test_a_class_that_is_gone_counts_although_it_is_rare() -> None:
 def test_failures_roll_back_and_silence_does_not_promote() -> None:
     failing, silent = comparison(), comparison()
     for number in range(300):
-        failing.add_failure() if number % 5 == 0 else failing.add(compare(detections(), detections()))
+        failing.add("failed" if number % 5 == 0 else compare(detections(), detections()))
         silent.add(compare(boxes(classes=[], scores=[]), boxes(classes=[], scores=[])))
 
     assert (failing.verdict, failing.failed) == ("roll back", 60)
