@@ -126,14 +126,14 @@ def test_a_verdict_is_told_once_and_ends_the_mirroring(serve: Serve, connect: Co
     with Canary(connect(old), connect(new), share=1, on_verdict=told.append) as canary:
         while not told:
             canary.detect(IMAGE)
-        asked = len(new.requests)
-        canary.detect(IMAGE)
+        found = canary.detect(IMAGE)
+        is_mirrored = canary.offer(IMAGE, found)
 
     (report,) = told
     assert report.verdict == "roll back"
     assert "without a partner: 1.0000" in report.reasons[0]
     assert report.images < 30
-    assert len(new.requests) == asked
+    assert not is_mirrored
 
 
 def test_an_error_of_on_verdict_is_logged(serve: Serve, connect: Connect, caplog: pytest.LogCaptureFixture) -> None:
