@@ -102,6 +102,22 @@ def read_best_candidates(head: _Floats, parameters: RequestParameters) -> Candid
     return read_candidates(head, parameters)
 
 
+def read_objects(head: _Floats, parameters: RequestParameters) -> Candidates:
+    """Return the objects above ``parameters.conf`` of a network that has chosen them itself (``end2end``).
+
+    Args:
+        head: ``(objects, 6 + extra)``: a box, the score, the index of the class, and the extra values. The box is x1,
+            y1, x2, y2, or centre x, centre y, width, height for rotated boxes. Rows of score 0 are no objects.
+        parameters: The request's parameters; only ``conf``, ``classes`` and ``max_det`` are read.
+
+    Returns:
+        The objects, whose ``boxes`` have the form that they have in ``head``.
+    """
+    columns = head.take(_best_first(head[:, BOX_ROWS], parameters.conf), axis=0).T
+    found = _chosen(columns, columns[BOX_ROWS], columns[BOX_ROWS + 1], columns[BOX_ROWS + 2 :], parameters)
+    return found[np.arange(min(len(found), parameters.max_det))]
+
+
 def _too_many(scores: _Floats, conf: float) -> InvalidParameterError:
     enough = math.ceil(float(scores.min()) * _CONF_STEPS) / _CONF_STEPS if scores.min() <= 1 else None
     remedy = "" if enough is None else f"ask with a 'conf' of at least {enough}, or "

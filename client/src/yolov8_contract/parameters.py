@@ -75,6 +75,7 @@ class RequestParameters:
 
 
 NAMES = (*RequestParameters().values(), *slices.NAMES)
+_CHOSEN = "on an end-to-end network, which chooses its objects itself"
 _TEXTS = ("classes", slices.SLICE_MERGE)
 _LONGEST_KNOWN = max(map(len, (*NAMES, *_SYNONYMS)))
 """A longer name resembles none of the parameters."""
@@ -90,6 +91,7 @@ class ParameterPolicy:
         defaults: The values of parameters that a request leaves out.
         max_det_limit: The largest ``max_det`` that a request may have.
         max_slices: The most tiles into which a request may cut its image.
+        has_nms: Whether overlapping objects are suppressed; if not, ``iou`` and ``agnostic`` are refused.
     """
 
     task: Task
@@ -97,10 +99,14 @@ class ParameterPolicy:
     defaults: RequestParameters = RequestParameters()
     max_det_limit: int = DEFAULT_MAX_DET_LIMIT
     max_slices: int = 0
+    has_nms: bool = True
 
     def __post_init__(self) -> None:
         if self.max_det_limit < 1:
             raise ConfigError(f"max_det_limit: expected at least 1, got {self.max_det_limit!r}")
+        usual = RequestParameters()
+        if not self.has_nms and (self.defaults.iou, self.defaults.agnostic) != (usual.iou, usual.agnostic):
+            raise ConfigError(f"defaults: 'iou' and 'agnostic' have no effect {_CHOSEN}, leave them out")
         try:
             for name, value in self.defaults.values().items():
                 if value is not None:
@@ -156,6 +162,7 @@ class ParameterPolicy:
                 defaults=RequestParameters(**defaults),
                 max_det_limit=read_parameter(config, "max_det_limit"),
                 max_slices=model.max_slices,
+                has_nms=model.has_nms,
             )
         except (AttributeError, TypeError) as exc:
             raise ConfigError(f"model {config.get('name', '?')!r}: defaults are malformed: {defaults!r}") from exc
@@ -177,7 +184,9 @@ class ParameterPolicy:
             if self.task is Task.CLASSIFY:
                 raise InvalidParameterError(f"{name!r} has no effect on a model of task 'classify', leave it out")
             read[name] = self._read_text(name, value)
-        return replace(self.defaults, slicing=self._slicing(read), **read)
+        slicing = self._slicing(read)
+        self._check_nms(read, slicing)
+        return replace(self.defaults, slicing=slicing, **read)
 
     def check_tiles(self, parameters: RequestParameters, orig_shape: tuple[int, int]) -> None:
         """Refuse a request that would cut its image into more tiles than the deployment runs.
@@ -196,6 +205,14 @@ class ParameterPolicy:
             f"'slice' of {slicing.size} pixels cuts this image of {width} x {height} into {count} tiles, at most "
             f"{self.max_slices} are allowed: ask for larger tiles, a smaller 'slice_overlap', or reduce the image"
         )
+
+    def _check_nms(self, read: Mapping[str, Any], slicing: Slicing | None) -> None:
+        """Refuse the parameters of a suppression that the model does not have; ``agnostic`` applies to tiles, too."""
+        names = ("iou",) if slicing is not None else ("iou", "agnostic")
+        if not self.has_nms and (name := next((name for name in names if name in read), None)) is not None:
+            raise InvalidParameterError(
+                f"{name!r} has no effect {_CHOSEN}: leave it out, or export the model with --head one2many"
+            )
 
     def _slicing(self, read: dict[str, Any]) -> Slicing | None:
         """Take the parameters of the tiles out of those that were read, and return what they say."""

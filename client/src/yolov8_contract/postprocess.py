@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import rle, signature
-from .candidates import Candidates, find_candidates, read_best_candidates, read_candidates
+from .candidates import Candidates, find_candidates, read_best_candidates, read_candidates, read_objects
 from .errors import ConfigError
 from .keypoints import keypoints_to_image
 from .letterbox import Letterbox
@@ -43,19 +43,16 @@ def postprocess(
     if model.task is Task.CLASSIFY:
         raise ConfigError("a classify model has no postprocess model: serve the network's probabilities")
     letterbox = Letterbox.fit(orig_shape, model.imgsz)
-    candidates = _candidates(model, head[0], parameters)
+    if not model.has_nms:
+        found = read_objects(head[0], parameters)
+        corners = found.boxes
+    else:
+        found = _suppressed(model, _candidates(model, head[0], parameters), parameters)
+        corners = found.corners
     if model.task is Task.OBB:
-        return _rotated(candidates, letterbox, parameters)
-    found = candidates[
-        suppress(
-            candidates.corners,
-            candidates.classes,
-            iou=parameters.iou,
-            max_det=parameters.max_det,
-            agnostic=parameters.agnostic,
-        )
-    ]
-    boxes = letterbox.boxes_to_image(found.corners)
+        rotated = np.concatenate([found.boxes, found.extras], axis=1)
+        return _tensors(found, letterbox.rotated_to_image(rotated))
+    boxes = letterbox.boxes_to_image(corners)
     if model.task is Task.SEGMENT:
         return _segmented(found, boxes, head[1], letterbox)
     tensors = _tensors(found, boxes)
@@ -72,6 +69,18 @@ def _candidates(model: ServedModel, head: _Floats, parameters: RequestParameters
     return read_best_candidates(head, parameters)
 
 
+def _suppressed(model: ServedModel, candidates: Candidates, parameters: RequestParameters) -> Candidates:
+    """Return the candidates that no better one suppresses, at most ``max_det``."""
+    iou, max_det, agnostic = parameters.iou, parameters.max_det, parameters.agnostic
+    if model.task is Task.OBB:
+        boxes = np.concatenate([candidates.boxes, candidates.extras], axis=1)
+        kept = suppress_rotated(boxes, candidates.classes, iou=iou, max_det=max_det, agnostic=agnostic)
+    else:
+        corners = candidates.corners
+        kept = suppress(corners, candidates.classes, iou=iou, max_det=max_det, agnostic=agnostic)
+    return candidates[kept]
+
+
 def _tensors(found: Candidates, boxes: _Floats) -> _Tensors:
     return {
         signature.NUM_DETECTIONS.name: np.array([len(found)], np.int32),
@@ -79,18 +88,6 @@ def _tensors(found: Candidates, boxes: _Floats) -> _Tensors:
         signature.SCORES.name: found.scores,
         signature.CLASSES.name: found.classes,
     }
-
-
-def _rotated(candidates: Candidates, letterbox: Letterbox, parameters: RequestParameters) -> _Tensors:
-    boxes = np.concatenate([candidates.boxes, candidates.extras], axis=1)
-    kept = suppress_rotated(
-        boxes,
-        candidates.classes,
-        iou=parameters.iou,
-        max_det=parameters.max_det,
-        agnostic=parameters.agnostic,
-    )
-    return _tensors(candidates[kept], letterbox.rotated_to_image(boxes[kept]))
 
 
 def _segmented(found: Candidates, boxes: _Floats, prototypes: _Floats, letterbox: Letterbox) -> _Tensors:

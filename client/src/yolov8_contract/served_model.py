@@ -19,7 +19,9 @@ _SHOWN = 200
 CPU_IMAGE_FORMATS = ("jpeg", "png", "webp", "bmp")
 GPU_IMAGE_FORMATS = ("jpeg",)
 NETWORK_INPUTS = ("fp32", "fp32-nhwc", "uint8")
-NETWORK_OUTPUTS = ("raw", "best-class", "candidates")
+NETWORK_OUTPUTS = ("raw", "best-class", "candidates", "end2end")
+END2END = "end2end"
+"""The output of a network that chooses its objects itself, and needs no suppression of overlapping boxes."""
 SLICED_TASKS = (Task.DETECT, Task.SEGMENT, Task.OBB)
 """The tasks whose objects of several tiles can be made one."""
 _DESCRIPTION = ("family", "engine", "precision")
@@ -42,8 +44,9 @@ class ServedModel:
             from 0 to 1, channels last as TensorFlow takes them; or ``uint8`` RGB pixels, a quarter of the bytes, which
             the network scales itself.
         network_output: The anchors between network and postprocess: ``raw``, all of them with the scores of all
-            classes; ``best-class``, all of them with the score and the index of their best class; or ``candidates``,
-            those with the highest scores of their best class, in the same rows.
+            classes; ``best-class``, all of them with the score and the index of their best class; ``candidates``,
+            those with the highest scores of their best class, in the same rows; or ``end2end``, the objects that the
+            network has chosen itself, a row for each.
         priority_levels: The levels that a request's ``priority`` may choose from, 1 being the first served; 0 if the
             deployment has none.
         max_slices: The most tiles into which a request may cut its image; 0 if images are not cut.
@@ -98,8 +101,18 @@ class ServedModel:
 
     @property
     def head(self) -> str:
-        """What the network outputs: ``one-to-many`` anchors, from which postprocess chooses, or ``probabilities``."""
-        return "probabilities" if self.task is Task.CLASSIFY else "one-to-many"
+        """What the network outputs: ``probabilities``, ``one-to-one`` objects that it chose, or ``one-to-many`` anchors.
+
+        Of anchors, postprocess chooses the objects.
+        """
+        if self.task is Task.CLASSIFY:
+            return "probabilities"
+        return "one-to-many" if self.has_nms else "one-to-one"
+
+    @property
+    def has_nms(self) -> bool:
+        """Whether postprocess suppresses overlapping boxes; an ``end2end`` network has chosen its objects itself."""
+        return self.network_output != END2END
 
     @property
     def score_rows(self) -> int:

@@ -17,7 +17,10 @@ from .task import Task
 from .tensors import DYNAMIC, DataType, Signature, TensorSpec
 
 Head = tuple[tuple[int, ...], ...]
-"""The shapes of a network's outputs without the batch axis, such as ``((116, 8400), (32, 160, 160))``."""
+"""The shapes of a network's outputs without the batch axis, such as ``((116, 8400), (32, 160, 160))``.
+
+The first output of an ``end2end`` network has a row for each object: ``((300, 38), (32, 160, 160))``.
+"""
 
 IMAGE = TensorSpec("image", DataType.UINT8, (DYNAMIC,))
 """One encoded image, the bytes of a file."""
@@ -120,21 +123,27 @@ def _outputs(model: ServedModel, head: Head) -> tuple[TensorSpec, ...]:
 
 def _check_head(model: ServedModel, head: Head) -> None:
     """Compare a network's output shapes with those of its task (Ultralytics' ``nn/modules/head.py``)."""
-    num_classes, rows = len(model.labels), 4 + model.score_rows
+    num_classes, values = len(model.labels), 4 + model.score_rows
+    # An end2end network has the axes of the others in the other order.
+    first = head[0][::-1] if head and not model.has_nms else head[0] if head else ()
     if model.task is Task.CLASSIFY:
         fits, expected = head == ((num_classes,),), f"[{num_classes}]"
     elif model.task is Task.SEGMENT:
-        fits = len(head) == 2 and len(head[0]) == 2 and len(head[1]) == 3
-        fits = fits and head[0][0] == rows + head[1][0]
-        expected = f"[{rows} + masks, anchors] and [masks, height, width]"
+        fits = len(head) == 2 and len(first) == 2 and len(head[1]) == 3
+        fits = fits and first[0] == values + head[1][0]
+        expected = f"{_axes(model, f'{values} + masks')} and [masks, height, width]"
     else:
         extra = {Task.DETECT: 0, Task.OBB: 1}.get(model.task, 0)
         if model.kpt_shape is not None:
             extra = model.kpt_shape[0] * model.kpt_shape[1]
-        rows += extra
-        fits, expected = len(head) == 1 and len(head[0]) == 2 and head[0][0] == rows, f"[{rows}, anchors]"
+        values += extra
+        fits, expected = len(head) == 1 and len(first) == 2 and first[0] == values, _axes(model, f"{values}")
     if not fits or any(dim < 1 for shape in head for dim in shape):
         raise ConfigError(
             f"a {model.task.value} network of {num_classes} classes with {model.network_output} output has the outputs "
             f"{expected}, got {' and '.join(str(list(shape)) for shape in head) or 'nothing'}"
         )
+
+
+def _axes(model: ServedModel, values: str) -> str:
+    return f"[{values}, anchors]" if model.has_nms else f"[objects, {values}]"

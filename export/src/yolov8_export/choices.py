@@ -13,6 +13,7 @@ Device = Literal["cpu", "gpu"]
 Accelerator = Literal["cuda", "tensorrt"]
 NetworkInput = Literal["fp32", "uint8"]
 NetworkOutput = Literal["auto", "raw", "best-class", "candidates"]
+HeadChoice = Literal["one2many", "one2one"]
 REDUCIBLE_OPSET = 13
 """The first opset with which a network's output can be reduced: Split and ReduceSum take sizes and axes as inputs."""
 Precision = Literal["fp32", "fp16", "int8"]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from yolov8_contract.task import Task
+from yolov8_export.choices import HeadChoice
 from yolov8_export.errors import OptionError
 
 Size = tuple[int, int]
@@ -84,12 +85,15 @@ class ModelOverrides:
         task: Task of the model, for an .onnx file without Ultralytics' metadata.
         labels: Class names in place of those in the weights: a file with one name a line, or a list such as cat,dog.
         kpt_shape: Number of keypoints and of values for each, such as 17,3, for a pose .onnx file without metadata.
+        head: Head of a YOLO26 or YOLOv10 checkpoint: one2many, whose overlapping boxes are suppressed by each request's
+            iou, or one2one, which chooses its objects itself. By default one2many, as in Ultralytics' predict.
     """
 
     imgsz: Size | None = None
     task: Task | None = None
     labels: tuple[str, ...] | None = None
     kpt_shape: tuple[int, int] | None = None
+    head: HeadChoice | None = None
 
 
 def check_opset(opset: int) -> None:

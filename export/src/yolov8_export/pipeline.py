@@ -28,7 +28,7 @@ from yolov8_export.config.serving import serving_commands
 from yolov8_export.config.sizing import shm_mib
 from yolov8_export.engines import check_engine, for_engine, given_saved_model, with_saved_model
 from yolov8_export.errors import OptionError
-from yolov8_export.graph.batch import mixes_images, servable_network
+from yolov8_export.graph.batch import has_nms_inside, mixes_images, servable_network
 from yolov8_export.graph.network import Network, ServedNetwork
 from yolov8_export.graph.rewrite import check_reducible, rewritten
 from yolov8_export.graph.verify import Verification, verify
@@ -49,6 +49,10 @@ from yolov8_export.source.weights import check_file, check_torch, is_saved_model
 
 _DYNAMICALLY_QUANTIZED = (
     "the network is quantized dynamically, by one range for a batch, so it runs one image at a time"
+)
+_NMS_INSIDE = (
+    "NMS is inside the network, so it runs one image at a time; its conf, iou and number of objects were fixed when it "
+    "was exported, and a request can only raise conf and lower max_det"
 )
 _FIXED_BATCH = "the SavedModel takes one image at a time, as Ultralytics exports it; an export of the .pt takes batches"
 
@@ -174,7 +178,9 @@ def export(
             prepared, notes = _configured(
                 network, verification, accuracy, target, deployment, single_images=single_images
             )
-            if single_images:
+            if has_nms_inside(network.onnx):
+                notes = (*notes, _NMS_INSIDE)
+            elif single_images:
                 notes = (*notes, _DYNAMICALLY_QUANTIZED)
             written = write_model(prepared, stage)
     return _report(prepared, deployment, written, notes, progress)
@@ -255,7 +261,7 @@ def _check_target(
     """
     model = as_served(model, deployment, given_input=given_input)
     try:
-        deployment.policy(model.task, num_classes=len(model.labels))
+        deployment.policy(model.task, num_classes=len(model.labels), has_nms=model.has_nms)
     except ConfigError as exc:
         raise OptionError(str(exc)) from exc
     if adds_version(target):
@@ -287,7 +293,7 @@ def _read(
 def _check_served(network: Network, deployment: Deployment) -> ServedModel:
     """Return the model as it will be served, before the precision is reduced, which can take minutes."""
     model = as_served(network.model, deployment, network.opset)
-    if model.network_output != "raw":
+    if model.network_output in ("best-class", "candidates"):
         check_reducible(network, model.network_output, deployment.max_candidates)
     return model
 

@@ -30,7 +30,7 @@ def stable_metadata(model: ServedModel, stride: int) -> dict[str, Any]:
         "imgsz": list(model.imgsz),
         "names": dict(enumerate(model.labels)),
         "channels": 3,
-        "end2end": False,
+        "end2end": not model.has_nms,
     }
     if model.kpt_shape is not None:
         metadata["kpt_shape"] = list(model.kpt_shape)

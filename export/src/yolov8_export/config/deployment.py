@@ -10,7 +10,13 @@ from typing import Any
 from yolov8_contract.errors import ConfigError
 from yolov8_contract.image_header import ImageLimits
 from yolov8_contract.parameters import DEFAULT_MAX_DET_LIMIT, ParameterPolicy, RequestParameters
-from yolov8_contract.served_model import CPU_IMAGE_FORMATS, GPU_IMAGE_FORMATS, MIN_CLASSES_TO_REDUCE, ServedModel
+from yolov8_contract.served_model import (
+    CPU_IMAGE_FORMATS,
+    END2END,
+    GPU_IMAGE_FORMATS,
+    MIN_CLASSES_TO_REDUCE,
+    ServedModel,
+)
 from yolov8_contract.task import Task
 from yolov8_export.choices import (
     REDUCIBLE_OPSET,
@@ -151,7 +157,7 @@ class Deployment:
         except ConfigError as exc:
             raise OptionError(str(exc)) from exc
 
-    def policy(self, task: Task, *, num_classes: int) -> ParameterPolicy:
+    def policy(self, task: Task, *, num_classes: int, has_nms: bool = True) -> ParameterPolicy:
         """Return the rules for request parameters of a model.
 
         Raises:
@@ -165,6 +171,7 @@ class Deployment:
             defaults=self.defaults,
             max_det_limit=self.max_det_limit,
             max_slices=self.max_slices,
+            has_nms=has_nms,
         )
 
     @property
@@ -317,8 +324,10 @@ def as_served(
         OptionError: The model can't be served with this deployment.
     """
     formats = GPU_IMAGE_FORMATS if deployment.preprocess == "dali" else CPU_IMAGE_FORMATS
-    output = deployment.network_output
-    if output == "auto":
+    output: str = deployment.network_output
+    if not model.has_nms:
+        output = _check_end_to_end(deployment)
+    elif output == "auto":
         has_best_class = model.task is not Task.CLASSIFY and len(model.labels) >= MIN_CLASSES_TO_REDUCE
         output = "best-class" if has_best_class and opset >= REDUCIBLE_OPSET else "raw"
     try:
@@ -335,6 +344,21 @@ def as_served(
     except ConfigError as exc:
         message = str(exc).replace("network_output", "--network-output").replace("max_slices", "--max-slices")
         raise OptionError(message) from exc
+
+
+def _check_end_to_end(deployment: Deployment) -> str:
+    """Return the output of an end-to-end network, whose objects can't be reduced further."""
+    for is_violated, option in (
+        (deployment.network_output not in ("raw", "auto"), f"--network-output {deployment.network_output}"),
+        (deployment.engine == "tensorflow", "--network tensorflow"),
+        (deployment.precision == "int8", "--precision int8"),
+    ):
+        if is_violated:
+            raise OptionError(
+                f"{option} is not possible with an end-to-end network, which outputs its chosen objects: leave it out, "
+                "or export the checkpoint with --head one2many"
+            )
+    return END2END
 
 
 def _network_input(deployment: Deployment) -> str:

@@ -89,7 +89,7 @@ class ServedModelSpec:
         Raises:
             ConfigError: The deployment's defaults don't fit the model, or ``head`` is not one of its task.
         """
-        policy = self.deployment.policy(self.model.task, num_classes=len(self.model.labels))
+        policy = self.deployment.policy(self.model.task, num_classes=len(self.model.labels), has_nms=self.model.has_nms)
         members = _first_members(self.name, self.model, policy, self.deployment)
         of_network = replace(self.deployment, max_batch_size=1) if self.single_images else self.deployment
         members.append(network_config(self.name, self.model, self.head, stride=self.stride, deployment=of_network))

@@ -110,7 +110,8 @@ def _deployment(
         gpus=tuple(network.instance_group[0].gpus),
         accelerator=_accelerator(network),
         network_input="uint8" if model.network_input == "uint8" else "fp32",
-        network_output=_checked(model.network_output, get_args(NetworkOutput)),
+        # The weights say whether a network is end-to-end, not the deployment.
+        network_output=_checked(model.network_output, get_args(NetworkOutput)) if model.has_nms else "raw",
         max_candidates=int(network.output[0].dims[1])
         if model.network_output == "candidates"
         else DEFAULT_MAX_CANDIDATES,

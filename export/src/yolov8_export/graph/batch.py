@@ -17,6 +17,7 @@ from yolov8_export.graph.network import MAX_IR_VERSION, Network, checked_network
 from yolov8_export.runtime import to_proto
 from yolov8_export.source.onnx_graph import image_inputs
 from yolov8_export.source.original import Original
+from yolov8_export.ultralytics_metadata import read_metadata
 
 BATCH = "batch"
 _COPY = 0
@@ -64,11 +65,19 @@ def free_batch_axis(onnx: ir.Model, shape: tuple[int, ...]) -> None:
 
 
 def mixes_images(onnx: ir.Model) -> bool:
-    """Return whether the outputs for an image depend on the other images of its batch.
+    """Return whether a network has to run image by image.
 
-    Dynamic quantization takes one range of values over the whole batch.
+    Dynamic quantization takes one range of values over the whole batch, and NMS inside the network is written for the
+    batch size of its export.
     """
-    return any(node.op_type.startswith("DynamicQuantize") for node in onnx.graph)
+    return has_nms_inside(onnx) or any(node.op_type.startswith("DynamicQuantize") for node in onnx.graph)
+
+
+def has_nms_inside(onnx: ir.Model) -> bool:
+    """Return whether a network suppresses overlapping boxes itself, as ``yolo export nms=True`` writes it."""
+    arguments = read_metadata(onnx.metadata_props).get("args")
+    said = arguments.get("nms") if isinstance(arguments, dict) else None
+    return said is True or any(node.op_type == "NonMaxSuppression" for node in onnx.graph)
 
 
 def _free_reshapes(onnx: ir.Model, images: ir.Value, batch: int) -> None:

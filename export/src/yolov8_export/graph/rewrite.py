@@ -66,7 +66,7 @@ def rewritten(network: Network, model: ServedModel, *, max_candidates: int, cast
     onnx_model = network.onnx
     if model.network_input != "fp32":
         onnx_model = accept_pixels(onnx_model, model.network_input, cast_first=cast_first)
-    if model.network_output != "raw":
+    if model.network_output in ("best-class", "candidates"):
         onnx_model = reduce_to_best_class(onnx_model, len(model.labels))
     if model.network_output == "candidates":
         onnx_model = keep_candidates(onnx_model, max_candidates)

@@ -29,6 +29,9 @@ BATCHES = (1, 2)
 _SEED = 8
 _BLOCK_PX = 32
 _TOLERANCE = 1e-3
+_OF_ANOTHER_CLASS = 1e4
+_FRACTIONS = 2.0
+"""Boxes of chosen objects that all lie below this many pixels are fractions of the image."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +65,10 @@ def verify(network: Run, reference: Run, model: ServedModel, *, against: str, ca
     differences: dict[str, float] = {}
     for batch in BATCHES:
         images = seeded_images(model.imgsz, batch)
-        ours, theirs = list(_named(network(images), model)), _named(reference(images), model)
+        outputs, expected_outputs = network(images), reference(images)
+        if not model.has_nms:
+            outputs, expected_outputs = _paired(outputs, expected_outputs)
+        ours, theirs = list(_named(outputs, model)), _named(expected_outputs, model)
         _check_values(dict(ours), model)
         for (name, actual), (_, expected) in zip(ours, theirs, strict=True):
             difference = _distance(name, actual, expected, against, called)
@@ -93,7 +99,10 @@ def _named(outputs: Sequence[Array], model: ServedModel) -> Iterator[tuple[str, 
     if model.task is Task.CLASSIFY:
         yield "scores", outputs[0]
         return
-    boxes, scores, extra = np.split(outputs[0], [4, 4 + len(model.labels)], axis=1)
+    if model.has_nms:
+        boxes, scores, extra = np.split(outputs[0], [4, 4 + len(model.labels)], axis=1)
+    else:
+        boxes, scores, _, extra = np.split(outputs[0].swapaxes(1, 2), [4, 5, 6], axis=1)
     yield "boxes_px", boxes
     yield "scores", scores
     if model.task is Task.SEGMENT:
@@ -108,6 +117,26 @@ def _named(outputs: Sequence[Array], model: ServedModel) -> Iterator[tuple[str, 
             yield "visibility", points[:, :, 2:]
 
 
+def _paired(ours: Sequence[Array], theirs: Sequence[Array]) -> tuple[list[Array], list[Array]]:
+    """Give each object of either side its nearest of the other side, since nearly equal scores may change places.
+
+    An object at the end of the list may fall on either side of it. Such an object without a partner becomes zeros.
+    """
+    if ours[0].shape != theirs[0].shape:
+        return list(ours), list(theirs)
+    mine, other = [], []
+    for a, b in zip(ours[0], theirs[0], strict=True):
+        apart = np.abs(a[:, None, :4] - b[None, :, :4]).max(axis=-1)
+        apart += _OF_ANOTHER_CLASS * (a[:, None, 5] != b[None, :, 5])
+        pairs = [*zip(range(len(a)), apart.argmin(axis=1), strict=True)]
+        pairs += [*zip(apart.argmin(axis=0), range(len(b)), strict=True)]
+        cut = max(a[:, 4].min(), b[:, 4].min()) * (1 + _TOLERANCE)
+        at_cut = np.array([apart[i, j] > LIMITS["boxes_px"] and min(a[i, 4], b[j, 4]) <= cut for i, j in pairs])
+        for side, rows, index in ((mine, a, 0), (other, b, 1)):
+            side.append(np.where(at_cut[:, None], 0, rows[[pair[index] for pair in pairs]]))
+    return [np.stack(mine), *ours[1:]], [np.stack(other), *theirs[1:]]
+
+
 def _check_values(outputs: dict[str, Array], model: ServedModel) -> None:
     """Refuse a network whose outputs have the right shapes and another meaning."""
     low, high = float(outputs["scores"].min()), float(outputs["scores"].max())
@@ -116,7 +145,10 @@ def _check_values(outputs: dict[str, Array], model: ServedModel) -> None:
             f"scores lie between {low:.3g} and {high:.3g}, expected probabilities; the sigmoid or softmax "
             "must be part of the network, as in what Ultralytics exports"
         )
-    if "boxes_px" in outputs and (far := float(outputs["boxes_px"][:, :2].max())) < min(model.imgsz) / 2:
+    if not model.has_nms:
+        if high > 0 and (far := float(outputs["boxes_px"].max())) < _FRACTIONS:
+            raise VerificationError(f"boxes reach {far:.3g}, expected pixels of an input of {model.imgsz}")
+    elif "boxes_px" in outputs and (far := float(outputs["boxes_px"][:, :2].max())) < min(model.imgsz) / 2:
         raise VerificationError(
             f"box centres reach {far:.3g}, expected pixels of an input of {model.imgsz[0]},{model.imgsz[1]}; "
             "export the network as Ultralytics does, with boxes as centre, width and height in pixels"

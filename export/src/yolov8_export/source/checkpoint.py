@@ -26,8 +26,9 @@ import torch
 from ultralytics.nn.autobackend import check_class_names
 from ultralytics.nn.tasks import torch_safe_load
 
-from yolov8_contract.served_model import ServedModel
+from yolov8_contract.served_model import END2END, ServedModel
 from yolov8_contract.task import Task
+from yolov8_export.choices import HeadChoice
 from yolov8_export.errors import ExportError, OptionError, UnsupportedError, WeightsError
 from yolov8_export.overrides import ModelOverrides, Size, check_stride
 from yolov8_export.progress import Progress
@@ -62,6 +63,7 @@ class Checkpoint:
         task: The task of its head.
         names: The class names, as the checkpoint has them.
         kpt_shape: The number of keypoints of an object and of values of a keypoint, for pose.
+        network_output: What the chosen head puts out: ``raw`` or ``end2end``.
         stride: Height and width of an input must be multiples of this number of pixels.
         imgsz: The size of the training images, as the checkpoint has it.
         source: The weights.
@@ -71,6 +73,7 @@ class Checkpoint:
     task: Task
     names: Any
     kpt_shape: tuple[int, int] | None
+    network_output: str
     stride: int
     imgsz: Any
     source: Source
@@ -98,6 +101,7 @@ class Checkpoint:
             imgsz=imgsz,
             kpt_shape=self.kpt_shape,
             family=family(self.source.architecture),
+            network_output=self.network_output,
         )
 
     def _value(self, name: str, said: Any, parse: Callable[[Any], _Value], expected: str, option: str) -> _Value:
@@ -129,7 +133,7 @@ def read_checkpoint(
         OptionError: An override contradicts the checkpoint.
     """
     with progress.step(f"Loading {path}"):
-        checkpoint = load_checkpoint(path)
+        checkpoint = load_checkpoint(path, overrides.head)
     progress.note(f"  {checkpoint}")
     model = checkpoint.served_model(overrides)
     accept(model)
@@ -148,12 +152,17 @@ def read_checkpoint(
     )
 
 
-def load_checkpoint(path: Path) -> Checkpoint:
+def load_checkpoint(path: Path, head: HeadChoice | None = None) -> Checkpoint:
     """Load a checkpoint safely.
 
+    Args:
+        path: The file.
+        head: The head to compute, where the network has two; by default, the one of Ultralytics' predict.
+
     Raises:
+        OptionError: The network does not have that head.
         WeightsError: The file is damaged, not from Ultralytics, or contains more than a model.
-        UnsupportedError: The network has another head than YOLOv8's, or needs other images.
+        UnsupportedError: The network's head is not served, or it needs other images.
     """
     content = _load(path)
     models = [model for key in ("ema", "model") if isinstance(model := content.get(key), torch.nn.Module)]
@@ -168,13 +177,13 @@ def load_checkpoint(path: Path) -> Checkpoint:
             raise UnsupportedError(
                 f"{path}: was trained with quantization, which is not served; take the FP32 checkpoint"
             )
-        return _described(path, models[0].float().eval(), content)
+        return _described(path, models[0].float().eval(), content, head)
 
 
-def _described(path: Path, module: Any, content: Mapping[str, Any]) -> Checkpoint:
+def _described(path: Path, module: Any, content: Mapping[str, Any], wanted: HeadChoice | None) -> Checkpoint:
     """Return a loaded network with what it and its checkpoint say of it."""
     head = module.model[-1] if hasattr(module, "model") else module
-    task = task_of_head(type(head).__name__, end_to_end=getattr(head, "one2one_cv2", None) is not None)
+    task = task_of_head(type(head).__name__)
     _check_channels(path, module)
     if task is Task.CLASSIFY:
         _check_normalisation(path, module)
@@ -185,6 +194,7 @@ def _described(path: Path, module: Any, content: Mapping[str, Any]) -> Checkpoin
         task=task,
         names=getattr(module, "names", None),
         kpt_shape=read_value(path, "'kpt_shape'", shape, keypoints, expected=_KPT_SHAPE) if task is Task.POSE else None,
+        network_output=_choose_head(path, module, head, wanted),
         stride=read_value(path, "'stride'", stride, largest, expected="pixels such as 32"),
         imgsz=_trained_at(content.get("train_args")),
         source=Source(
@@ -196,6 +206,25 @@ def _described(path: Path, module: Any, content: Mapping[str, Any]) -> Checkpoin
             trained_with=text(content.get("version")),
         ),
     )
+
+
+def _choose_head(path: Path, module: Any, head: Any, wanted: HeadChoice | None) -> str:
+    """Let a network compute one of its heads, and return what it then puts out.
+
+    Ultralytics' predict takes the one-to-many head unless it is called with ``nms=False``, or the file has lost it.
+    """
+    branches: dict[HeadChoice, Any] = {
+        "one2many": getattr(head, "cv2", None),
+        "one2one": getattr(head, "one2one_cv2", None),
+    }
+    present = [name for name, branch in branches.items() if branch is not None]
+    if wanted is not None and wanted not in present:
+        has = present[0] if present else "no such choice"
+        raise OptionError(f"--head {wanted}: the head {type(head).__name__} of {path} has {has}; leave --head out")
+    chosen = wanted or next(iter(present), "one2many")
+    if branches["one2one"] is not None:
+        module.end2end = chosen == "one2one"
+    return END2END if chosen == "one2one" else "raw"
 
 
 @contextmanager
@@ -341,7 +370,7 @@ def _metadata(checkpoint: Checkpoint, model: ServedModel) -> dict[str, str]:
         "license": "AGPL-3.0 License (https://ultralytics.com/license)",
         "version": checkpoint.source.trained_with or "",
         "head": checkpoint.source.head,
-        "args": {"batch": 1, "dynamic": False, "nms": None},
+        "args": {"batch": 1, "dynamic": False, "nms": None if model.has_nms else False},
     }
     if model.task is Task.POSE and (names := getattr(checkpoint.module, "kpt_names", None)):
         values["kpt_names"] = names

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Tell which of Ultralytics' networks can be served, by their heads.
 
-The five heads of YOLOv8 are served. YOLOv3u, YOLOv5u, YOLOv6, YOLOv9, YOLO11 and YOLO12 have the same heads: they are
-exported with a note, since only YOLOv8 is tested for parity. All other heads have other outputs and are refused.
+YOLO11 and YOLO12 have the five heads of YOLOv8. YOLOv10 and YOLO26 have two heads in one: ``one2many``, whose output is
+YOLOv8's, and ``one2one``, which chooses its objects itself. YOLOv3u, YOLOv5u, YOLOv6 and YOLOv9 have YOLOv8's heads:
+they are exported with a note, since they are not tested for parity. All other heads are refused.
 """
 
 from __future__ import annotations
@@ -19,13 +20,16 @@ TASK_OF_HEAD = {
     "Pose": Task.POSE,
     "OBB": Task.OBB,
     "Classify": Task.CLASSIFY,
+    "v10Detect": Task.DETECT,
+    "Segment26": Task.SEGMENT,
+    "Pose26": Task.POSE,
+    "OBB26": Task.OBB,
 }
 
+TESTED = ("YOLOv8", "YOLOv10", "YOLO11", "YOLO12", "YOLO26")
+"""The families whose served objects are compared with those of Ultralytics' predict."""
+
 _WHOSE = {
-    "v10Detect": "YOLOv10, end to end without NMS",
-    "Segment26": "YOLO26",
-    "Pose26": "YOLO26",
-    "OBB26": "YOLO26",
     "RTDETRDecoder": "RT-DETR",
     "WorldDetect": "YOLO-World, which needs texts as input",
     "YOLOEDetect": "YOLOE, which needs prompts as input",
@@ -36,21 +40,15 @@ _WHOSE = {
 }
 
 
-def task_of_head(head: str, *, end_to_end: bool) -> Task:
+def task_of_head(head: str) -> Task:
     """Return the task of a head by its class name.
 
     Raises:
-        UnsupportedError: The head is not one of YOLOv8's.
+        UnsupportedError: The head is not served.
     """
-    served = ", ".join(TASK_OF_HEAD)
     if head not in TASK_OF_HEAD:
         whose = f" ({_WHOSE[head]})" if head in _WHOSE else ""
-        raise UnsupportedError(f"head {reprlib.repr(head)}{whose} is not served; YOLOv8's are: {served}")
-    if end_to_end:
-        raise UnsupportedError(
-            f"head {head!r} is of the end-to-end kind (YOLO26, YOLOv10), which outputs chosen boxes "
-            f"and not anchors; served are the heads of YOLOv8: {served}"
-        )
+        raise UnsupportedError(f"head {reprlib.repr(head)}{whose} is not served; served are: {', '.join(TASK_OF_HEAD)}")
     return TASK_OF_HEAD[head]
 
 
@@ -61,7 +59,8 @@ def family(architecture: str | None) -> str | None:
 
 
 def note_on_family(architecture: str | None, head: str) -> str | None:
-    """Return a note for the user about a model of another family than YOLOv8, else None."""
-    if family(architecture) in (None, "YOLOv8"):
+    """Return a note for the user about a model of a family that is not tested for parity, else None."""
+    named = family(architecture)
+    if named is None or named in TESTED:
         return None
-    return f"{architecture}: its head {head!r} is YOLOv8's, so it is exported; parity is tested for YOLOv8 alone"
+    return f"{architecture}: its head {head!r} is YOLOv8's, so it is exported; parity is not tested for this family"

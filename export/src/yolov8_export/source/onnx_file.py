@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import onnx_ir as ir
 
 from yolov8_contract.candidates import BOX_ROWS
 from yolov8_contract.errors import ConfigError
-from yolov8_contract.served_model import ServedModel
+from yolov8_contract.served_model import END2END, ServedModel
 from yolov8_contract.task import Task
 from yolov8_export.errors import OptionError, UnsupportedError, WeightsError
 from yolov8_export.overrides import ModelOverrides, Size, check_largest, check_stride
@@ -75,7 +76,10 @@ def described_original(
     batch = graph.inputs[0].dims[0]
     run = in_batches_of(batch if isinstance(batch, int) else 1, onnx_runner(network, called=str(path)))
     shapes = tuple(output.shape[1:] for output in run(np.zeros((1, 3, *model.imgsz), np.float32)))
-    refuse_chosen(path, graph, model, shapes)
+    if model.has_nms and outputs_objects(model, shapes):
+        model = replace(model, network_output=END2END)
+        accept(model)
+    _check_head(path, model, overrides)
     return Original(
         onnx=network,
         model=model,
@@ -123,7 +127,7 @@ def described(
             f"{path}: its output was reduced to the best anchors, for --network-output {metadata[NETWORK_OUTPUT]}; "
             "export the file that it was made from"
         )
-    _refuse_end_to_end(path, graph, metadata)
+    network_output = END2END if _says_chosen(path, metadata) else "raw"
     task = _task(path, metadata, overrides)
     stride = _stride(path, metadata, task)
     architecture = _architecture(str(metadata.get("description", "")))
@@ -135,6 +139,7 @@ def described(
             kpt_shape=_kpt_shape(path, metadata, overrides) if task is Task.POSE else None,
             family=family(architecture),
             precision=graph.precision,
+            network_output=network_output,
         )
     except ConfigError as exc:
         raise OptionError(f"{path}: {exc}") from exc
@@ -149,39 +154,37 @@ def described(
     return model, stride, source
 
 
-def _refuse_end_to_end(path: Path, graph: Graph, metadata: Mapping[str, Any]) -> None:
-    """Refuse networks whose metadata say that they output chosen boxes, and not all anchors."""
+def _says_chosen(path: Path, metadata: Mapping[str, Any]) -> bool:
+    """Return whether the metadata say that the network outputs chosen objects, and not all anchors."""
     arguments = metadata.get("args")
     said = {"nms": arguments.get("nms") if isinstance(arguments, dict) else None, "end2end": metadata.get("end2end")}
     nms, end2end = (
         read_value(path, f"metadata {name!r}", value, flag, expected="True or False") for name, value in said.items()
     )
     if isinstance(head := metadata.get("head"), str):
-        task_of_head(head, end_to_end=end2end and not nms)
-    if nms or end2end:
-        raise _chosen(path, graph)
+        task_of_head(head)
+    return nms or end2end
 
 
-def refuse_chosen(path: Path, graph: Graph, model: ServedModel, shapes: Sequence[tuple[int, ...]]) -> None:
-    """Refuse networks whose output has the shape of chosen boxes: a row of 4 numbers, score, class and extra a box.
+def outputs_objects(model: ServedModel, shapes: Sequence[tuple[int, ...]]) -> bool:
+    """Return whether an output has the shape of chosen objects: a row of 4 numbers, score, class and extra for each.
 
     Which of the two axes is longer does not tell: a network of many classes has more rows than a small image anchors.
     """
     if model.task is Task.CLASSIFY or len(shapes[0]) != 2:
-        return
+        return False
     rows, columns = shapes[0]
     extra = {Task.OBB: 1, Task.POSE: math.prod(model.kpt_shape or ())}.get(model.task, 0)
     if model.task is Task.SEGMENT and len(shapes) > 1:
         extra = shapes[1][0]
-    if columns == _CHOSEN_COLUMNS + extra and rows != BOX_ROWS + len(model.labels) + extra:
-        raise _chosen(path, graph)
+    return columns == _CHOSEN_COLUMNS + extra and rows != BOX_ROWS + len(model.labels) + extra
 
 
-def _chosen(path: Path, graph: Graph) -> UnsupportedError:
-    return UnsupportedError(
-        f"{path}: outputs {graph.outputs[0]}, boxes that NMS inside the network has chosen; thresholds are "
-        f"parameters of each request here, so it must output all anchors: {_EXPORT_AGAIN}"
-    )
+def _check_head(path: Path, model: ServedModel, overrides: ModelOverrides) -> None:
+    """Refuse a choice of the head that differs from the one with which the file was exported."""
+    wanted, has = overrides.head, "one2many" if model.has_nms else "one2one"
+    if wanted not in (None, has):
+        raise OptionError(f"--head {wanted}: {path} was exported with the output of {has}; export the checkpoint")
 
 
 def _images(path: Path, graph: Graph) -> GraphTensor:

@@ -18,7 +18,7 @@ from yolov8_export.errors import UnsupportedError, WeightsError
 from yolov8_export.overrides import ModelOverrides
 from yolov8_export.progress import Progress
 from yolov8_export.runtime import SIGNATURE, Array, Run, import_tensorflow, in_batches_of, one_line, tensorflow_runner
-from yolov8_export.source.onnx_file import described, refuse_chosen
+from yolov8_export.source.onnx_file import described, outputs_objects
 from yolov8_export.source.onnx_graph import Dim, Graph, GraphTensor
 from yolov8_export.source.original import Source
 
@@ -70,7 +70,11 @@ def read_saved_model(
         accept(model)
         run = _runner(path, function, model, is_last=is_last, batch=images[0])
         shapes = tuple(output.shape[1:] for output in run(np.zeros((1, _CHANNELS, *model.imgsz), np.float32)))
-        refuse_chosen(path, graph, model, shapes)
+        if outputs_objects(model, shapes):
+            raise UnsupportedError(
+                f"{path}: outputs the objects that NMS inside the network has chosen, which is served from .onnx files "
+                f"alone; {_EXPORT_AGAIN}"
+            )
     return GivenSavedModel(
         model=model,
         head=shapes,
