@@ -30,18 +30,18 @@ def main() -> None:
     model = YOLO(request["weights"])
     device = request.get("device", "cpu")
     answers = [
-        [_arrays(_predict(model, image, setting, device).cpu()) for image in request["images"]]
+        [arrays(predict(model, image, setting, device).cpu()) for image in request["images"]]
         for setting in request["settings"]
     ]
     Path(sys.argv[2]).write_bytes(pickle.dumps(answers))
 
 
-def _predict(model: YOLO, image: str, setting: dict[str, Any], device: str) -> Results:
+def predict(model: YOLO, image: str, setting: dict[str, Any], device: str) -> Results:
     (result,) = model.predict(image, rect=False, retina_masks=True, device=device, verbose=False, **setting)
     return result
 
 
-def _arrays(result: Results) -> dict[str, Any]:
+def arrays(result: Results) -> dict[str, Any]:
     found: dict[str, Any] = {"orig_shape": result.orig_shape}
     if result.probs is not None:
         return found | {"scores": result.probs.data.numpy()}

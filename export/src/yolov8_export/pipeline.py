@@ -18,12 +18,12 @@ from yolov8_export.choices import CalibrationData
 from yolov8_export.config.deployment import (
     LEAST_CONF_OF_CANDIDATES,
     Deployment,
-    as_served,
     sensible_queue_timeout_s,
 )
 from yolov8_export.config.members import IR_FILE, ServedModelSpec
 from yolov8_export.config.parts import MIN_BOUNDED_INSTANCES
 from yolov8_export.config.recover import read_spec
+from yolov8_export.config.served import as_served
 from yolov8_export.config.serving import serving_commands
 from yolov8_export.config.sizing import shm_mib
 from yolov8_export.engines import check_engine, for_engine, given_saved_model, with_saved_model

@@ -15,9 +15,10 @@ from tests import heads
 from yolov8_contract import signature
 from yolov8_contract.task import Task
 from yolov8_export.choices import NetworkInput, NetworkOutput
-from yolov8_export.config.deployment import DEFAULT_MAX_CANDIDATES, as_served, deployment_from
+from yolov8_export.config.deployment import DEFAULT_MAX_CANDIDATES, deployment_from
 from yolov8_export.config.files import CONFIG, render
 from yolov8_export.config.members import ServedModelSpec
+from yolov8_export.config.served import as_served
 from yolov8_export.model_code import CONTRACT, write_code
 
 STAND_IN = Path(__file__).with_name("stand_in.py")

@@ -10,16 +10,8 @@ from typing import Any
 from yolov8_contract.errors import ConfigError
 from yolov8_contract.image_header import ImageLimits
 from yolov8_contract.parameters import DEFAULT_MAX_DET_LIMIT, ParameterPolicy, RequestParameters
-from yolov8_contract.served_model import (
-    CPU_IMAGE_FORMATS,
-    END2END,
-    GPU_IMAGE_FORMATS,
-    MIN_CLASSES_TO_REDUCE,
-    ServedModel,
-)
 from yolov8_contract.task import Task
 from yolov8_export.choices import (
-    REDUCIBLE_OPSET,
     Accelerator,
     Device,
     Engine,
@@ -307,64 +299,6 @@ def sensible_queue_timeout_s(parameters: int, imgsz: tuple[int, int], device: De
     image_s = parameters * imgsz[0] * imgsz[1] * _SECONDS_PER_PARAMETER_AND_PIXEL
     rounded = round(_WAITING_IMAGES * image_s / 0.5) * 0.5  # retrained weights get the same limit
     return round(min(max(rounded, LEAST_QUEUE_TIMEOUT_S), MOST_QUEUE_TIMEOUT_S), 2)
-
-
-def as_served(
-    model: ServedModel, deployment: Deployment, opset: int = REDUCIBLE_OPSET, *, given_input: str | None = None
-) -> ServedModel:
-    """Return a model with what its deployment adds: the image formats, and the tensors between composing models.
-
-    Args:
-        model: The model.
-        deployment: The settings with which it is served.
-        opset: The opset version of its network; where it is unknown, a new one.
-        given_input: The tensor before a network that is served as it was given.
-
-    Raises:
-        OptionError: The model can't be served with this deployment.
-    """
-    formats = GPU_IMAGE_FORMATS if deployment.preprocess == "dali" else CPU_IMAGE_FORMATS
-    output: str = deployment.network_output
-    if not model.has_nms:
-        output = _check_end_to_end(deployment)
-    elif output == "auto":
-        has_best_class = model.task is not Task.CLASSIFY and len(model.labels) >= MIN_CLASSES_TO_REDUCE
-        output = "best-class" if has_best_class and opset >= REDUCIBLE_OPSET else "raw"
-    try:
-        return replace(
-            model,
-            image_formats=formats,
-            network_input=given_input or _network_input(deployment),
-            network_output=output,
-            priority_levels=deployment.priority_levels,
-            max_slices=deployment.max_slices,
-            engine=deployment.engine,
-            precision=(model.precision if deployment.precision == "fp32" else None) or deployment.precision,
-        )
-    except ConfigError as exc:
-        message = str(exc).replace("network_output", "--network-output").replace("max_slices", "--max-slices")
-        raise OptionError(message) from exc
-
-
-def _check_end_to_end(deployment: Deployment) -> str:
-    """Return the output of an end-to-end network, whose objects can't be reduced further."""
-    for is_violated, option in (
-        (deployment.network_output not in ("raw", "auto"), f"--network-output {deployment.network_output}"),
-        (deployment.engine == "tensorflow", "--network tensorflow"),
-        (deployment.precision == "int8", "--precision int8"),
-    ):
-        if is_violated:
-            raise OptionError(
-                f"{option} is not possible with an end-to-end network, which outputs its chosen objects: leave it out, "
-                "or export the checkpoint with --head one2many"
-            )
-    return END2END
-
-
-def _network_input(deployment: Deployment) -> str:
-    """Return the tensor between preprocess and network; TensorFlow's convolutions take channels last."""
-    is_float_in_tensorflow = (deployment.engine, deployment.network_input) == ("tensorflow", "fp32")
-    return "fp32-nhwc" if is_float_in_tensorflow else deployment.network_input
 
 
 def parse_gpus(text: str) -> tuple[int, ...]:

@@ -17,9 +17,10 @@ from yolov8_contract.served_model import ServedModel
 from yolov8_contract.signature import Head
 from yolov8_contract.task import Task
 from yolov8_export.choices import Profile
-from yolov8_export.config.deployment import as_served, deployment_from, sensible_queue_timeout_s
+from yolov8_export.config.deployment import deployment_from, sensible_queue_timeout_s
 from yolov8_export.config.files import CONFIG, as_json, read_config, render
 from yolov8_export.config.members import ServedModelSpec
+from yolov8_export.config.served import as_served
 from yolov8_export.model_code import DALI, SETTINGS_FILE, dali_settings
 
 NAME = "yolov8n"

@@ -18,9 +18,10 @@ from yolov8_contract.image_header import ImageLimits
 from yolov8_contract.parameters import ParameterPolicy, RequestParameters
 from yolov8_contract.served_model import ServedModel
 from yolov8_contract.task import Task
-from yolov8_export.config.deployment import PROFILES, Deployment, as_served, sensible_queue_timeout_s
+from yolov8_export.config.deployment import PROFILES, Deployment, sensible_queue_timeout_s
 from yolov8_export.config.files import as_json, newer_fields, render
 from yolov8_export.config.members import ServedModelSpec
+from yolov8_export.config.served import as_served
 from yolov8_export.errors import OptionError
 
 TASKS = [pytest.param(task, id=task.value) for task in Task]

@@ -10,9 +10,10 @@ import pytest
 
 from tests.unit.export.conftest import Export
 from yolov8_export import engines
-from yolov8_export.config.deployment import Deployment, as_served
+from yolov8_export.config.deployment import Deployment
 from yolov8_export.config.members import ServedModelSpec
 from yolov8_export.config.recover import spec_from_configs
+from yolov8_export.config.served import as_served
 from yolov8_export.errors import OptionError, WeightsError
 from yolov8_export.source.weights import find_weights
 

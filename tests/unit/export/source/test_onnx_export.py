@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,13 @@ import pytest
 
 from tests.unit.export.conftest import Export
 from tests.unit.export.tiny_networks import IMGSZ, KPT_SHAPE, LABELS, metadata, shapes, write_onnx
+from yolov8_contract.parameters import RequestParameters
 from yolov8_contract.served_model import ServedModel
 from yolov8_contract.task import Task
 from yolov8_export.checks.repository import check
 from yolov8_export.config.deployment import Deployment
 from yolov8_export.config.files import CONFIG, as_json, read_config
+from yolov8_export.config.recover import read_spec
 from yolov8_export.errors import ExportError, OptionError, UnsupportedError, VerificationError, WeightsError
 from yolov8_export.overrides import ModelOverrides
 from yolov8_export.source.onnx_graph import read_graph
@@ -119,12 +122,12 @@ def test_the_manifest_says_where_the_network_came_from(export_tiny: Export, repo
 
 
 def test_another_family_of_the_same_head_is_exported_with_a_note(export_tiny: Export, tmp_path: Path) -> None:
-    props = metadata(Task.DETECT, description="Ultralytics YOLO11n model trained on coco.yaml")
+    props = metadata(Task.DETECT, description="Ultralytics YOLOv9c model trained on coco.yaml")
 
-    report = export_tiny(weights=write_onnx(tmp_path / "yolo11n.onnx", props=props))
+    report = export_tiny(weights=write_onnx(tmp_path / "yolov9c.onnx", props=props))
 
     (note,) = report.notes
-    assert "YOLO11n" in note
+    assert "YOLOv9c" in note
 
 
 def test_priority_levels_before_one_instance_are_exported_with_a_note(export_tiny: Export) -> None:
@@ -149,9 +152,10 @@ REFUSED: dict[str, tuple[dict[str, Any], ModelOverrides, type[ExportError], str]
     "no-size": (said(imgsz=None) | {"size": ("h", "w")}, NOTHING, OptionError, "say --imgsz"),
     "size-off-the-stride": (said() | {"size": ("h", "w")}, ModelOverrides(imgsz=(32, 65)), OptionError, "multiples of"),
     "unknown-task": (said(task="depth"), NOTHING, UnsupportedError, "'depth'"),
-    "unknown-head": (said(head="v10Detect"), NOTHING, UnsupportedError, "YOLOv10"),
-    "end-to-end": (said(end2end=True), NOTHING, UnsupportedError, "end-to-end"),
-    "nms": (said(args={"nms": True}), NOTHING, UnsupportedError, "without nms"),
+    "unknown-head": (said(head="RTDETRDecoder"), NOTHING, UnsupportedError, "RT-DETR"),
+    "end-to-end": (said(end2end=True), NOTHING, UnsupportedError, r"\[objects, 6\]"),
+    "nms": (said(args={"nms": True}), NOTHING, UnsupportedError, r"\[objects, 6\]"),
+    "another-head": ({}, ModelOverrides(head="one2one"), OptionError, "exported with the output of one2many"),
     "wrong-number-of-classes": (said(names={0: "cat"}), NOTHING, UnsupportedError, "of 1 classes"),
     "an-output-too-many": (said() | {"task": Task.SEGMENT}, NOTHING, UnsupportedError, "a detect network"),
     "no-batch": ({"batch": 0}, NOTHING, UnsupportedError, r"got images FLOAT \[0, "),
@@ -182,21 +186,84 @@ def test_a_file_that_can_not_be_served_is_refused(
     assert not repository.exists()
 
 
-def test_boxes_that_were_chosen_are_refused_without_metadata_too(export_tiny: Export, tmp_path: Path) -> None:
-    """[batch, 300, 6] is what Ultralytics exports with nms=True."""
-    values = onnx.numpy_helper.from_array(np.zeros((1, 300, 6), np.float32), "boxes")
+def write_chosen(path: Path, rows: Sequence[Sequence[float]], **props: Any) -> Path:
+    """Write a network that outputs the same objects for each image, in 300 rows as Ultralytics' exports do."""
+    values = np.zeros((1, 300, 6), np.float32)
+    values[0, : len(rows)] = rows
     info = onnx.helper.make_tensor_value_info
     graph = onnx.helper.make_graph(
-        [onnx.helper.make_node("Identity", ["boxes"], ["output0"])],
+        [
+            onnx.helper.make_node("ReduceMin", ["images", "axes"], ["least"], keepdims=0),
+            onnx.helper.make_node("Clip", ["least", "zero", "zero"], ["nothing"]),
+            onnx.helper.make_node("Unsqueeze", ["nothing", "last"], ["column"]),
+            onnx.helper.make_node("Add", ["column", "rows"], ["output0"]),
+        ],
         "chosen",
-        [info("images", onnx.TensorProto.FLOAT, [1, 3, *IMGSZ])],
-        [info("output0", onnx.TensorProto.FLOAT, [1, 300, 6])],
-        [values],
+        [info("images", onnx.TensorProto.FLOAT, ["batch", 3, *IMGSZ])],
+        [info("output0", onnx.TensorProto.FLOAT, ["batch", 300, 6])],
+        [
+            onnx.numpy_helper.from_array(values, "rows"),
+            onnx.numpy_helper.from_array(np.array([2, 3]), "axes"),
+            onnx.numpy_helper.from_array(np.zeros((), np.float32), "zero"),
+            onnx.numpy_helper.from_array(np.array([2]), "last"),
+        ],
     )
-    onnx.save(onnx.helper.make_model(graph), tmp_path / "nms.onnx")
+    graph.node[0].input[0] = "red"
+    graph.node.insert(0, onnx.helper.make_node("Slice", ["images", "begin", "end", "channel"], ["red"]))
+    for name, value in (("begin", 0), ("end", 1), ("channel", 1)):
+        graph.initializer.append(onnx.numpy_helper.from_array(np.array([value]), name))
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=8)
+    onnx.helper.set_model_props(model, {key: str(value) for key, value in props.items()})
+    onnx.save(model, path)
+    return path
 
-    with pytest.raises(UnsupportedError, match=r"\[1, 300, 6\], boxes that NMS inside the network has chosen"):
-        export_tiny(weights=tmp_path / "nms.onnx", overrides=ModelOverrides(task=Task.DETECT, labels=LABELS))
+
+ROWS = ((4.0, 4.0, 20.0, 24.0, 0.9, 1.0), (5.0, 4.0, 20.0, 24.0, 0.8, 1.0), (1.0, 1.0, 3.0, 3.0, 0.3, 2.0))
+
+
+@pytest.mark.parametrize("props", [{}, metadata(Task.DETECT, end2end=True)], ids=["bare", "ultralytics"])
+def test_a_file_that_chooses_its_objects_is_served(
+    props: dict[str, str], export_tiny: Export, repository: Path, tmp_path: Path
+) -> None:
+    """[batch, 300, 6] is what Ultralytics exports with nms=False, and with nms=True."""
+    overrides = ModelOverrides() if props else ModelOverrides(task=Task.DETECT, labels=LABELS)
+
+    report = export_tiny(weights=write_chosen(tmp_path / "end.onnx", ROWS, **props), overrides=overrides)
+
+    assert report.network.model.network_output == "end2end"
+    assert report.network.head == ((300, 6),)
+    assert check(repository).findings == ()
+    assert exported_graph(repository).metadata["end2end"] == "True"
+    assert read_spec(repository, "tiny").model.network_output == "end2end"
+
+
+def test_a_file_with_nms_inside_runs_image_by_image_and_says_what_is_fixed(
+    export_tiny: Export, repository: Path, tmp_path: Path
+) -> None:
+    weights = write_chosen(tmp_path / "nms.onnx", ROWS, **metadata(Task.DETECT, args={"nms": True}))
+
+    (note,) = export_tiny(weights=weights).notes
+
+    assert "a request can only raise conf and lower max_det" in note
+    assert read_config(repository / "tiny_network" / CONFIG).max_batch_size == 1
+
+
+@pytest.mark.parametrize(
+    "deployment",
+    [
+        Deployment(network_output="best-class"),
+        Deployment(network_output="candidates"),
+        Deployment(defaults=RequestParameters(iou=0.5)),
+    ],
+    ids=["best-class", "candidates", "default-iou"],
+)
+def test_what_an_end_to_end_network_has_no_use_for_is_refused(
+    deployment: Deployment, export_tiny: Export, tmp_path: Path
+) -> None:
+    weights = write_chosen(tmp_path / "end.onnx", ROWS, **metadata(Task.DETECT, end2end=True))
+
+    with pytest.raises(OptionError, match="on an end-to-end network|with an end-to-end network"):
+        export_tiny(weights=weights, deployment=deployment)
 
 
 @pytest.mark.parametrize("content", [b"", b"not an onnx file", b"\x08\x08"], ids=["empty", "text", "no-graph"])

@@ -147,7 +147,7 @@ def test_without_metadata_the_user_says_what_it_is(export_tiny: Export, tmp_path
 @pytest.mark.parametrize(
     ("changes", "error", "reason"),
     [
-        pytest.param({"args": {"nms": True}}, UnsupportedError, "NMS inside the network", id="nms"),
+        pytest.param({"args": {"nms": True}}, UnsupportedError, "from .pt and .onnx files alone", id="nms"),
         pytest.param({"names": {"0": "cat"}}, UnsupportedError, "a detect network of 1 classes", id="other-classes"),
         pytest.param({"imgsz": "large"}, ExportError, "metadata 'imgsz'", id="malformed-size"),
         pytest.param({"task": "semantic"}, UnsupportedError, "its task is 'semantic'", id="task"),
