@@ -101,10 +101,7 @@ class ServedModel:
 
     @property
     def head(self) -> str:
-        """What the network outputs: ``probabilities``, ``one-to-one`` objects that it chose, or ``one-to-many`` anchors.
-
-        Of anchors, postprocess chooses the objects.
-        """
+        """What is output: ``probabilities``, chosen objects (``one-to-one``), or anchors (``one-to-many``)."""
         if self.task is Task.CLASSIFY:
             return "probabilities"
         return "one-to-many" if self.has_nms else "one-to-one"

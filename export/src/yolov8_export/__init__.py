@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from yolov8_export.checks.repository import CheckReport, check
     from yolov8_export.config.serving import compose_env
     from yolov8_export.estimates import Cost, Estimate, Member, estimate
-    from yolov8_export.graph.network import Network
+    from yolov8_export.graph.network import Network, ServedNetwork
     from yolov8_export.graph.verify import Verification
     from yolov8_export.pipeline import Report, export
     from yolov8_export.precision.accuracy import Accuracy
@@ -72,6 +72,7 @@ __all__ = [
     "RequestParameters",
     "RunError",
     "ServedModel",
+    "ServedNetwork",
     "Slicing",
     "Source",
     "Target",
@@ -95,7 +96,7 @@ _SLOW = {
     "checks.repository": ("CheckReport", "check"),
     "config.serving": ("compose_env",),
     "estimates": ("Cost", "Estimate", "Member", "estimate"),
-    "graph.network": ("Network",),
+    "graph.network": ("Network", "ServedNetwork"),
     "graph.verify": ("Verification",),
     "pipeline": ("Report", "export"),
     "precision.accuracy": ("Accuracy",),

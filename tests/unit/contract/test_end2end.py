@@ -103,7 +103,7 @@ def test_a_head_has_a_row_for_each_object(task: Task, head: signature.Head) -> N
 def test_parameters_of_a_suppression_are_refused(parameters: dict[str, Any]) -> None:
     policy = ParameterPolicy(task=Task.DETECT, num_classes=3, has_nms=False, max_slices=8)
 
-    with pytest.raises(InvalidParameterError, match="has no effect on an end-to-end network.*--head one2many"):
+    with pytest.raises(InvalidParameterError, match=r"has no effect on an end-to-end network.*--head one2many"):
         policy.parse(parameters)
     assert policy.parse({"conf": 0.5, "classes": "1", "max_det": 3}).max_det == 3
 

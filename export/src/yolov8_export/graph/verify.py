@@ -124,7 +124,8 @@ def _paired(ours: Sequence[Array], theirs: Sequence[Array]) -> tuple[list[Array]
     """
     if ours[0].shape != theirs[0].shape:
         return list(ours), list(theirs)
-    mine, other = [], []
+    mine: list[Array] = []
+    other: list[Array] = []
     for a, b in zip(ours[0], theirs[0], strict=True):
         apart = np.abs(a[:, None, :4] - b[None, :, :4]).max(axis=-1)
         apart += _OF_ANOTHER_CLASS * (a[:, None, 5] != b[None, :, 5])

@@ -63,7 +63,7 @@ class Checkpoint:
         task: The task of its head.
         names: The class names, as the checkpoint has them.
         kpt_shape: The number of keypoints of an object and of values of a keypoint, for pose.
-        network_output: What the chosen head puts out: ``raw`` or ``end2end``.
+        network_output: The output of the chosen head: ``raw`` or ``end2end``.
         stride: Height and width of an input must be multiples of this number of pixels.
         imgsz: The size of the training images, as the checkpoint has it.
         source: The weights.
@@ -209,7 +209,7 @@ def _described(path: Path, module: Any, content: Mapping[str, Any], wanted: Head
 
 
 def _choose_head(path: Path, module: Any, head: Any, wanted: HeadChoice | None) -> str:
-    """Let a network compute one of its heads, and return what it then puts out.
+    """Let a network compute one of its heads, and return the name of its output.
 
     Ultralytics' predict takes the one-to-many head unless it is called with ``nms=False``, or the file has lost it.
     """

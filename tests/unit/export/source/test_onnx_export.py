@@ -262,7 +262,7 @@ def test_what_an_end_to_end_network_has_no_use_for_is_refused(
 ) -> None:
     weights = write_chosen(tmp_path / "end.onnx", ROWS, **metadata(Task.DETECT, end2end=True))
 
-    with pytest.raises(OptionError, match="on an end-to-end network|with an end-to-end network"):
+    with pytest.raises(OptionError, match=r"on an end-to-end network|with an end-to-end network"):
         export_tiny(weights=weights, deployment=deployment)
 
 
