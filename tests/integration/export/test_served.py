@@ -28,11 +28,12 @@ NAMES = ("d'Arc", 'say "x"', "Größe", "猫 \\ {}", "a, b")
 # Random weights are sure of nothing: at conf 0 there is something to answer with.
 OBJECTS = Deployment(instances=1, defaults=RequestParameters(conf=0, max_det=3))
 PROBABILITIES = Deployment(instances=1)
+CARD: dict[str, Any] = {"family": "YOLOv8", "engine": "onnxruntime", "precision": "fp32"}
 EXPECTED = {
-    "odd": ServedModel(task=Task.DETECT, labels=NAMES, imgsz=(64, 64)),
-    "points": ServedModel(task=Task.POSE, labels=NAMES, imgsz=(64, 64), kpt_shape=(5, 2)),
-    "wide": ServedModel(task=Task.SEGMENT, labels=NAMES, imgsz=(32, 96)),
-    "sorted": ServedModel(task=Task.CLASSIFY, labels=NAMES, imgsz=(48, 80)),
+    "odd": ServedModel(**CARD, task=Task.DETECT, labels=NAMES, imgsz=(64, 64)),
+    "points": ServedModel(**CARD, task=Task.POSE, labels=NAMES, imgsz=(64, 64), kpt_shape=(5, 2)),
+    "wide": ServedModel(**CARD, task=Task.SEGMENT, labels=NAMES, imgsz=(32, 96)),
+    "sorted": ServedModel(**CARD, task=Task.CLASSIFY, labels=NAMES, imgsz=(48, 80)),
 }
 ARCHITECTURES = {
     "odd": "yolov8n-p2.yaml",
