@@ -80,7 +80,7 @@ def test_other_families_give_what_predict_gives(
             total.note(name, value)
     worst = ", ".join(f"{name} {value:.1e}" for name, value in sorted(total.worst.items()))
     counts = (str(total.objects), str(total.pairs), str(len(total.borderline)))
-    table.append((f"{family} {task}", head, str(len(asked)), *counts, worst))
+    table.append(("onnxruntime", f"{family} {task}", head, str(len(asked)), *counts, worst))
     assert total.objects > 10 * len(asked)
     assert total.holds, "\n".join(total.unmatched[:20] or total.borderline)
 
