@@ -121,11 +121,12 @@ def of_answer(model: ServedModel, tensors: Mapping[str, npt.NDArray[Any]]) -> di
     """
     height, width = (float(side) for side in tensors[signature.ORIG_SHAPE.name])
     boxes = tensors[signature.BOXES.name].astype(np.float64)
+    classes = tensors[signature.CLASSES.name]  # those of a network that chooses its objects may lack a label
     sides = boxes[:, 2:4] if model.task is Task.OBB else boxes[:, 2:4] - boxes[:, :2]
     return {
         "score": tensors[signature.SCORES.name],
         "size": np.sqrt(sides[:, 0] * sides[:, 1] / (height * width)),
-        CLASS: tensors[signature.CLASSES.name],
+        CLASS: classes[(classes >= 0) & (classes < len(model.labels))],
         "objects": np.array([len(boxes)]),
         "megapixels": np.array([height * width / 1e6]),
     }

@@ -89,6 +89,18 @@ def test_a_name_that_two_classes_share_has_one_counter() -> None:
     assert family.values["class", "crane"] == 2
 
 
+def test_a_class_without_a_label_is_counted_under_none() -> None:
+    family = Family()
+    counters = Distributions(family, "m", ALL, ("cat", "dog"))
+
+    boxes = [[0, 0, 9, 9]] * 3
+    counters.add(of_answer(model(Task.DETECT), answer(Task.DETECT, boxes, [0.5] * 3, [1, 2, -1])))
+    counters.count()
+
+    assert {key: value for key, value in family.values.items() if key[0] == "class"} == {("class", "dog"): 1}
+    assert family.values["score", "0.5"] == 3
+
+
 def test_values_wait_so_that_messages_are_few() -> None:
     family, clock = Family(), Clock()
     counters = Distributions(family, "m", (BRIGHTNESS,), clock=clock)

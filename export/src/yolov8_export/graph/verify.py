@@ -29,6 +29,8 @@ BATCHES = (1, 2)
 _SEED = 8
 _BLOCK_PX = 32
 _TOLERANCE = 1e-3
+_SCORE, _CLASS = 4, 5
+"""The columns of a chosen object, after its box."""
 _OF_ANOTHER_CLASS = 1e4
 _FRACTIONS = 2.0
 """Boxes of chosen objects that all lie below this many pixels are fractions of the image."""
@@ -67,6 +69,7 @@ def verify(network: Run, reference: Run, model: ServedModel, *, against: str, ca
         images = seeded_images(model.imgsz, batch)
         outputs, expected_outputs = network(images), reference(images)
         if not model.has_nms:
+            _check_classes(outputs[0], model)
             outputs, expected_outputs = _paired(outputs, expected_outputs)
         ours, theirs = list(_named(outputs, model)), _named(expected_outputs, model)
         _check_values(dict(ours), model)
@@ -128,11 +131,13 @@ def _paired(ours: Sequence[Array], theirs: Sequence[Array]) -> tuple[list[Array]
     other: list[Array] = []
     for a, b in zip(ours[0], theirs[0], strict=True):
         apart = np.abs(a[:, None, :4] - b[None, :, :4]).max(axis=-1)
-        apart += _OF_ANOTHER_CLASS * (a[:, None, 5] != b[None, :, 5])
+        apart += _OF_ANOTHER_CLASS * (a[:, None, _CLASS] != b[None, :, _CLASS])
         pairs = [*zip(range(len(a)), apart.argmin(axis=1), strict=True)]
         pairs += [*zip(apart.argmin(axis=0), range(len(b)), strict=True)]
-        cut = max(a[:, 4].min(), b[:, 4].min()) * (1 + _TOLERANCE)
-        at_cut = np.array([apart[i, j] > LIMITS["boxes_px"] and min(a[i, 4], b[j, 4]) <= cut for i, j in pairs])
+        cut = max(a[:, _SCORE].min(), b[:, _SCORE].min()) * (1 + _TOLERANCE)
+        at_cut = np.array(
+            [apart[i, j] > LIMITS["boxes_px"] and min(a[i, _SCORE], b[j, _SCORE]) <= cut for i, j in pairs]
+        )
         for side, rows, index in ((mine, a, 0), (other, b, 1)):
             side.append(np.where(at_cut[:, None], 0, rows[[pair[index] for pair in pairs]]))
     return [np.stack(mine), *ours[1:]], [np.stack(other), *theirs[1:]]
@@ -153,6 +158,16 @@ def _check_values(outputs: dict[str, Array], model: ServedModel) -> None:
         raise VerificationError(
             f"box centres reach {far:.3g}, expected pixels of an input of {model.imgsz[0]},{model.imgsz[1]}; "
             "export the network as Ultralytics does, with boxes as centre, width and height in pixels"
+        )
+
+
+def _check_classes(objects: Array, model: ServedModel) -> None:
+    """Refuse chosen objects of more classes than there are labels; the shape of such an output doesn't tell."""
+    highest = int(objects[..., _CLASS].max(initial=0))
+    if highest >= len(model.labels):
+        raise VerificationError(
+            f"the network finds objects of class {highest}, and there are {len(model.labels)} labels, for the classes "
+            f"from 0 to {len(model.labels) - 1}; say all of them with --labels"
         )
 
 

@@ -237,6 +237,14 @@ def test_a_file_that_chooses_its_objects_is_served(
     assert read_spec(repository, "tiny").model.network_output == "end2end"
 
 
+def test_a_file_with_more_classes_than_labels_is_refused(export_tiny: Export, tmp_path: Path) -> None:
+    """Its shape does not tell how many classes a network that chooses its objects has."""
+    rows = [*ROWS, (1, 2, 30, 31, 0.5, len(LABELS))]
+
+    with pytest.raises(VerificationError, match=f"class {len(LABELS)}, and there are {len(LABELS)} labels"):
+        export_tiny(weights=write_chosen(tmp_path / "end.onnx", rows, **metadata(Task.DETECT, end2end=True)))
+
+
 def test_a_file_with_nms_inside_runs_image_by_image_and_says_what_is_fixed(
     export_tiny: Export, repository: Path, tmp_path: Path
 ) -> None:
