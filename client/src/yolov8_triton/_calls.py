@@ -72,15 +72,15 @@ class Calls:
         cls,
         urls: tuple[str, ...],
         *,
-        model: str,
         timeout_s: float,
-        array_format: ArrayFormat,
-        headers: Mapping[str, str] | None,
-        token: AsyncToken | None,
-        shared_memory: bool,
-        retry: RetryPolicy,
+        model: str = "",
+        array_format: ArrayFormat = "jpeg",
+        headers: Mapping[str, str] | None = None,
+        token: AsyncToken | None = None,
+        shared_memory: bool = False,
+        retry: RetryPolicy = DEFAULT_RETRY,
     ) -> Calls:
-        """Return the calls of a client with these arguments.
+        """Return the calls of a client with these arguments; without a model, only requests to the server itself.
 
         Raises:
             ValueError: ``timeout_s`` or ``token`` is invalid.

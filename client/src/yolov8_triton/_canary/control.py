@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from yolov8_contract.errors import ContractError
 from yolov8_triton import _protocol
-from yolov8_triton._calls import DEFAULT_RETRY, DEFAULT_URL, Calls
+from yolov8_triton._calls import DEFAULT_URL, Calls
 from yolov8_triton._errors import ModelNotFoundError, YoloTritonError
 from yolov8_triton._headers import Token
 from yolov8_triton._transport.connection import Connection, Tls
@@ -186,16 +186,7 @@ class _Server:
     def __init__(
         self, connection: Connection, *, timeout_s: float, headers: Mapping[str, str], token: Token | None
     ) -> None:
-        self._calls = Calls.of(
-            connection.urls,
-            model="",
-            timeout_s=timeout_s,
-            array_format="jpeg",
-            headers=headers,
-            token=token,
-            shared_memory=False,
-            retry=DEFAULT_RETRY,
-        )
+        self._calls = Calls.of(connection.urls, timeout_s=timeout_s, headers=headers, token=token)
         self._url = connection.urls[0]
         self._driver = Driver(connection, f"the server at {self._url}")
 
@@ -281,6 +272,11 @@ def _check_successor(model: str, new: str, old_config: Document, new_config: Doc
             )
     if lacking := sorted(set(old.image_formats) - set(successor.image_formats)):
         raise RolloutError(f"{new!r} can't answer for {model!r}: it takes no {', '.join(lacking)} images")
+    if old.has_nms and not successor.has_nms:
+        raise RolloutError(
+            f"{new!r} can't answer for {model!r}: its network chooses its objects itself, so it refuses its clients' "
+            "'iou' and 'agnostic'; export it with --head one2many"
+        )
     for name in ("priority_levels", "max_slices"):
         if getattr(old, name) > getattr(successor, name):
             raise RolloutError(

@@ -101,8 +101,11 @@ def canary(
             typer.echo(json.dumps(values, ensure_ascii=False))
         else:
             _show(Console(highlight=False), values)
-        if apply:
-            _apply(control_of(ctx, server, control), values["verdict"], old=old, new=new)
+        if apply and values["verdict"] == "undecided":
+            complain("nothing was applied: give more images, or other limits")
+        elif apply:
+            with control_of(ctx, server, control) as models:
+                _apply(models, values["verdict"], old=old, new=new)
     raise typer.Exit(EXIT_CODES[values["verdict"]])
 
 
@@ -157,13 +160,9 @@ def _show(console: Console, values: Mapping[str, Any]) -> None:
     console.print(Text(verdict, STYLES[verdict]), f"after {values['images']} images, {values['failed']} failed")
 
 
-def _apply(control: ModelControl, verdict: str, *, old: str, new: str) -> None:
-    if verdict == "undecided":
-        complain("nothing was applied: give more images, or other limits")
-        return
-    with control as models:
-        if verdict == "promote":
-            models.promote(old, new)
-            typer.echo(f"{new} answers as {old}; the way back: yolov8-triton rollout back {old}", err=True)
-        else:
-            typer.echo(f"unloaded: {', '.join(models.unload(new))}", err=True)
+def _apply(models: ModelControl, verdict: str, *, old: str, new: str) -> None:
+    if verdict == "promote":
+        models.promote(old, new)
+        typer.echo(f"{new} answers as {old}; the way back: yolov8-triton rollout back {old}", err=True)
+    else:
+        typer.echo(f"unloaded: {', '.join(models.unload(new))}", err=True)

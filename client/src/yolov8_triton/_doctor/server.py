@@ -56,9 +56,7 @@ class Server:
         self.http = connection.http
         self.calls = Calls.of(
             connection.urls,
-            model="",
             timeout_s=timeout_s,
-            array_format="jpeg",
             headers=headers,
             token=token,
             shared_memory=shared_memory,

@@ -109,6 +109,9 @@ def test_a_successor_whose_composing_model_is_not_ready_is_refused_before_any_ch
         pytest.param(model(Task.SEGMENT), "its task: expected", id="task"),
         pytest.param(replace(model(Task.DETECT), labels=("a", "b", "c")), "its labels: expected", id="labels"),
         pytest.param(replace(model(Task.DETECT), image_formats=("jpeg",)), "it takes no bmp", id="formats"),
+        pytest.param(
+            replace(model(Task.DETECT), network_output="end2end"), "its clients' 'iou' and 'agnostic'", id="no-nms"
+        ),
     ],
 )
 def test_a_successor_that_clients_could_not_use_is_refused(
