@@ -23,7 +23,7 @@ from typing import Any
 
 from opentelemetry import trace
 
-from yolov8_triton import Client
+from yolov8_triton import Client, YoloTritonError
 
 WAIT_S = 20.0
 """Triton collects spans for 5 s before it sends them."""
@@ -124,9 +124,12 @@ def main() -> None:
     host, _, port = options.listen.rpartition(":")
     with Collector((host, int(port))) as collector, Client(options.url, model=options.model) as client:
         threading.Thread(target=collector.serve_forever, daemon=True).start()
-        task = client.info().task.value
-        getattr(client, task)(options.image)  # the first call opens what later ones use
-        took_ms, spans = asked(client, task, options.image, collector)
+        try:
+            task = client.info().task.value
+            getattr(client, task)(options.image)  # the first call opens what later ones use
+            took_ms, spans = asked(client, task, options.image, collector)
+        except YoloTritonError as exc:
+            sys.exit(f"error: {exc}")
         collector.shutdown()
     print(f"{'start':>8}  {'':24}{'total':>9}{'queue':>9}{'work':>9}  ms")
     print(f"{'':8}  {'call of the client':24}{took_ms:9.2f}")

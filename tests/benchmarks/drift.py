@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Sequence
@@ -126,6 +127,10 @@ def main() -> None:
     parser.add_argument("weights", type=Path)
     parser.add_argument("folder", type=Path)
     arguments = parser.parse_args()
+    if not arguments.weights.is_file() or not arguments.folder.is_dir():
+        parser.error("WEIGHTS must be a checkpoint, and FOLDER a folder of images")
+    if shutil.which("promtool") is None:
+        parser.error("promtool is missing: apt-get install prometheus")
     network = YOLO(arguments.weights)
     labels = tuple(network.names.values())
     model = ServedModel(task=Task.DETECT, labels=labels, imgsz=(640, 640))

@@ -122,6 +122,22 @@ def test_sliced(server: TritonServer, tmp_path: Path) -> None:
     assert cv2.imread(str(tmp_path / "sliced.png")).shape == image.shape
 
 
+def test_trace_request_says_in_a_line_that_no_server_answers(tmp_path: Path) -> None:
+    scene(tmp_path / "scene.png", SEED)
+    command = [
+        sys.executable,
+        str(EXAMPLES / "trace_request.py"),
+        str(tmp_path / "scene.png"),
+        "--listen",
+        "127.0.0.1:0",
+    ]
+
+    done = subprocess.run([*command, "--url", "127.0.0.1:1"], capture_output=True, text=True, check=False, timeout=60)
+
+    assert done.returncode == 1
+    assert re.fullmatch(r"error: model 'yolov8n' at 127\.0\.0\.1:1: .*\n", done.stderr)
+
+
 def test_trace_request(detector_repository: Path, tmp_path: Path) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -347,7 +347,7 @@ def _expand(inputs: Sequence[Any], _: Attributes) -> Any:
 def _divide(left: Any, right: Any) -> Any:
     """Divide; of whole numbers ONNX drops the fraction, as C does."""
     whole = tf.as_dtype(left.dtype).is_integer
-    return tf.math.floordiv(left, right) if whole else tf.divide(left, right)
+    return tf.truncatediv(left, right) if whole else tf.divide(left, right)
 
 
 OPERATORS: Mapping[str, Operator] = {
