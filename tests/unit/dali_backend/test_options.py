@@ -3,26 +3,21 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 
-import yolov8_server
-
-DROP_IN = Path(yolov8_server.__file__).parent / "backends" / "dali"
+from tests.drop_ins import importable
 
 
 @pytest.fixture(scope="module")
 def options() -> Iterator[ModuleType]:
-    sys.path.insert(0, str(DROP_IN))
-    import dali_options
+    with importable("dali"):
+        import dali_options
 
-    yield dali_options
-    sys.path.remove(str(DROP_IN))
+        yield dali_options
 
 
 def config(**parameters: str) -> dict[str, Any]:

@@ -19,7 +19,7 @@ import onnx
 import onnxruntime as ort
 import pytest
 
-from tests.unit.server.conftest import DROP_IN
+from tests.drop_ins import importable
 from tests.unit.server.graphs import GRAPHS
 
 AVAILABLE = ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"]
@@ -34,11 +34,10 @@ DEFAULTS = {
 
 @pytest.fixture(scope="module")
 def onnx_providers() -> Iterator[ModuleType]:
-    sys.path.insert(0, str(DROP_IN))
-    import onnx_providers
+    with importable("onnxruntime"):
+        import onnx_providers
 
-    yield onnx_providers
-    sys.path.remove(str(DROP_IN))
+        yield onnx_providers
 
 
 def config(*accelerators: tuple[str, dict[str, str]], **parameters: str) -> dict[str, Any]:

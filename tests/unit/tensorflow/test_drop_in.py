@@ -3,24 +3,19 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 
-import yolov8_server
-
-DROP_IN = Path(yolov8_server.__file__).parent / "backends" / "tensorflow"
+from tests.drop_ins import importable
 
 
 @pytest.fixture(scope="module", autouse=True)
 def on_path() -> Iterator[None]:
-    sys.path.insert(0, str(DROP_IN))
-    yield
-    sys.path.remove(str(DROP_IN))
+    with importable("tensorflow"):
+        yield
 
 
 @pytest.fixture(scope="module")
