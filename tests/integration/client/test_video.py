@@ -23,6 +23,8 @@ from yolov8_export.repository.layout import Target
 from yolov8_server import TritonServer
 from yolov8_triton import Client, video
 
+pytestmark = pytest.mark.alone
+
 MODEL = "shapes-detect"
 SEED = 70_000
 PART = 120

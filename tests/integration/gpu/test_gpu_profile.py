@@ -25,6 +25,8 @@ from yolov8_export.config.files import CONFIG, read_config
 from yolov8_server import TritonServer
 from yolov8_triton import Client, InvalidImageError
 
+pytestmark = pytest.mark.alone
+
 GOOD = corpus.good_images()
 
 
