@@ -135,6 +135,13 @@ def serve(
             help="explicit lets callers with the key in TRITON_ADMIN_KEY load and unload models while the server runs"
         ),
     ] = "none",
+    lend_cores: Annotated[
+        bool,
+        typer.Option(
+            help="Give a request that is alone at the ONNX networks the threads of all instances (a second copy of the "
+            "weights for each)"
+        ),
+    ] = True,
     restarts: Annotated[
         int, typer.Option(min=0, metavar="N", help="Early ends or failed starts in a row after which to give up")
     ] = DEFAULT_RESTARTS,
@@ -183,6 +190,7 @@ def serve(
         allow=allow or (),
         model_control=model_control == "explicit",
         admin_key=os.environ.get("TRITON_ADMIN_KEY"),
+        lend_cores=lend_cores,
         arguments=triton_options or (),
     )
     door = None

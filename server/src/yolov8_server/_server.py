@@ -14,6 +14,7 @@ from types import TracebackType
 from . import _leftovers
 from ._command import (
     ADMIN_HEADER,
+    BUSY_INSTANCES,
     CLOSED_HEADER,
     build_command,
     build_environment,
@@ -65,6 +66,8 @@ class TritonServer:
             the server can end it through them.
         model_control: whether models can be loaded and unloaded by request, with the key, while the server runs.
         admin_key: the key for this; clients send it as ``triton-admin-key``.
+        lend_cores: whether a request that is alone at the networks of the onnxruntime backend gets the threads of all
+            instances of its model. Each instance then holds a second copy of the weights.
         arguments: further options of tritonserver, such as ``--log-verbose=1``.
     """
 
@@ -84,6 +87,7 @@ class TritonServer:
         allow: Collection[str] = (),
         model_control: bool = False,
         admin_key: str | None = None,
+        lend_cores: bool = True,
         arguments: Sequence[str] = (),
     ) -> None:
         self._repository = Path(repository)
@@ -95,6 +99,7 @@ class TritonServer:
         self._model_config_name = model_config_name
         named = () if model_config_name is None else (f"--model-config-name={model_config_name}",)
         self._model_control, self._admin_key = model_control, admin_key if model_control else None
+        self._lend_cores = lend_cores
         self._arguments = (*named, *arguments)
         self._http = http
         self._allow = allow
@@ -249,11 +254,15 @@ class TritonServer:
         )
         return SupervisedProcess(
             command,
-            environment=build_environment(installation, os.environ, libraries=[folder / "lib"]),
+            environment=build_environment(installation, os.environ, libraries=[folder / "lib"]) | self._lent(folder),
             log=self._log,
             mark=mark,
             stop_timeout_s=self._stop_timeout_s,
         )
+
+    def _lent(self, folder: Path) -> dict[str, str]:
+        """Return what tells the models of the onnxruntime backend to lend cores."""
+        return {BUSY_INSTANCES: str(folder / "busy") if self._lend_cores else ""}
 
     def _end(self, process: SupervisedProcess, grace_s: float | None = None) -> None:
         try:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import numpy as np
 import onnxruntime as ort
 import triton_python_backend_utils as pb_utils
+from onnx_cores import load  # type: ignore[import-not-found]
 from onnx_device import DeviceSession, preload  # type: ignore[import-not-found]
 from onnx_options import run_options, session_options  # type: ignore[import-not-found]
 from onnx_providers import check_loaded, providers  # type: ignore[import-not-found]
@@ -44,11 +46,18 @@ class TritonPythonModel:
         chosen = providers(config, device=device, available=ort.get_available_providers())
         if device is not None:
             preload()
-        self._session = ort.InferenceSession(_model_path(config, args), session_options(config), providers=chosen)
-        check_loaded(chosen, self._session.get_providers())
-        self._device = None if device is None else DeviceSession(self._session, device)
+        path = _model_path(config, args)
+        open_session = partial(ort.InferenceSession, path, providers=chosen)
+        if device is None:
+            session, self._run_session = load(config, partial(session_options, config), open_session)
+            self._device = None
+        else:
+            session = open_session(session_options(config))
+            self._device = DeviceSession(session, device)
+            self._run_session = self._device.run
+        check_loaded(chosen, session.get_providers())
         self._run_options = run_options(config)
-        check_tensors(config, inputs=self._session.get_inputs(), outputs=self._session.get_outputs())
+        check_tensors(config, inputs=session.get_inputs(), outputs=session.get_outputs())
         self._inputs = [tensor["name"] for tensor in config["input"]]
         self._outputs = [tensor["name"] for tensor in config["output"]]
         self._batches = config["max_batch_size"] > 0
@@ -91,8 +100,7 @@ class TritonPythonModel:
 
     def _run(self, feed: Arrays) -> Arrays:
         # ONNX Runtime reads the arrays in place and returns its own buffers, so nothing is copied.
-        run = self._session.run if self._device is None else self._device.run
-        outputs = dict(zip(self._outputs, run(self._outputs, feed, self._run_options), strict=True))
+        outputs = dict(zip(self._outputs, self._run_session(self._outputs, feed, self._run_options), strict=True))
         if self._batches:
             _check_batch(outputs, batch=len(feed[self._inputs[0]]))
         return outputs
