@@ -23,6 +23,7 @@ MAX_PARAMETERS = 128
 """The limit of a request's parameters, forwarded headers included."""
 MAX_PARAMETERS_CHARACTERS = 64 * 1024
 """The limit of their JSON text: servers forward at most 16 KiB of headers, and ids of 10,000 classes take 48 KiB."""
+TIMINGS = "timings"
 _MAX_KEPT_CHARACTERS = 1024
 """Longer texts are parsed anew for each request, so that their callers can't fill the memory."""
 
@@ -60,6 +61,7 @@ class RequestParameters:
         classes: The class ids to return; None for all.
         agnostic: Whether objects of different classes suppress each other.
         slicing: The tiles into which the image is cut; None for the whole image.
+        timings: Whether the answer says where the time went.
     """
 
     conf: float = 0.25
@@ -68,13 +70,14 @@ class RequestParameters:
     classes: tuple[int, ...] | None = None
     agnostic: bool = False
     slicing: Slicing | None = None
+    timings: bool = False
 
     def values(self) -> dict[str, Any]:
         """Return the parameters for which a deployment may set defaults, by name."""
-        return {name: value for name, value in asdict(self).items() if name != "slicing"}
+        return {name: value for name, value in asdict(self).items() if name not in ("slicing", TIMINGS)}
 
 
-NAMES = (*RequestParameters().values(), *slices.NAMES)
+NAMES = (*RequestParameters().values(), *slices.NAMES, TIMINGS)
 _CHOSEN = "on an end-to-end network, which chooses its objects itself"
 _TEXTS = ("classes", slices.SLICE_MERGE)
 _LONGEST_KNOWN = max(map(len, (*NAMES, *_SYNONYMS)))
@@ -91,6 +94,7 @@ class ParameterPolicy:
         defaults: The values of parameters that a request leaves out.
         max_det_limit: The largest ``max_det`` that a request may have.
         max_slices: The most tiles into which a request may cut its image.
+        timings: Whether a request may ask for its times.
         has_nms: Whether overlapping objects are suppressed; if not, ``iou`` and ``agnostic`` are refused.
     """
 
@@ -99,6 +103,7 @@ class ParameterPolicy:
     defaults: RequestParameters = RequestParameters()
     max_det_limit: int = DEFAULT_MAX_DET_LIMIT
     max_slices: int = 0
+    timings: bool = False
     has_nms: bool = True
 
     def __post_init__(self) -> None:
@@ -162,6 +167,7 @@ class ParameterPolicy:
                 defaults=RequestParameters(**defaults),
                 max_det_limit=read_parameter(config, "max_det_limit"),
                 max_slices=model.max_slices,
+                timings=model.timings,
                 has_nms=model.has_nms,
             )
         except (AttributeError, TypeError) as exc:
@@ -181,11 +187,16 @@ class ParameterPolicy:
                 raise InvalidParameterError(f"{name!a} is not known, did you mean {meant!r}?")
             if name in read:
                 raise InvalidParameterError(f"{name!r} is given twice, leave one out")
-            if self.task is Task.CLASSIFY:
+            if self.task is Task.CLASSIFY and name != TIMINGS:
                 raise InvalidParameterError(f"{name!r} has no effect on a model of task 'classify', leave it out")
             read[name] = self._read_text(name, value)
         slicing = self._slicing(read)
         self._check_nms(read, slicing)
+        if read.get(TIMINGS) and not self.timings:
+            raise InvalidParameterError(
+                "'timings' is not possible: this deployment does not measure times: export the model with --timings, "
+                "or leave it out"
+            )
         return replace(self.defaults, slicing=slicing, **read)
 
     def check_tiles(self, parameters: RequestParameters, orig_shape: tuple[int, int]) -> None:
@@ -250,9 +261,9 @@ class ParameterPolicy:
             return self._max_det(value)
         if name in slices.NAMES:
             return slice_value(name, value)
-        if name == "agnostic":
+        if name in ("agnostic", TIMINGS):
             if not isinstance(value, bool):
-                raise InvalidParameterError(f"'agnostic' must be true or false, got {shown(value)}")
+                raise InvalidParameterError(f"{name!r} must be true or false, got {shown(value)}")
             return value
         return fraction(name, value)
 

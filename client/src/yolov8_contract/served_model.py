@@ -50,6 +50,7 @@ class ServedModel:
         priority_levels: The levels that a request's ``priority`` may choose from, 1 being the first served; 0 if the
             deployment has none.
         max_slices: The most tiles into which a request may cut its image; 0 if images are not cut.
+        timings: Whether a request may ask where its time went.
         family: The family of the network, such as ``YOLOv8``; None if the weights don't say it.
         engine: The inference engine that runs it, by the name of Triton's backend; None in older repositories.
         precision: The precision that it computes in: ``fp32``, ``fp16`` or ``int8``; None in older repositories.
@@ -64,6 +65,7 @@ class ServedModel:
     network_output: str = "raw"
     priority_levels: int = 0
     max_slices: int = 0
+    timings: bool = False
     family: str | None = None
     engine: str | None = None
     precision: str | None = None
@@ -135,6 +137,8 @@ class ServedModel:
             values["priority_levels"] = self.priority_levels
         if self.max_slices:
             values["max_slices"] = self.max_slices
+        if self.timings:
+            values["timings"] = True
         values |= {name: value for name in _DESCRIPTION if (value := getattr(self, name)) is not None}
         return {name: json.dumps(value, ensure_ascii=False) for name, value in values.items()}
 
@@ -166,6 +170,7 @@ class ServedModel:
                 network_output=_optional_parameter(config, "network_output", "raw"),
                 priority_levels=_count(config, "priority_levels"),
                 max_slices=_count(config, "max_slices"),
+                timings=_flag(config, "timings"),
                 **{name: _description(config, name) for name in _DESCRIPTION},
             )
         except (TypeError, ValueError) as exc:
@@ -208,6 +213,14 @@ def _count(config: Mapping[str, Any], name: str) -> int:
     value = read_parameter(config, name) if name in config["parameters"] else 0
     if type(value) is not int or value < 0:
         raise ValueError(f"{name}: expected a whole number from 0, got {repr(value)[:_SHOWN]}")
+    return value
+
+
+def _flag(config: Mapping[str, Any], name: str) -> bool:
+    """Return a parameter that is true or false, and false if it is left out."""
+    value = read_parameter(config, name) if name in config["parameters"] else False
+    if not isinstance(value, bool):
+        raise ValueError(f"{name}: expected true or false, got {repr(value)[:_SHOWN]}")
     return value
 
 

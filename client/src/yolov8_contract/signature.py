@@ -11,6 +11,7 @@ Classification has no postprocess model; the answer is the network's probabiliti
 
 from __future__ import annotations
 
+from . import timings
 from .errors import ConfigError
 from .served_model import ServedModel
 from .task import Task
@@ -44,19 +45,22 @@ SLICED_MASKS = "sliced_masks"
 ROTATED = 5
 """The values of a rotated box."""
 CLASS_SCORES = "class_scores"
+TIMINGS = TensorSpec("timings", DataType.FP64, (len(timings.NAMES),))
+"""The times of `timings.NAMES`, or zeros if the request does not ask for them."""
 KEYPOINTS = "detection_keypoints"
 
 
 def ensemble(model: ServedModel) -> Signature:
     """Return the ensemble's tensors, which clients send and read."""
     if model.task is Task.CLASSIFY:
-        return Signature((IMAGE,), (TensorSpec(CLASS_SCORES, DataType.FP32, (len(model.labels),)), ORIG_SHAPE))
-    return Signature((IMAGE,), (*detections(model), ORIG_SHAPE))
+        scores = TensorSpec(CLASS_SCORES, DataType.FP32, (len(model.labels),))
+        return Signature((IMAGE,), (scores, ORIG_SHAPE, *timed(model)))
+    return Signature((IMAGE,), (*detections(model), ORIG_SHAPE, *timed(model)))
 
 
 def preprocess(model: ServedModel) -> Signature:
     """Return the preprocess model's tensors: an encoded image becomes the network's input."""
-    return Signature((IMAGE,), (_images(model), ORIG_SHAPE, *sliced(model)))
+    return Signature((IMAGE,), (_images(model), ORIG_SHAPE, *sliced(model), *timed(model)))
 
 
 def sliced(model: ServedModel) -> tuple[TensorSpec, ...]:
@@ -69,9 +73,14 @@ def sliced(model: ServedModel) -> tuple[TensorSpec, ...]:
     return (objects, *masks) if model.task is Task.SEGMENT else (objects,)
 
 
-def check(model: ServedModel) -> Signature:  # noqa: ARG001  (the signature of its siblings)
+def timed(model: ServedModel) -> tuple[TensorSpec, ...]:
+    """Return what the first composing model passes to postprocess of its times; nothing where none are measured."""
+    return (TIMINGS,) if model.timings else ()
+
+
+def check(model: ServedModel) -> Signature:
     """Return the check model's tensors: it passes the bytes of an accepted image on."""
-    return Signature((IMAGE,), (CHECKED_IMAGE,))
+    return Signature((IMAGE,), (CHECKED_IMAGE, *timed(model)))
 
 
 def checked_preprocess(model: ServedModel) -> Signature:
@@ -94,7 +103,8 @@ def postprocess(model: ServedModel, head: Head) -> Signature:
     Raises:
         ConfigError: ``head`` does not fit the model's task, classes and keypoints.
     """
-    return Signature((*_outputs(model, head), ORIG_SHAPE, *sliced(model)), (*detections(model), ORIG_SHAPE))
+    inputs = (*_outputs(model, head), ORIG_SHAPE, *sliced(model), *timed(model))
+    return Signature(inputs, (*detections(model), ORIG_SHAPE, *timed(model)))
 
 
 def detections(model: ServedModel) -> tuple[TensorSpec, ...]:

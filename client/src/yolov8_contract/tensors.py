@@ -22,6 +22,7 @@ class DataType(Enum):
     UINT8 = "UINT8"
     INT32 = "INT32"
     FP32 = "FP32"
+    FP64 = "FP64"
     BYTES = "BYTES"
 
     @property
@@ -39,6 +40,7 @@ _NUMPY: dict[DataType, npt.DTypeLike] = {
     DataType.UINT8: np.uint8,
     DataType.INT32: np.int32,
     DataType.FP32: np.float32,
+    DataType.FP64: np.float64,
     DataType.BYTES: np.object_,
 }
 

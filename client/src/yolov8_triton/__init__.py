@@ -42,6 +42,7 @@ from yolov8_triton._results.class_probabilities import ClassProbabilities, Class
 from yolov8_triton._results.detections import Detections, OrientedBoxes, Poses, Segmentations
 from yolov8_triton._results.objects import COCO_CATEGORY_IDS, DetectedObjects, Index
 from yolov8_triton._results.outcome import Outcome, Result
+from yolov8_triton._results.timings import Timings
 from yolov8_triton._transport.connection import ChannelArgument, Compression, Tls
 from yolov8_triton._video.source import FrameSource, VideoError, VideoInfo
 from yolov8_triton._video.tracking import Tracker
@@ -107,6 +108,7 @@ __all__ = [
     "ServerUnavailableError",
     "SharedMemoryError",
     "Task",
+    "Timings",
     "Tls",
     "TlsError",
     "Token",

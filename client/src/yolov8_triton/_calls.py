@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from yolov8_contract.parameters import TIMINGS
 from yolov8_contract.served_model import ServedModel
 from yolov8_triton import _headers, _protocol
 from yolov8_triton._errors import (
@@ -29,6 +30,7 @@ from yolov8_triton._images import ArrayFormat, ImageInput, encoded
 from yolov8_triton._options import request_parameters
 from yolov8_triton._results.outcome import R
 from yolov8_triton._transport.requests import A, Document, GetConfig, GetIndex, GetReady, GetServer, Infer, Request
+from yolov8_triton._transport.round_trip import RoundTrip
 from yolov8_triton._transport.shared_memory import SharedMemory
 from yolov8_triton._transport.steps import Attempt, Call, Credential, Deadline, Pause
 
@@ -134,9 +136,13 @@ class Calls:
         with translated(self.where, deadline.timeout_s):
             parameters = request_parameters(options, model)
             content = self.encoded(image, options)
+        trip = RoundTrip()
         answer = yield from self.answer(deadline, Infer(self.model, content, parameters))
+        trip.end()
         with translated(self.where, deadline.timeout_s):
             result = _protocol.response(answer, model)
+            if TIMINGS in parameters:
+                result = trip.timed(result, answer, deadline)
         assert isinstance(result, kind)  # the task was compared with the model's
         return result
 

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypedDict
 import numpy as np
 
 from yolov8_contract.errors import InvalidParameterError
-from yolov8_contract.parameters import NAMES
+from yolov8_contract.parameters import NAMES, TIMINGS
 from yolov8_contract.served_model import ServedModel
 from yolov8_triton._images import Channels
 from yolov8_triton._results.objects import ids_of
@@ -52,11 +52,14 @@ class CallOptions(TypedDict, total=False):
         timeout_s: Time that the call may take, in place of the client's own.
         priority: Level at which the server queues the request, 1 for the one served first; the deployment sets the
             default, and needs levels (``--priority-levels`` of export).
+        timings: Whether the result says where the time of the call went, in ``timings``; the model needs ``--timings``
+            at its export.
     """
 
     channels: Channels | None
     timeout_s: float | None
     priority: int | None
+    timings: bool | None
 
 
 class PredictCallOptions(PredictOptions, CallOptions, total=False):
@@ -71,18 +74,34 @@ def request_parameters(options: Mapping[str, Any], model: ServedModel) -> dict[s
         InvalidParameterError: A value is neither a number nor a bool, a class is not one of the model's, or the model
             has no such level of priority.
     """
-    for name in options.keys() - {*NAMES, *CallOptions.__annotations__}:
-        raise TypeError(
-            f"unexpected keyword argument {name!r}; options are {', '.join((*NAMES, *CallOptions.__annotations__))}"
-        )
-    given = {name: options[name] for name in NAMES if options.get(name) is not None}
+    known = dict.fromkeys((*NAMES, *CallOptions.__annotations__))
+    for name in options.keys() - known.keys():
+        raise TypeError(f"unexpected keyword argument {name!r}; options are {', '.join(known)}")
+    given = {name: options[name] for name in NAMES if name != TIMINGS and options.get(name) is not None}
     parameters = {
         name: _class_ids(value, model.labels) if name == "classes" else _scalar(name, value)
         for name, value in given.items()
     }
     if options.get("priority") is not None:
         parameters["priority"] = checked_priority(options["priority"], model)
+    if _asks_for_times(options.get(TIMINGS), model):
+        parameters[TIMINGS] = True
     return parameters
+
+
+def _asks_for_times(timings: Any, model: ServedModel) -> bool:
+    """Tell whether timings are asked for; a server of an older export would ignore the question.
+
+    Raises:
+        InvalidParameterError: The model does not measure times, or the value is not a bool.
+    """
+    if not isinstance(timings, bool | None):
+        raise InvalidParameterError(f"'timings' must be True or False, got {timings!r}")
+    if timings and not model.timings:
+        raise InvalidParameterError(
+            "'timings': the model does not measure times; leave it out, or export the model again with --timings"
+        )
+    return bool(timings)
 
 
 def checked_priority(priority: Any, model: ServedModel) -> int:

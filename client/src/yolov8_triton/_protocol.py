@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -127,6 +128,18 @@ def response(answer: Tensors, model: ServedModel) -> Result:
     return Detections(xyxy=boxes, **common)
 
 
+def times(answer: Tensors) -> list[float]:
+    """Return the times in the outputs of a model, of a request that asked for them.
+
+    Raises:
+        ContractError: They are missing, of another type or shape, or impossible.
+    """
+    values: list[float] = _unwrapped(answer, _output(signature.TIMINGS)).tolist()
+    if not (values[0] > 0 and all(math.isfinite(value) for value in values)):
+        raise ContractError(f"output {signature.TIMINGS.name!r}: expected a start and milliseconds, got {values}")
+    return values
+
+
 class _Output(NamedTuple):
     """The expectation of one output, prepared once: doing so for each response would be most of the work."""
 
@@ -146,7 +159,7 @@ class _Output(NamedTuple):
 
 @lru_cache
 def _outputs(model: ServedModel) -> tuple[_Output, ...]:
-    return tuple(map(_output, signature.ensemble(model).outputs))
+    return tuple(_output(spec) for spec in signature.ensemble(model).outputs if spec != signature.TIMINGS)
 
 
 def _output(spec: TensorSpec) -> _Output:

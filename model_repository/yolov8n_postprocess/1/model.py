@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).parent))  # use the copy of the contract i
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
-from yolov8_contract import signature
+from yolov8_contract import signature, timings
 from yolov8_contract.build import check_build
 from yolov8_contract.distributions import Distributions, of_answer
 from yolov8_contract.errors import ConfigError, Refusal, RequestError
@@ -86,12 +86,17 @@ class TritonPythonModel:
         )
 
     def _detect(self, request: Any) -> dict[str, Any]:
+        times = np.zeros(len(timings.NAMES))
+        if self._model.timings:
+            times[:] = _one(request, signature.TIMINGS.name)
+            timings.end(timings.NETWORK, times)
         parameters = self._policy.parse_json(parameters_text(request))
         shape = _one(request, signature.ORIG_SHAPE.name)
         height, width = shape.tolist()
         head = [_one(request, name) for name in self._head_names]
         tensors = self._objects(request, head, (height, width), parameters)
-        return tensors | {signature.ORIG_SHAPE.name: shape}
+        timings.end(timings.POSTPROCESS, times)
+        return tensors | {signature.ORIG_SHAPE.name: shape, signature.TIMINGS.name: times}
 
     def _objects(
         self, request: Any, head: Sequence[Any], orig_shape: tuple[int, int], parameters: RequestParameters

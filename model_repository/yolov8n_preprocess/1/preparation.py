@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pixels
 
-from yolov8_contract import signature
+from yolov8_contract import signature, timings
 from yolov8_contract.errors import InvalidImageError, Refusal
 from yolov8_contract.image_header import ImageLimits, admit
 from yolov8_contract.parameters import ParameterPolicy, RequestParameters
@@ -76,24 +76,26 @@ class Preparation:
         Raises:
             RequestError: A parameter or the image is refused.
         """
+        times = timings.begun()
         parameters = self.policy.parse_json(raw.parameters)
         if len(raw.images) != 1:
             raise InvalidImageError(f"expected one image per request, got {len(raw.images)}", Refusal.COUNT)
         content = raw.images.tobytes()
         header = admit(content, self.model.image_formats, self.limits)
         self.policy.check_tiles(parameters, header.displayed_shape)
+        timings.end(timings.CHECK, times)
         image = pixels.decode(content)
+        timings.end(timings.DECODE, times)
         shape = pixels.shape(image)
-        orig_shape = {signature.ORIG_SHAPE.name: np.array([shape], np.int32)}
-        if not self.model.max_slices:
-            return self.network_input(image) | orig_shape
-        if parameters.slicing is None:
-            return self.network_input(image) | orig_shape | passed_on(self.model, [], [])
-        tiles = parameters.slicing.tiles(shape)
-        first = self.network_input(image[: tiles[0].bottom, : tiles[0].right]) | orig_shape
-        if len(tiles) == 1:
-            return first | passed_on(self.model, [], [])
-        return Sliced(image, tiles, parameters, first)
+        tiles = [] if parameters.slicing is None else parameters.slicing.tiles(shape)
+        first = image[: tiles[0].bottom, : tiles[0].right] if tiles else image
+        outputs = self.network_input(first) | {signature.ORIG_SHAPE.name: np.array([shape], np.int32)}
+        timings.end(timings.LETTERBOX, times)
+        if self.model.timings:
+            outputs[signature.TIMINGS.name] = timings.tensor(times, asked=parameters.timings)
+        if len(tiles) > 1:
+            return Sliced(image, tiles, parameters, outputs)
+        return outputs | passed_on(self.model, [], []) if self.model.max_slices else outputs
 
     def network_input(self, image: pixels.Image) -> Outputs:
         """Return an image as the network's input, by the tensor's name."""

@@ -19,7 +19,7 @@ import triton_python_backend_utils as pb_utils
 from pixels import Image
 from preparation import Outputs, Sliced, passed_on
 
-from yolov8_contract import slices
+from yolov8_contract import signature, slices, timings
 from yolov8_contract.postprocess import postprocess
 from yolov8_contract.served_model import ServedModel
 from yolov8_contract.slices import Tile
@@ -90,6 +90,8 @@ class Slicer:
             others = sliced.tiles[1:]
             found = list(self._tiles.map(lambda tile: self._found(sliced, tile, sender, due_s), others))
             outcome = sliced.outputs | passed_on(self._model, found, sliced.tiles)
+            if self._model.timings:
+                timings.end(timings.TILES, outcome[signature.TIMINGS.name][0])
         except Exception as exc:  # noqa: BLE001  (only this request fails; `respond` reports the error)
             outcome = exc
         finally:

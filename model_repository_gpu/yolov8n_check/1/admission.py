@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from yolov8_contract import signature
+from yolov8_contract import signature, timings
 from yolov8_contract.errors import InvalidImageError, Refusal
 from yolov8_contract.image_header import ImageLimits, admit
 from yolov8_contract.jpeg_tables import check_tables
@@ -36,10 +36,15 @@ class Admission:
         Raises:
             RequestError: A parameter or the image is refused.
         """
-        self.policy.parse_json(parameters)
+        times = timings.begun()
+        parsed = self.policy.parse_json(parameters)
         if len(images) != 1:
             raise InvalidImageError(f"expected one image per request, got {len(images)}", Refusal.COUNT)
         content = images.tobytes()
         admit(content, self.model.image_formats, self.limits)
         check_tables(content)
-        return {signature.CHECKED_IMAGE.name: images}
+        outputs: Outputs = {signature.CHECKED_IMAGE.name: images}
+        if self.model.timings:
+            timings.end(timings.CHECK, times)
+            outputs[signature.TIMINGS.name] = timings.tensor(times, asked=parsed.timings)
+        return outputs

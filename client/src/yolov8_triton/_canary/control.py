@@ -277,6 +277,8 @@ def _check_successor(model: str, new: str, old_config: Document, new_config: Doc
             f"{new!r} can't answer for {model!r}: its network chooses its objects itself, so it refuses its clients' "
             "'iou' and 'agnostic'; export it with --head one2many"
         )
+    if old.timings and not successor.timings:
+        raise RolloutError(f"{new!r} can't answer for {model!r}: it refuses 'timings'; export it with --timings")
     for name in ("priority_levels", "max_slices"):
         if getattr(old, name) > getattr(successor, name):
             raise RolloutError(

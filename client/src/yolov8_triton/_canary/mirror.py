@@ -64,8 +64,9 @@ def judged(
     Returns:
         The comparison; "failed" if the new model's error is its own, "dropped" if it says how busy the server is.
     """
+    asked = {name: value for name, value in options.items() if name != "timings"}  # the new model may not measure
     try:
-        return compare(result, getattr(new, result.task.value)(image, **options))
+        return compare(result, getattr(new, result.task.value)(image, **asked))
     except _NOT_ITS_FAULT:
         return "dropped"
     except Exception as exc:  # noqa: BLE001  (whatever the new model does must not reach the program)

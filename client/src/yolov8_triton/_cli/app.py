@@ -173,6 +173,6 @@ def _ask(
             if coco.coco is None
             else stack.enter_context(CocoResults(coco.coco, coco.coco_truth, client.labels)),
         )
-        call = partial(getattr(client, task.value), priority=options.priority, **thresholds)
+        call = partial(getattr(client, task.value), priority=options.priority, timings=options.timings, **thresholds)
         code = ask(call, paths, outputs, in_flight=options.in_flight)
     raise typer.Exit(code)

@@ -133,6 +133,7 @@ class ImageOptions:
         as_json: Print one line of JSON per image instead of tables.
         in_flight: Number of requests in flight.
         priority: Level at which the server queues the requests, 1 for the one served first; the model needs levels.
+        timings: Print where the time of each image went; the model needs --timings at its export.
     """
 
     files_from: Annotated[typer.FileText | None, typer.Option(metavar="FILE", errors="surrogateescape")] = None
@@ -140,6 +141,7 @@ class ImageOptions:
     as_json: Annotated[bool, typer.Option("--json")] = False
     in_flight: Annotated[int, typer.Option(min=1, metavar="NUMBER")] = DEFAULT_IN_FLIGHT
     priority: Annotated[int | None, typer.Option(min=1, metavar="LEVEL")] = None
+    timings: Annotated[bool, typer.Option("--timings")] = False
 
 
 @dataclass(frozen=True, kw_only=True)

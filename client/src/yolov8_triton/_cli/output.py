@@ -105,11 +105,13 @@ def show_result(console: Console, image: str, result: Result) -> None:
     console.print(Text(image, "bold"), Text(f"{width} x {height}: {result.summary()}"), soft_wrap=True)
     if len(result):
         console.print(_classes(result) if isinstance(result, ClassProbabilities) else _objects(result))
+    if result.timings is not None:
+        console.print(Text(result.timings.summary()), soft_wrap=True)
 
 
 def show_models(console: Console, models: Mapping[str, ServedModel]) -> None:
     """Print a table of models."""
-    offers = {"slices": "max_slices", "priority levels": "priority_levels"}
+    offers = {"slices": "max_slices", "priority levels": "priority_levels", "timings": "timings"}
     offered = {title: name for title, name in offers.items() if any(getattr(model, name) for model in models.values())}
     cards = [
         name for name in ("family", "engine", "precision") if any(getattr(model, name) for model in models.values())
@@ -118,7 +120,8 @@ def show_models(console: Console, models: Mapping[str, ServedModel]) -> None:
     for name, model in models.items():
         height, width = model.imgsz
         formats = ", ".join(model.image_formats)
-        counts = [str(getattr(model, field) or "") for field in offered.values()]
+        values = [getattr(model, field) for field in offered.values()]
+        counts = ["yes" if value is True else str(value or "") for value in values]
         card = [getattr(model, field) or "" for field in cards]
         what = (name, model.task.value, model.head, *card, formats)
         shown.add_row(*what, str(len(model.labels)), f"{width} x {height}", *counts)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from yolov8_contract.task import Task
 from yolov8_triton._extras import extra
+from yolov8_triton._results.timings import Timings
 
 if TYPE_CHECKING:
     import supervision as sv
@@ -35,6 +36,7 @@ class ClassProbabilities:
         scores: ``(classes,)`` float32, in the order of ``labels``; they add up to 1.
         labels: The model's class names.
         orig_shape: Height and width of the image as displayed, in pixels.
+        timings: Where the time of the call went; None unless it was asked with ``timings=True``.
     """
 
     task: ClassVar[Task] = Task.CLASSIFY
@@ -42,6 +44,7 @@ class ClassProbabilities:
     scores: npt.NDArray[np.float32]
     labels: tuple[str, ...]
     orig_shape: tuple[int, int]
+    timings: Timings | None = None
 
     def __post_init__(self) -> None:
         if self.scores.shape != (len(self.labels),):
@@ -78,11 +81,12 @@ class ClassProbabilities:
         return ", ".join(f"{one.class_name} {one.confidence:.2f}" for one in self.top(3))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values, ready for JSON: ``task``, ``orig_shape`` and the five ``top`` classes."""
+        """Return plain values, for JSON: ``task``, ``orig_shape``, the five ``top`` classes, and any ``timings``."""
         return {
             "task": self.task.value,
             "orig_shape": list(self.orig_shape),
             "top": [{**one._asdict(), "confidence": float(str(self.scores[one.class_id]))} for one in self.top()],
+            **({} if self.timings is None else {"timings": self.timings.to_dict()}),
         }
 
     def to_supervision(self) -> sv.Classifications:

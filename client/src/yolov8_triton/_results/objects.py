@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from yolov8_triton._extras import extra
+from yolov8_triton._results.timings import Timings
 
 if TYPE_CHECKING:
     import supervision as sv
@@ -109,6 +110,7 @@ class DetectedObjects(ABC):
         labels: The model's class names.
         orig_shape: Height and width of the image as displayed, in pixels.
         tracker_id: ``(n,)`` int32, the same for one object in all frames of a video; None without tracking.
+        timings: Where the time of the call went; None unless it was asked with ``timings=True``.
     """
 
     task: ClassVar[Task]
@@ -120,6 +122,7 @@ class DetectedObjects(ABC):
     labels: tuple[str, ...]
     orig_shape: tuple[int, int]
     tracker_id: npt.NDArray[np.int32] | None = None
+    timings: Timings | None = None
 
     def __post_init__(self) -> None:
         n = len(self.confidence)
@@ -173,7 +176,7 @@ class DetectedObjects(ABC):
         return ", ".join(f"{count} {name}" for name, count in counts) or "nothing"
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values, ready for JSON: ``task``, ``orig_shape`` and a list of ``objects``."""
+        """Return plain values for JSON: ``task``, ``orig_shape``, a list of ``objects``, and any ``timings``."""
         columns = {
             "class_id": self.class_id.tolist(),
             "class_name": self.class_name.tolist(),
@@ -185,6 +188,7 @@ class DetectedObjects(ABC):
             "task": self.task.value,
             "orig_shape": list(self.orig_shape),
             "objects": [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)],
+            **({} if self.timings is None else {"timings": self.timings.to_dict()}),
         }
 
     def to_coco(self, image_id: int, *, category_ids: Sequence[int] | None = None) -> list[dict[str, Any]]:

@@ -23,6 +23,10 @@ class Deadline:
         self.timeout_s = timeout_s
         self._at = time.monotonic() + timeout_s
 
+    def spent_s(self) -> float:
+        """Return the seconds since the call began."""
+        return time.monotonic() - self._at + self.timeout_s
+
     def left_s(self) -> float:
         """Return the seconds left, at least a millisecond."""
         return max(self._at - time.monotonic(), _SHORTEST_S)

@@ -70,7 +70,12 @@ class ExportCommand(Command):
         presets=PROFILES,
         unset={"gpus": "all", "queue_timeout_s": "by the size of the network"},
     ),
-    Group(kind=RequestParameters, panel="Defaults of request parameters", unset={"classes": "all"}),
+    Group(
+        kind=RequestParameters,
+        panel="Defaults of request parameters",
+        unset={"classes": "all"},
+        without={"timings"},  # a deployment has no default for it, only `Deployment.timings`
+    ),
     Group(kind=ImageLimits, panel="Limits of images"),
 )
 def export_command(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args, get_type_hints
@@ -74,6 +74,7 @@ class Group:
         documented_in: The dataclass whose docstring has the help texts, if it is another one.
         presets: Instances by name to start from; the help shows where their values differ.
         unset: The words of the help for defaults of None, by field.
+        without: Fields that get no option.
     """
 
     kind: type[Any]
@@ -81,11 +82,14 @@ class Group:
     documented_in: type[Any] | None = None
     presets: Mapping[Any, object] = field(default_factory=dict)
     unset: Mapping[str, str | bool] = field(default_factory=dict)
+    without: Collection[str] = ()
 
     def parameters(self) -> Iterator[inspect.Parameter]:
         """Yield the parameter of each option, as Typer reads it."""
         helps, hints = _helps(self.documented_in or self.kind), get_type_hints(self.kind)
         for item in fields(self.kind):
+            if item.name in self.without:
+                continue
             if item.default is not MISSING and not any(map(is_dataclass, get_args(hints[item.name]))):
                 hint = str | None if item.name in PARSERS else hints[item.name]
                 is_flag = bool in {hint, *get_args(hint)}

@@ -82,6 +82,7 @@ class Deployment:
         defaults: The values of request parameters that a request leaves out.
         max_det_limit: Largest max_det that a request may ask for.
         max_slices: Largest number of tiles into which a request may cut its image (parameter slice); 0 allows none.
+        timings: Let requests ask where their time went (parameter timings).
         preprocess: Library that decodes and resizes images: opencv on the CPU, or dali on the GPU (JPEG only).
         engine: Inference engine that runs the network.
         device: Device that runs the network.
@@ -119,6 +120,7 @@ class Deployment:
     defaults: RequestParameters = field(default_factory=RequestParameters)
     max_det_limit: int = DEFAULT_MAX_DET_LIMIT
     max_slices: int = 0
+    timings: bool = False
     preprocess: Preprocess = "opencv"
     engine: Engine = "onnxruntime"
     device: Device = "cpu"
@@ -163,6 +165,7 @@ class Deployment:
             defaults=self.defaults,
             max_det_limit=self.max_det_limit,
             max_slices=self.max_slices,
+            timings=self.timings,
             has_nms=has_nms,
         )
 

@@ -38,8 +38,11 @@ from yolov8_export.ultralytics_metadata import ultralytics_metadata
 LATEST = -1
 """The version of its composing models that an ensemble runs."""
 
-SHAPE_TO_POSTPROCESS = "preprocessed_shape"
-"""The ensemble's name of the shape that preprocess passes to postprocess, which returns it as ``orig_shape``."""
+TO_POSTPROCESS = {
+    signature.ORIG_SHAPE.name: "preprocessed_shape",
+    signature.TIMINGS.name: "preprocessed_timings",
+}
+"""The ensemble's names of what the first members pass to postprocess, which returns it."""
 
 DALI_FILE = "dali.py"
 ONNX_FILE = "model.onnx"
@@ -199,19 +202,18 @@ def _renamed(
 ) -> Iterator[tuple[pb.ModelConfig, Mapping[str, str], Mapping[str, str]]]:
     """Yield each member and those of its inputs and outputs that have another name in the ensemble.
 
-    The output of a classifier's network is the answer. With a postprocess member, the image's shape has a name of its
-    own on its way there: if a request asks only for an output that a member reads, too, Triton removes the member that
-    makes it and fails with "unexpected deadlock".
+    The output of a classifier's network is the answer. With a postprocess member, what it passes on has a name of
+    its own on the way there: if a request asks only for an output that a member reads, too, Triton removes the member
+    that makes it and fails with "unexpected deadlock".
     """
     if task is Task.CLASSIFY:
         for member in members:
             yield member, {}, {"output0": signature.CLASS_SCORES}
         return
-    on_the_way = {signature.ORIG_SHAPE.name: SHAPE_TO_POSTPROCESS}
     *before, last = members
     for member in before:
-        yield member, {}, on_the_way
-    yield last, on_the_way, {}
+        yield member, {}, TO_POSTPROCESS
+    yield last, TO_POSTPROCESS, {}
 
 
 def network_config(name: str, model: ServedModel, head: Head, *, stride: int, deployment: Deployment) -> pb.ModelConfig:

@@ -104,6 +104,7 @@ def _deployment(
         defaults=policy.defaults,
         max_det_limit=policy.max_det_limit,
         max_slices=model.max_slices,
+        timings=model.timings,
         preprocess="dali" if with_dali else "opencv",
         engine=_checked(network.backend, get_args(Engine)),
         device="gpu" if is_on_gpu(network) else "cpu",

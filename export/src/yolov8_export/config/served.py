@@ -48,6 +48,7 @@ def as_served(
             network_output=output,
             priority_levels=deployment.priority_levels,
             max_slices=deployment.max_slices,
+            timings=deployment.timings,
             engine=deployment.engine,
             precision=(model.precision if deployment.precision == "fp32" else None) or deployment.precision,
         )
