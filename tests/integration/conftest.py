@@ -15,16 +15,20 @@ from yolov8_export.pipeline import export
 from yolov8_export.repository.layout import Target
 from yolov8_server import TritonServer
 
+TIMED = ("obb", "classify")
 DATA = Path(__file__).parent.parent / "data"
 
 
 @pytest.fixture(scope="session")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """This project's own weights for all five tasks: ``shapes-detect`` and so on; one whose network batches, too."""
+    """This project's own weights for all five tasks: ``shapes-detect`` and so on; one whose network batches, too.
+
+    Those for obb and classify measure times.
+    """
     folder = tmp_path_factory.mktemp("served") / "repository"
     for task in shapes.TASKS:
         target = Target(repository=folder, name=f"shapes-{task}")
-        export(DATA / f"shapes-{task}.pt", target, deployment=Deployment(instances=1))
+        export(DATA / f"shapes-{task}.pt", target, deployment=Deployment(instances=1, timings=task in TIMED))
     batched = Target(repository=folder, name="shapes-batched")
     export(DATA / "shapes-detect.pt", batched, deployment=Deployment(queue_delay_us=50_000))
     return folder

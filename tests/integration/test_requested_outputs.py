@@ -19,7 +19,7 @@ from yolov8_server import TritonServer
 
 IMAGE = corpus.encode(corpus.drawn(), "PNG")
 HEIGHT, WIDTH = corpus.drawn().height, corpus.drawn().width
-DTYPES = {"UINT8": np.uint8, "INT32": np.int32, "FP32": np.float32}
+DTYPES = {"UINT8": np.uint8, "INT32": np.int32, "FP32": np.float32, "FP64": np.float64}
 TIMEOUT_S = 30
 
 ENSEMBLES = [f"shapes-{task}" for task in shapes.TASKS]

@@ -39,7 +39,7 @@ def cutting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
         export(
             DATA / f"shapes-{task}.pt",
             Target(repository=folder, name=task),
-            deployment=Deployment(max_slices=MAX_SLICES),
+            deployment=Deployment(max_slices=MAX_SLICES, timings=True),
         )
     export(DATA / "shapes-pose.pt", Target(repository=folder, name="pose"))
     export(DATA / "shapes-detect.pt", Target(repository=folder, name="whole"))
@@ -211,3 +211,12 @@ def test_the_command_line_and_the_example_cut(cutting: TritonServer, tmp_path: P
         found = client.detect(image, slice=320)
     assert len(said["objects"]) == len(found)
     assert f"by tiles: {found.summary()}" in done.stdout
+
+
+def test_the_time_of_tiles_is_a_part_of_its_own(client_of: Any) -> None:
+    image = mosaic(7, "detect", SIZE)
+
+    whole, cut = (client_of("detect").detect(image, channels="BGR", timings=True, slice=size) for size in (0, 320))
+
+    assert whole.timings.tiles_ms == 0 < cut.timings.tiles_ms
+    assert sum(value for _, value in cut.timings.parts()) == pytest.approx(cut.timings.total_ms)

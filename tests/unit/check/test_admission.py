@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -146,3 +147,16 @@ def test_the_picture_that_dali_warms_up_with_is_one_that_is_let_pass(admission: 
     outputs = replace(admission, limits=ImageLimits()).run("", tensor(content))
 
     assert outputs["checked_image"].tobytes() == content
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_the_time_of_the_check_is_passed_on_to_who_asks(admission: Any, asked: bool) -> None:
+    measuring = replace(
+        admission, model=replace(admission.model, timings=True), policy=replace(admission.policy, timings=True)
+    )
+
+    times = measuring.run(json.dumps({"timings": asked}), tensor(GOOD["jpeg-444"]))["timings"]
+
+    started, check, *later = times[0].tolist()
+    assert (started > 0, check > 0) == (asked, asked)
+    assert later == ([-1, -1, 0, -1, -1] if asked else [0] * 5)  # DALI's part can't be told from the network's

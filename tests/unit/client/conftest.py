@@ -26,10 +26,11 @@ def serve() -> Iterator[Serve]:
     with ExitStack() as stack:
 
         def start(
-            task: Task = Task.DETECT, answer: Answer | None = None, *, count: int = 2, priority_levels: int = 0
+            task: Task = Task.DETECT, answer: Answer | None = None, *, count: int = 2, **properties: Any
         ) -> FakeTriton:
+            """Serve a model; ``properties`` are those of a `ServedModel`, such as ``priority_levels``."""
             reply = answer or (lambda _: arrays(task, count))
-            served = replace(model(task), priority_levels=priority_levels)
+            served = replace(model(task), **properties)
             fake = FakeTriton({NAME: ensemble_config(NAME, served)}, reply)
             stack.enter_context(serving(fake))
             return fake

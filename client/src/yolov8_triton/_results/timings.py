@@ -17,8 +17,8 @@ _DIGITS = 3
 class Timings:
     """Where the time of one call went, in milliseconds. The parts, which are all fields but the first, add up to it.
 
-    The server measures the parts from ``check_ms`` to ``postprocess_ms``. A part that it can't measure is None; its
-    time is in the part that is named here.
+    The server measures the parts from ``check_ms`` to ``postprocess_ms``. None stands for a part that it can't measure;
+    the time is in the part that is named here.
 
     Attributes:
         total_ms: The whole call, as the caller waited for it.
