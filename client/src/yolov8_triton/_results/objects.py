@@ -138,7 +138,7 @@ class DetectedObjects(ABC):
     @classmethod
     def empty(cls, *, labels: tuple[str, ...] = (), orig_shape: tuple[int, int] = (0, 0)) -> Self:
         """Return a result without objects."""
-        rows = {
+        rows: dict[str, Any] = {
             name: np.empty((0, *(max(0, n) for n in row.shape)), row.dtype) for name, row in cls._all_rows().items()
         }
         return cls(labels=labels, orig_shape=orig_shape, **rows)
