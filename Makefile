@@ -55,8 +55,8 @@ check: setup ## Lint, prose, types, formatting
 	MYPYPATH=examples/driving $(BIN)/mypy examples
 
 .PHONY: test-fast
-test-fast: setup ## Unit and repository tests, without a server
-	YOLO_OFFLINE=true OMP_NUM_THREADS=1 $(BIN)/pytest tests/unit tests/repository -n 2 --dist worksteal $(ARGS)
+test-fast: setup ## Unit and repository tests that are quick, without a server: a minute
+	YOLO_OFFLINE=true OMP_NUM_THREADS=1 $(BIN)/pytest tests/unit tests/repository -m "not slow" -n 2 --dist worksteal $(ARGS)
 
 .PHONY: test
 test: setup ## Unit, repository and integration tests, with a real tritonserver (ARGS="-k slices" runs some, one by one)

@@ -130,6 +130,7 @@ def test_dali_warms_up_with_one_picture_and_a_full_batch_of_it() -> None:
     ] * 2
 
 
+@pytest.mark.slow
 def test_the_picture_is_this_projects_own() -> None:
     decoded = cv2.imread(str(warmup_picture.PICTURE), cv2.IMREAD_COLOR)
 

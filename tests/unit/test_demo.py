@@ -7,11 +7,14 @@ import shlex
 import subprocess
 from pathlib import Path
 
+import pytest
+
 import demo
 
 ROOT = Path(demo.__file__).parent
 
 
+@pytest.mark.slow
 def test_a_printed_command_runs_in_a_shell_without_the_environment() -> None:
     line = demo.shown(["yolov8-triton", "--help"])
 

@@ -131,6 +131,7 @@ def imported(path: Path) -> Iterator[str]:
                 yield package
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folder", ALLOWED)
 def test_a_distribution_imports_only_what_it_may(folder: str) -> None:
     files = sources(folder)
@@ -190,6 +191,7 @@ def room_of(name: str) -> str:
     return ".".join(name.split(".")[:2])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folder", ROOMS)
 def test_rooms_import_from_earlier_rooms_alone(folder: str) -> None:
     backwards = {
@@ -202,6 +204,7 @@ def test_rooms_import_from_earlier_rooms_alone(folder: str) -> None:
     assert not backwards
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folder", ROOMS)
 def test_no_modules_import_each_other_in_a_circle(folder: str) -> None:
     order = TopologicalSorter(imports_inside(folder))

@@ -154,6 +154,7 @@ def test_a_slow_answer_ends_at_the_deadline(serve: Serve) -> None:
         over.set()
 
 
+@pytest.mark.slow
 def test_a_call_that_is_cancelled_leaves_the_client_usable(serve: Serve) -> None:
     asked, over = threading.Event(), threading.Event()
 
@@ -202,6 +203,7 @@ def test_a_call_that_is_cancelled_runs_out_at_the_server(serve: Serve) -> None:
     assert fake.left == [False]
 
 
+@pytest.mark.slow
 def test_a_model_that_could_not_be_asked_about_is_asked_again(serve: Serve) -> None:
     fake = serve()
 
@@ -229,6 +231,7 @@ def test_creating_a_client_needs_no_loop() -> None:
     assert repr(AsyncClient("localhost:8001")) == "<AsyncClient: model 'yolov8n' at localhost:8001>"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("over", ["grpc", "http"])
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of the connection that nobody closes
 def test_a_client_of_an_event_loop_that_has_ended_says_so(serve: Serve, over: str) -> None:

@@ -236,6 +236,7 @@ def test_the_tree_is_as_documented(error: type[Exception], base: type[Exception]
     assert error.__bases__ == (base,)
 
 
+@pytest.mark.slow
 def test_an_address_where_nobody_listens_is_unavailable() -> None:
     with socket.socket() as taken:  # bound and not listening: nobody else gets the port
         taken.bind(("127.0.0.1", 0))

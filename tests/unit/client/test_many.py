@@ -133,6 +133,7 @@ def test_an_image_that_fails_is_an_outcome_among_others(serve: Serve, many: Many
     assert caught.value is bad.error
 
 
+@pytest.mark.slow
 def test_a_server_that_is_away_is_an_error_of_each_image(many: Many) -> None:
     nobody = FakeTriton({}, counted)
     nobody.url = "127.0.0.1:1"
@@ -201,6 +202,7 @@ def test_images_that_were_answered_are_not_held(serve: Serve, connect: Connect) 
     assert most <= 4 + 4  # in flight; and the last ones, in the hands of generator, loop and threads
 
 
+@pytest.mark.slow
 def test_closing_while_requests_are_in_flight_does_not_wait_for_them(serve: Serve) -> None:
     over = threading.Event()
 

@@ -91,6 +91,7 @@ def test_every_type_of_a_public_signature_can_be_imported(package: ModuleType) -
     assert not hidden
 
 
+@pytest.mark.slow
 def test_importing_the_client_loads_nothing_that_an_extra_or_another_distribution_brings() -> None:
     code = "import sys, yolov8_triton; print(*(name for name in sys.argv[1:] if name in sys.modules))"
 
@@ -100,6 +101,7 @@ def test_importing_the_client_loads_nothing_that_an_extra_or_another_distributio
     assert not loaded.stderr
 
 
+@pytest.mark.slow
 def test_what_an_extra_brings_is_named_with_the_command_that_installs_it(tmp_path: Path) -> None:
     (tmp_path / "supervision.py").write_text("raise ModuleNotFoundError('none', name='supervision')")
     code = (

@@ -261,6 +261,7 @@ def test_a_host_that_accepts_and_says_nothing_is_left_behind(serve: Serve, ask: 
     assert answered(outcomes) == [True]
 
 
+@pytest.mark.slow
 def test_a_server_that_lets_deadlines_expire_is_left_alone_and_no_expired_call_is_tried_again(
     serve: Serve, ask: Ask
 ) -> None:

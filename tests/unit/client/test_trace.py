@@ -56,6 +56,7 @@ def test_those_of_a_loop_do_too(serve: Serve) -> None:
     assert [headers.get("traceparent") for headers in fake.headers] == [PARENT] * 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("imported", ["", "import opentelemetry.trace"])
 def test_without_a_span_nothing_goes_along_and_nothing_is_imported(serve: Serve, imported: str) -> None:
     code = f"""

@@ -29,6 +29,7 @@ def sizes(count: int) -> list[tuple[int, int, int]]:
     return [(int(h), int(w), int(s)) for h, w, s in zip(heights, widths, sides, strict=True)]
 
 
+@pytest.mark.slow
 def test_random_sizes_come_out_as_pillow_resizes_them() -> None:
     for height, width, side in sizes(150):
         image = noise(height, width)

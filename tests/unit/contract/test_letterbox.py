@@ -52,6 +52,7 @@ def test_boxes_come_back_as_scale_boxes_brings_them(shape: tuple[int, int], imgs
     np.testing.assert_array_equal(found, ops.scale_boxes(imgsz, torch.tensor(boxes), shape).numpy())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dims", [2, 3])
 @every_geometry
 def test_points_come_back_as_scale_coords_brings_them(

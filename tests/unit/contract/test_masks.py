@@ -45,6 +45,7 @@ def objects(shape: tuple[int, int], count: int, seed: int) -> tuple[Floats, Floa
     return rng.normal(0, 1, (count, 32)).astype(np.float32), boxes.astype(np.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("imgsz", [(640, 640), (320, 512)], ids=["square", "rectangular"])
 @pytest.mark.parametrize("shape", SIZES, ids=lambda shape: f"{shape[0]}x{shape[1]}")
 def test_masks_are_those_of_ultralytics(shape: tuple[int, int], imgsz: tuple[int, int]) -> None:

@@ -251,6 +251,7 @@ FLOODS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flood", FLOODS)
 def test_a_flood_takes_milliseconds(flood: str) -> None:
     text = json.dumps(FLOODS[flood])

@@ -74,6 +74,7 @@ def both_kinds(task: Task, seed: int) -> tuple[tuple[ServedModel, list[Any]], tu
     return (model, head), (replace(model, network_output="best-class"), heads.best_class(model, head))
 
 
+@pytest.mark.slow
 @every_task
 @given(
     seed=st.integers(0, 3),
@@ -101,6 +102,7 @@ def test_a_network_that_puts_out_the_best_class_alone_changes_no_bit(
         np.testing.assert_array_equal(found[name], values, err_msg=name)
 
 
+@pytest.mark.slow
 @every_task
 @given(
     seed=st.integers(0, 3),

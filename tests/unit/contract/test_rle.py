@@ -111,6 +111,7 @@ def test_masks_shrink_at_least_twentyfold(height: int, width: int) -> None:
     assert len(text) * 20 < height * width
 
 
+@pytest.mark.slow
 @given(st.lists(st.lists(st.integers(1, 40), min_size=1, max_size=12), min_size=1, max_size=8), st.data())
 def test_strings_are_checked_together_as_each_is_decoded(runs: list[list[int]], data: st.DataObject) -> None:
     shape = (30, 20)

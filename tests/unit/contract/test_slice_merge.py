@@ -92,6 +92,7 @@ def moved(found: sv.Detections, tile: Tile) -> sv.Detections:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("agnostic", [False, True])
 @pytest.mark.parametrize("kind", ["nmm", "nms"])

@@ -18,6 +18,7 @@ def tiles_of(height: int, width: int, size: int, overlap: float) -> np.ndarray:
     return np.array(Slicing(size=size, overlap=overlap).tiles((height, width)))
 
 
+@pytest.mark.slow
 @given(SIDES, SIDES, st.integers(32, 700), st.floats(0, 0.9))
 def test_tiles_are_those_of_supervision(height: int, width: int, size: int, overlap: float) -> None:
     expected = sv.InferenceSlicer._generate_offset((width, height), (size, size), (round(size * overlap),) * 2)

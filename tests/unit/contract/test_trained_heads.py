@@ -37,6 +37,7 @@ def scenes(task: shapes.ShapeTask) -> list[tuple[Picture, list[npt.NDArray[np.fl
     return drawn
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "parameters",
     [

@@ -59,6 +59,7 @@ def test_every_shape_lies_inside_its_image(task: ShapeTask, size: tuple[int, int
             assert (shape.polygon <= (width, height)).all()
 
 
+@pytest.mark.slow
 @each_size
 @pytest.mark.parametrize("task", ["detect", "obb", "classify"])
 def test_an_outline_is_where_the_paint_ends(task: ShapeTask, size: tuple[int, int]) -> None:
@@ -141,6 +142,7 @@ def test_weights_load_safely(task: ShapeTask) -> None:
     assert checkpoint["model"].names == dict(enumerate(LABELS))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", ["detect", "segment", "pose", "obb"])
 def test_the_weights_are_sure_of_most_shapes(task: ShapeTask) -> None:
     model = YOLO(weights_path(task))

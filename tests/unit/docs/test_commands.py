@@ -23,6 +23,7 @@ def test_no_block_is_indented_instead_of_fenced(page: str) -> None:
     assert re.findall(r"\n\n( {4}\S.*)|^( +```)", prose(page), re.MULTILINE) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES)
 def test_each_command_of_a_block_exists(page: str) -> None:
     shell = [(block.line, block.shell()) for block in blocks(page) if block.language in SHELL]
@@ -30,6 +31,7 @@ def test_each_command_of_a_block_exists(page: str) -> None:
     assert wrong == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES)
 def test_each_command_in_a_sentence_exists(page: str) -> None:
     wrong = [

@@ -150,6 +150,7 @@ def test_help_names_every_field_and_says_what_it_is_for(command: str) -> None:
             assert len(line.strip("│ ").split("  ")) > 1, f"{field.name} has no help"
 
 
+@pytest.mark.slow
 def test_usage_lines_read() -> None:
     assert "Usage: yolov8-loadtest run [OPTIONS] SCENARIO [-- OPTIONS PASSED ON]" in subprocess.run(
         [sys.executable, "-m", "yolov8_loadtest", "run", "-h"], capture_output=True, text=True, check=True

@@ -99,6 +99,7 @@ def test_a_release_without_the_flag_is_called_without_it(machine: Machine) -> No
     assert "--stronglyTyped" not in machine.log.read_text()
 
 
+@pytest.mark.slow
 def test_tf32_is_for_those_who_ask_for_it_and_needs_another_plan(built: Machine) -> None:
     change(
         built, "parameters {", 'parameters {\n  key: "tf32"\n  value {\n    string_value: "true"\n  }\n}\nparameters {'
@@ -169,6 +170,7 @@ def test_another_gpu_is_one_clear_line(built: Machine) -> None:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "content", "reason"),
     [
@@ -240,6 +242,7 @@ def add_config(machine: Machine, name: str, max_batch_size: int) -> Path:
     return machine.version / f"model-{name}.plan"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["option", "environment"])
 def test_a_plan_of_a_name_is_built_beside_the_others(built: Machine, way: str) -> None:
     plan = add_config(built, "l4", 16)
@@ -257,6 +260,7 @@ def test_a_plan_of_a_name_is_built_beside_the_others(built: Machine, way: str) -
     assert f"--timingCacheFile={built.repository / 'timing-l4.cache'}" in said  # timings of one kind of GPU
 
 
+@pytest.mark.slow
 def test_a_plan_of_a_name_is_checked_by_its_own_note(built: Machine) -> None:
     add_config(built, "t4", 8)
 
@@ -326,6 +330,7 @@ def test_kinds_of_gpu_do_not_build_such_a_plan_in_turn(machine: Machine) -> None
     assert forced.returncode == 0, forced.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["l5", "*", "l?", "../config"])
 def test_a_name_that_no_model_has_is_refused(name: str, machine: Machine) -> None:
     add_config(machine, "l4", 8)

@@ -46,6 +46,7 @@ def page_faults(how: str, files: list[str]) -> float:
     return float(subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have another C library")
 def test_the_memory_of_one_batch_is_kept_for_the_next(files: list[str]) -> None:
     left_alone, kept = page_faults("leave", files), page_faults("keep", files)

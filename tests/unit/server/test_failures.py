@@ -17,6 +17,7 @@ from yolov8_server import InvalidArgumentError, PortInUseError, TritonServer, Un
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("log", "reason"),
     [

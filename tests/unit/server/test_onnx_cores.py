@@ -55,6 +55,7 @@ def other(tmp_path: Path) -> Iterator[Other]:
     instance.kill()
 
 
+@pytest.mark.slow
 def test_an_instance_is_alone_while_no_other_is_busy(tmp_path: Path, other: Other) -> None:
     own = onnx_cores.BusyInstances(tmp_path / "busy")
 
@@ -80,6 +81,7 @@ def test_an_instance_that_died_while_it_was_busy_counts_as_idle(tmp_path: Path, 
         assert is_alone
 
 
+@pytest.mark.slow
 def test_an_instance_whose_run_failed_is_idle_again(tmp_path: Path) -> None:
     own = onnx_cores.BusyInstances(tmp_path / "busy")
     with pytest.raises(RuntimeError), own.busy():
@@ -91,6 +93,7 @@ def test_an_instance_whose_run_failed_is_idle_again(tmp_path: Path) -> None:
     assert other.is_alone
 
 
+@pytest.mark.slow
 def test_instances_that_end_leave_their_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(onnx_cores, "MAX_INSTANCES", 2)
     own = onnx_cores.BusyInstances(tmp_path / "busy")
@@ -154,6 +157,7 @@ def ran(run: Any, images: Any) -> Sequence[Any]:
     return found
 
 
+@pytest.mark.slow
 def test_alone_and_beside_another_the_answers_have_the_same_bits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -114,6 +114,7 @@ def test_a_priority_is_sent_to_models_that_have_the_level(
     assert sorted(found, key=str) == sorted(sent, key=str)
 
 
+@pytest.mark.slow
 def test_a_dead_a_stalling_and_a_babbling_camera_delay_no_other() -> None:
     stalling = Stalling(50, after=5)
     cameras = {
@@ -165,6 +166,7 @@ def test_a_source_that_fails_is_opened_again_and_its_frames_count_on() -> None:
     assert all(source.closed == 1 for source in opened[:-1])
 
 
+@pytest.mark.slow
 def test_a_file_plays_at_its_own_rate_or_as_fast_as_answers_arrive(tmp_path: Path) -> None:
     path = clip(tmp_path / "clip.avi", numbered(20), fps=20)
 
@@ -197,6 +199,7 @@ def test_a_file_can_start_again_with_rising_times(tmp_path: Path) -> None:
     assert [frame.time_s for frame in seen] == pytest.approx([n / 50 for n in range(50)], abs=0.001)
 
 
+@pytest.mark.slow
 def test_a_camera_is_asked_about_no_more_often_than_its_fps() -> None:
     with hub(nothing, [Camera(name="one", source=Steady(50, 100), fps=10)]) as frames:
         seen = list(frames)
@@ -207,6 +210,7 @@ def test_a_camera_is_asked_about_no_more_often_than_its_fps() -> None:
     assert statistics.skipped == 100 - len(seen) - statistics.dropped
 
 
+@pytest.mark.slow
 def test_a_deadline_counts_from_the_capture_and_late_frames_are_not_asked_about() -> None:
     given: list[float] = []
 
@@ -243,6 +247,7 @@ def test_the_error_of_a_frame_is_its_own() -> None:
     assert (statistics.failed, statistics.errors) == (1, {"InvalidImageError": 1})
 
 
+@pytest.mark.slow
 def test_a_program_that_is_slow_gets_newest_frames_and_no_queue() -> None:
     with hub(nothing, {str(n): Steady(100) for n in range(4)}, in_flight=4) as frames:
         ages = []
@@ -298,6 +303,7 @@ def box(x: float, y: float = 50.0) -> Detections:
     )
 
 
+@pytest.mark.slow
 def test_objects_are_counted_in_zones_and_at_lines() -> None:
     def ask(pixels: Any, **options: object) -> Detections:
         assert options["conf"] == 0.1  # what a tracker continues a track with

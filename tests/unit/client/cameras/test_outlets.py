@@ -104,6 +104,7 @@ def test_a_slow_web_server_delays_nobody_and_the_oldest_results_are_dropped() ->
     assert [one["frame"] for one in taken[-1]] == list(range(950, 1000))
 
 
+@pytest.mark.slow
 def test_a_web_server_that_goes_away_is_found_again() -> None:
     taken: list[Any] = []
 
@@ -147,6 +148,7 @@ def test_results_are_published_under_their_camera_s_topic() -> None:
     assert outlet.counts().sent == 4
 
 
+@pytest.mark.slow
 def test_results_wait_for_a_broker_that_goes_away() -> None:
     with mqtt_broker.serving() as broker:
         outlet = mqtt_outlet(f"mqtt://127.0.0.1:{broker.port}/site", again=QUICK)
@@ -160,6 +162,7 @@ def test_results_wait_for_a_broker_that_goes_away() -> None:
         wait_for(lambda: outlet.counts().sent > sent)
 
 
+@pytest.mark.slow
 def test_a_broker_that_refuses_the_user_says_so() -> None:
     with (
         mqtt_broker.serving(code=mqtt_broker.REFUSED) as broker,

@@ -100,6 +100,7 @@ def test_no_more_requests_are_in_flight_than_a_camera_and_all_cameras_may_have()
     assert scheduler.next() is None
 
 
+@pytest.mark.slow
 @given(
     priorities=st.lists(st.sampled_from([1, 2, 3, None]), min_size=2, max_size=6),
     arrivals=st.lists(st.sets(st.integers(0, 5)), min_size=50, max_size=200),

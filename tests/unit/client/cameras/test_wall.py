@@ -123,6 +123,7 @@ def test_what_is_not_there_is_named(path: str, status: int, text: str) -> None:
     assert text in answer.text
 
 
+@pytest.mark.slow
 def test_metrics_are_prometheus_text() -> None:
     camera = Camera(**{**AREAS.__dict__, "source": Steady(20, 30)})
     with walled([camera, Camera(name="dead", source=dead)], lambda *_, **__: box(30.0)) as (url, _):

@@ -174,6 +174,7 @@ def test_an_equal_model_is_promoted_within_500_images(share: float) -> None:
     assert 50 < images < 500
 
 
+@pytest.mark.slow
 def test_a_model_at_its_limits_is_not_rolled_back_in_ten_thousand_images() -> None:
     tested = comparison()
 

@@ -85,6 +85,7 @@ def test_thresholds_go_to_the_server(serve: Serve, photo: Path) -> None:
     assert parameters["classes"].string_param == "1,2"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("status", "text"),
     [
@@ -218,6 +219,7 @@ def test_an_error_that_every_image_would_have_ends_the_run(
     assert len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
@@ -274,6 +276,7 @@ def test_an_interrupted_run_ends_at_once_with_its_own_code(serve: Serve, photo: 
     assert (done.exit_code, done.stderr) == (130, "error: interrupted\n")
 
 
+@pytest.mark.slow
 def test_a_server_that_stops_during_the_run_is_one_line_on_stderr(photo: Path) -> None:
     fake = FakeTriton({"yolov8n": ensemble_config("yolov8n", model(Task.DETECT))}, lambda _: arrays(Task.DETECT))
     with serving(fake) as url:
@@ -289,6 +292,7 @@ def test_a_server_that_stops_during_the_run_is_one_line_on_stderr(photo: Path) -
     assert [line.startswith("error: model 'yolov8n' at") for line in errors.splitlines()] == [True]
 
 
+@pytest.mark.slow
 def test_a_closed_output_ends_the_run_without_a_message(serve: Serve, photo: Path) -> None:
     command = [*MODULE, "detect", *[str(photo)] * 3, "--url", serve().url, "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
@@ -299,6 +303,7 @@ def test_a_closed_output_ends_the_run_without_a_message(serve: Serve, photo: Pat
     assert (process.returncode, errors) == (1, "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "usage"),
     [
@@ -333,6 +338,7 @@ def test_the_version_is_that_of_the_distribution() -> None:
     assert run("--version").stdout == f"yolov8-triton {version('yolov8-triton-client')}\n"
 
 
+@pytest.mark.slow
 def test_the_module_runs_the_command_line(serve: Serve, photo: Path) -> None:
     command = [*MODULE, "detect", str(photo), "--url", serve().url, "--json"]
 
@@ -342,6 +348,7 @@ def test_the_module_runs_the_command_line(serve: Serve, photo: Path) -> None:
     assert json.loads(done.stdout)["task"] == "detect"
 
 
+@pytest.mark.slow
 def test_a_missing_extra_is_an_error_that_says_what_to_install(tmp_path: Path) -> None:
     (tmp_path / "typer.py").write_text("raise ModuleNotFoundError(\"No module named 'typer'\", name='typer')")
     code = "import sys; sys.path.insert(0, sys.argv.pop(1)); from yolov8_triton.__main__ import main; main()"

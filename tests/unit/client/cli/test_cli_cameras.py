@@ -133,6 +133,7 @@ def endless(serve: Serve, folder: Path) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
 def test_a_signal_ends_it_with_a_summary(serve: Serve, tmp_path: Path, number: signal.Signals, code: int) -> None:
     with endless(serve, tmp_path) as process:
@@ -163,6 +164,7 @@ def test_results_go_to_a_webhook_and_a_broker_with_a_summary(serve: Serve, tmp_p
     assert f"mqtt: {COUNT} results sent, 0 dropped" in done.stderr
 
 
+@pytest.mark.slow
 def test_metrics_and_states_are_served_while_it_runs(serve: Serve, tmp_path: Path) -> None:
     file = described(tmp_path, "gate", more="loop = true\n", head="")
     command = [sys.executable, "-m", "yolov8_triton", "cameras", str(file), "--json", "--url", serve().url]

@@ -164,6 +164,7 @@ def test_several_servers_are_used_in_turn(serve: Serve, photo: Path, how: str, m
     assert min(len(first.requests), len(second.requests)) >= 2
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_prints_whole_lines_and_leaves_no_files(serve: Serve, tmp_path: Path) -> None:
     for index in range(200):
         (tmp_path / "photos").mkdir(exist_ok=True)
@@ -197,6 +198,7 @@ def test_an_interrupted_run_prints_whole_lines_and_leaves_no_files(serve: Serve,
     assert not list(tmp_path.glob("out.json*"))
 
 
+@pytest.mark.slow
 def test_a_terminal_shows_a_progress_bar_with_rate_and_remaining_time(serve: Serve, photo: Path) -> None:
     def answer(request: Any) -> dict[str, Any]:
         if not request.raw_input_contents[0]:
@@ -307,6 +309,7 @@ def test_an_error_that_nobody_expected_belongs_to_its_image(
     assert done.stderr == f"error: {photo}: {type(error).__name__}: {error}; please report this\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["argument", "list"])
 @pytest.mark.parametrize("options", [["--json"], []], ids=["json", "table"])
 def test_a_name_that_is_no_text_is_an_image_like_others(

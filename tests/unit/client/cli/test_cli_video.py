@@ -62,6 +62,7 @@ def test_objects_are_tracked(serve: Serve, path: Path) -> None:
     assert [[one["tracker_id"] for one in found] for found in objects[1:]] == [[0, 1]] * (COUNT - 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", Task, ids=lambda task: task.value)
 def test_an_annotated_video_is_written(serve: Serve, path: Path, tmp_path: Path, task: Task) -> None:
     done = ask(serve(task), path, "--output", tmp_path / "out.mp4")
@@ -136,6 +137,7 @@ def test_results_of_a_classifier_cannot_be_tracked(serve: Serve, path: Path) -> 
     assert "it finds no objects to track" in done.stderr
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_leaves_a_readable_video(serve: Serve, tmp_path: Path) -> None:
     path = clip(tmp_path / "long.avi", numbered(60))
     over = threading.Event()

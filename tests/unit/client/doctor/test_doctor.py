@@ -177,6 +177,7 @@ def test_tls_towards_a_server_without_is_told(serve: Serve) -> None:
     assert "no answer of Triton" in findings[-1]["text"]
 
 
+@pytest.mark.slow
 def test_a_silent_server_is_told_within_the_timeout() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         code, findings = doctor("--url", f"127.0.0.1:{silent.getsockname()[1]}", "--timeout", 0.3)

@@ -82,6 +82,7 @@ def test_class_names_in_other_scripts_look_different() -> None:
     assert not np.array_equal(letters[0], letters[2])
 
 
+@pytest.mark.slow
 def test_lines_scale_with_the_image() -> None:
     large = np.full((2160, 3840, 3), 128, np.uint8)
     found = replace(detections(np.array([[1200, 900, 2400, 2000]], np.float32)), orig_shape=(2160, 3840))

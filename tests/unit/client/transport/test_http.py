@@ -28,6 +28,7 @@ def error(text: str) -> bytes:
     return json.dumps({"error": text}).encode()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("status", "content", "expected", "message"),
     [
@@ -121,6 +122,7 @@ def test_a_slow_answer_ends_at_the_deadline(ask: Ask) -> None:
             over.set()
 
 
+@pytest.mark.slow
 def test_an_answer_that_trickles_ends_at_the_deadline_too(ask: Ask) -> None:
     over = threading.Event()
 
@@ -145,6 +147,7 @@ def test_an_answer_that_trickles_ends_at_the_deadline_too(ask: Ask) -> None:
     assert time.monotonic() - begin < 10
 
 
+@pytest.mark.slow
 def test_the_extra_is_named_where_it_is_missing(tmp_path: Path) -> None:
     (tmp_path / "httpx.py").write_text("raise ModuleNotFoundError('none', name='httpx')")
     code = (

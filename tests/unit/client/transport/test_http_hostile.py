@@ -116,6 +116,7 @@ def hostile(send: Send) -> Iterator[str]:
         listening.shutdown(socket.SHUT_RDWR)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "send",
     [
@@ -208,6 +209,7 @@ def read_config(document: Any) -> None:
         _protocol.check(found)
 
 
+@pytest.mark.slow
 @given(JSON)
 def test_a_configuration_of_any_form_is_read_or_refused(document: Any) -> None:
     read_config(document)
@@ -216,6 +218,7 @@ def test_a_configuration_of_any_form_is_read_or_refused(document: Any) -> None:
         read_config({**GOOD, key: document})
 
 
+@pytest.mark.slow
 @given(JSON, st.sampled_from(sorted(GOOD["parameters"])))
 def test_a_parameter_of_any_form_is_read_or_refused(document: Any, name: str) -> None:
     read_config(with_parameter(name, json.dumps(document)))
@@ -223,6 +226,7 @@ def test_a_parameter_of_any_form_is_read_or_refused(document: Any, name: str) ->
     read_config({**GOOD, "parameters": {**GOOD["parameters"], name: document}})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "document",
     [
@@ -267,6 +271,7 @@ def test_a_hostile_index_is_an_error_of_the_client(content: bytes) -> None:
         client.models()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", [DEEP.encode(), b'{"error": %s}' % DEEP.encode(), b"[]", b'{"error": [7]}'])
 @pytest.mark.parametrize("status", [400, 404, 500, 503, 999])
 def test_a_hostile_refusal_is_an_error_of_the_client(status: int, content: bytes) -> None:

@@ -165,6 +165,7 @@ def test_all_frames_of_a_live_source_can_be_requested() -> None:
     assert camera.closed == 1
 
 
+@pytest.mark.slow
 def test_a_stalled_live_source_is_an_error_after_the_results() -> None:
     over = threading.Event()
     camera = Camera(LIVE, 10, lambda taken: None if taken < 1 else over.wait(LIMIT_S) and None)
@@ -231,6 +232,7 @@ def test_a_source_that_cannot_be_opened_is_an_error_at_once(
         video(nothing, source, stall_s=2)
 
 
+@pytest.mark.slow
 def test_an_unreachable_address_is_an_error_without_the_password_and_without_output_of_opencv() -> None:
     code = (
         "from yolov8_triton import VideoError, video\n"
@@ -265,6 +267,7 @@ def test_wrong_arguments_are_refused_at_once(wrong: dict[str, Any], path: Path) 
         video(nothing, path, **wrong)
 
 
+@pytest.mark.slow
 def test_a_missing_extra_is_an_error_that_says_what_to_install(tmp_path: Path) -> None:
     (tmp_path / "cv2.py").write_text("raise ModuleNotFoundError(\"No module named 'cv2'\", name='cv2')")
     code = (

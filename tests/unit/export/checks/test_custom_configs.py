@@ -45,6 +45,7 @@ BROKEN: dict[str, tuple[Callable[[Path], None], Path, str]] = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("break_it", "path", "words"), BROKEN.values(), ids=BROKEN)
 def test_the_check_is_as_strict_with_them_as_with_config_pbtxt(
     break_it: Callable[[Path], None], path: Path, words: str, export_tiny: Export, repository: Path

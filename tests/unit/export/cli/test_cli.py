@@ -249,6 +249,7 @@ def test_check_in_json_is_for_scripts(capsys: pytest.CaptureFixture[str]) -> Non
     assert json.loads(capsys.readouterr().out) == {"served": ["tiny"], "findings": []}
 
 
+@pytest.mark.slow
 def test_help_loads_none_of_the_heavy_packages() -> None:
     script = (
         "import sys; from yolov8_export.cli.app import main\n"

@@ -90,6 +90,7 @@ def test_a_folder_without_models_is_refused(tmp_path: Path) -> None:
         compose_env(tmp_path)
 
 
+@pytest.mark.slow
 def test_the_command_prints_it() -> None:
     command = [sys.executable, "-m", "yolov8_export", "compose-env", "--repository", "model_repository_gpu"]
 
@@ -98,6 +99,7 @@ def test_the_command_prints_it() -> None:
     assert done.stdout == compose_env(ROOT / "model_repository_gpu")
 
 
+@pytest.mark.slow
 def test_the_command_writes_a_whole_file_or_none(tmp_path: Path) -> None:
     place = tmp_path / ".env"
     program = [sys.executable, "-m", "yolov8_export", "compose-env", "--output", str(place), "--repository"]

@@ -62,6 +62,7 @@ def test_cuda_graphs_are_recorded_for_each_batch_size(export_tiny: Export) -> No
     assert list(cuda.graph_spec[0].input["images"].dim) == [*IMGSZ, 3]
 
 
+@pytest.mark.slow
 def test_tf32_is_chosen_and_not_the_default(export_tiny: Export) -> None:
     plain, rounded = (network(export_tiny, profile="gpu", tf32=tf32) for tf32 in (False, True))
     provider = network(export_tiny, profile="gpu", engine="onnxruntime", tf32=True)

@@ -111,6 +111,7 @@ def _name_nodes(path: Path) -> None:
     onnx.save(file, path)
 
 
+@pytest.mark.slow
 @every_task
 def test_it_goes_with_pixels_and_half_precision(task: Task, tmp_path: Path) -> None:
     path = write_onnx(tmp_path / "raw.onnx", task)
@@ -124,6 +125,7 @@ def test_it_goes_with_pixels_and_half_precision(task: Task, tmp_path: Path) -> N
     assert_same(onnx_runner(best, called="best")(pixels), expected)
 
 
+@pytest.mark.slow
 @every_task
 @pytest.mark.parametrize("profile", ["cpu", "gpu"])
 def test_an_export_says_so_and_passes_its_own_check(

@@ -57,6 +57,7 @@ CLASSES, ANCHORS = 3, 60
 RUN = onnx_runner(reduced(passes_on(CLASSES, 0, ANCHORS), CLASSES), called="candidates")
 
 
+@pytest.mark.slow
 @given(
     seed=st.integers(0, 1000),
     decimals=st.integers(0, 7),
@@ -102,6 +103,7 @@ def test_any_number_of_classes_can_have_it(classes: int) -> None:
         np.testing.assert_array_equal(got[index], heads.candidates(served, [image], COUNT)[0], strict=True)
 
 
+@pytest.mark.slow
 @every_task
 @pytest.mark.parametrize("profile", ["cpu", "gpu"])
 def test_an_export_says_so_and_passes_its_own_check(
@@ -156,6 +158,7 @@ def test_what_cannot_have_it_is_refused(
     assert not repository.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("classes", [1, 2, 5])
 def test_its_onnx_file_is_no_source_of_another_export(
     classes: int, export_tiny: Export, repository: Path, tmp_path: Path

@@ -58,6 +58,7 @@ def test_the_network_runs_one_image_at_a_time(weights: Path, export_tiny: Export
     assert read_config(repository / "tiny_postprocess" / CONFIG).max_batch_size == 8
 
 
+@pytest.mark.slow
 def test_its_configurations_are_recovered_and_tuned(weights: Path, export_tiny: Export, repository: Path) -> None:
     export_tiny(weights=weights)
     written = {name: read_config(repository / name / CONFIG) for name in read_spec(repository, "tiny").configs()}

@@ -70,6 +70,7 @@ DEPLOYMENTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("deployment", [pytest.param(value, id=name) for name, value in DEPLOYMENTS.items()])
 def test_what_a_model_was_exported_with_is_read_from_its_configurations(
     deployment: Deployment, export_tiny: Export, repository: Path
@@ -181,6 +182,7 @@ def test_a_first_one_that_fails_halfway_leaves_nothing(
     assert list(on_gpus.glob("*/configs")) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "config_name", "choices", "error", "words"),
     [
@@ -213,6 +215,7 @@ def test_what_can_not_be_is_refused_and_nothing_written(
     assert contents(repository) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("also", [{}, {"instances": 2}], ids=["alone", "with-another"])
 @pytest.mark.parametrize("engine", ["onnxruntime", "tensorrt"])
 def test_an_option_that_would_do_nothing_is_refused_and_nothing_written(
@@ -284,6 +287,7 @@ def test_a_name_that_no_model_has_is_refused(config_name: str, ask: Callable[[Pa
         ask(tuned, config_name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["estimate tiny", "compose-env"])
 def test_a_name_in_a_repository_that_is_not_there_is_one_line(command: str, tmp_path: Path) -> None:
     where = ["--repository", "nowhere", "--config-name", "l4"]
@@ -300,6 +304,7 @@ def test_a_name_in_a_repository_that_is_not_there_is_one_line(command: str, tmp_
     assert done.stderr == "error: nowhere: no such folder; say --repository, the folder that Triton serves\n"
 
 
+@pytest.mark.slow
 def test_the_command_prints_what_uses_it(on_gpus: Path) -> None:
     command = [sys.executable, "-m", "yolov8_export", "add-config", "tiny", "l4", "--repository", str(on_gpus)]
 

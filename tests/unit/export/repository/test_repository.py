@@ -75,6 +75,7 @@ def test_a_classifier_in_place_of_a_detector_takes_its_postprocess_away(export_t
 FAILING_SWAPS = range(4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("failing", FAILING_SWAPS)
 @pytest.mark.parametrize("exchange", [True, False], ids=["exchange", "renames"])
 def test_an_export_that_fails_halfway_leaves_the_served_model_as_it_was(
@@ -165,6 +166,7 @@ def test_a_version_that_would_change_the_configuration_is_refused(
     assert contents(repository) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [

@@ -48,6 +48,7 @@ def test_each_task_is_exported_into_a_repository_that_passes_the_check(
     assert checked.findings == ()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", TASKS)
 def test_what_the_file_says_of_itself_reaches_the_configuration(
     task: Task, export_tiny: Export, repository: Path
@@ -61,6 +62,7 @@ def test_what_the_file_says_of_itself_reaches_the_configuration(
     assert served == ServedModel(task=task, labels=LABELS, imgsz=IMGSZ, kpt_shape=kpt_shape, **card)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize(
     ("batch", "size"),
@@ -295,6 +297,7 @@ def test_what_is_no_file_is_refused_at_once(
     assert not repository.exists()
 
 
+@pytest.mark.slow
 def test_a_refusal_is_one_line_on_stderr(tmp_path: Path) -> None:
     """ONNX Runtime would write its own line before it raises the error."""
     weights = write_onnx(tmp_path / "tiny.onnx", size=("h", "w"), props=metadata(Task.DETECT, imgsz=[32, 32]))
@@ -310,6 +313,7 @@ def test_a_refusal_is_one_line_on_stderr(tmp_path: Path) -> None:
     assert not [line for line in before if "onnxruntime" in line]
 
 
+@pytest.mark.slow
 def test_an_onnx_file_needs_neither_torch_nor_ultralytics(tmp_path: Path) -> None:
     weights = write_onnx(tmp_path / "tiny.onnx")
     script = (

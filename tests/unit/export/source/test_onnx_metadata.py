@@ -60,6 +60,7 @@ def outcome(export: Export, **options: Any) -> str:
     return ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", KEYS)
 def test_metadata_of_any_type_give_a_model_or_one_line(key: str, export_tiny: Export, tmp_path: Path) -> None:
     for number, said in enumerate(TEXTS):
@@ -70,6 +71,7 @@ def test_metadata_of_any_type_give_a_model_or_one_line(key: str, export_tiny: Ex
         assert len(error) < 1000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [
@@ -115,6 +117,7 @@ def test_the_option_that_an_error_names_mends_it(
     export_tiny(weights=weights, overrides=ModelOverrides(**overrides))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", [Task.DETECT, Task.SEGMENT, Task.POSE, Task.OBB], ids=str)
 @pytest.mark.parametrize("has_metadata", [True, False], ids=["metadata", "bare"])
 def test_a_network_of_more_rows_than_anchors_is_served(

@@ -68,6 +68,7 @@ ANYTHING = st.recursive(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("parse", PARSERS)
 @given(said=ANYTHING)
 def test_no_value_ends_in_another_error_or_in_several_lines(parse: Callable[[Any], Any], said: Any) -> None:

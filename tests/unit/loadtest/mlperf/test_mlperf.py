@@ -49,6 +49,7 @@ def run(
     return system.run(settings(mlperf_loadgen, scenario, length, expected(limit_s), 4, accuracy=accuracy), folder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scenario", Scenario)
 def test_a_sound_system_is_valid_in_each_scenario(tmp_path: Path, scenario: Scenario) -> None:
     failures = run(tmp_path, scenario)
@@ -64,6 +65,7 @@ def test_a_sound_system_is_valid_in_each_scenario(tmp_path: Path, scenario: Scen
         assert verdict.queries >= 64
 
 
+@pytest.mark.slow
 def test_a_system_over_the_latency_limit_is_invalid(tmp_path: Path) -> None:
     run(tmp_path, Scenario.SERVER, limit_s=LATENCY_S / 2)
 

@@ -57,6 +57,7 @@ def axes(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     return drawn
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("label", ["ms", "per second", "MB", "cores"])
 def test_every_line_lies_within_its_frame(label: str, axes: dict[str, Any]) -> None:
     bottom, top = axes[label].get_ylim()
@@ -66,6 +67,7 @@ def test_every_line_lies_within_its_frame(label: str, axes: dict[str, Any]) -> N
     assert highest < top * 0.98
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("label", "value"), [("MB", 700.0), ("cores", 2.0)])
 def test_what_was_sampled_after_the_load_is_left_out(label: str, value: float, axes: dict[str, Any]) -> None:
     (line,) = axes[label].get_lines()
@@ -74,6 +76,7 @@ def test_what_was_sampled_after_the_load_is_left_out(label: str, value: float, a
     assert max(line.get_xdata()) == DURATION_S
 
 
+@pytest.mark.slow
 def test_p95_shows_where_p99_is_the_same(axes: dict[str, Any]) -> None:
     lines = {line.get_label(): line for line in axes["ms"].get_lines()}
 
