@@ -15,7 +15,8 @@ Servers with different kinds of GPU can share a repository. Each kind has a cust
 this program reads `config.pbtxt`, as Triton does. With --config-name it never replaces a plan of another kind of GPU.
 
 If a `model.plan` is Ultralytics' `.engine`, the header before the plan is removed. Without a `model.onnx` beside it, it
-is served as it is. The program needs only the standard library, so it runs in Triton's image.
+is served as it is. The program needs only the standard library, so it runs in Triton's image. Without trtexec, it
+builds with the Python package `tensorrt`, through `trtexec.py` beside this file.
 """
 
 from __future__ import annotations
@@ -25,10 +26,12 @@ import hashlib
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +40,8 @@ PLAN_FILE = "model.plan"
 CONFIG_FILE = "config.pbtxt"
 CONFIGS = "configs"
 TRTEXEC_PLACES = ("/usr/src/tensorrt/bin/trtexec", "/opt/tensorrt/bin/trtexec")
+PYTHON_TRTEXEC = Path(__file__).parent / "trtexec.py"
+"""The program with trtexec's options that uses TensorRT's Python package."""
 MAGIC = b"ftrt"
 """The first bytes of a plan of TensorRT 10. Other bytes are no error where trtexec has just written them."""
 _QUERY = ("name", "compute_cap", "driver_version")
@@ -134,7 +139,7 @@ def _first_input(text: str) -> tuple[str, tuple[int, ...]] | None:
     return (name[1], tuple(int(dim) for dim in dims[1].split(","))) if name and dims else None
 
 
-def this_machine(trtexec: str, gpu: int) -> Machine:
+def this_machine(trtexec: list[str], gpu: int) -> Machine:
     """Return the GPU, the driver and the TensorRT release of this machine.
 
     Raises:
@@ -145,9 +150,9 @@ def this_machine(trtexec: str, gpu: int) -> Machine:
     if len(fields) != len(_QUERY):
         raise PlanError(f"nvidia-smi printed {fields!r}, expected {', '.join(_QUERY)}: is there a GPU?")
     # The banner has the release as one number, such as v110400. It is only compared for equality.
-    banner = re.search(r"TensorRT[ .]v?(\d{3,6})\b", _output([trtexec, "--help"]))
+    banner = re.search(r"TensorRT[ .]v?(\d{3,6})\b", _output([*trtexec, "--help"]))
     if banner is None:
-        raise PlanError(f"{trtexec} --help does not print its TensorRT release")
+        raise PlanError(f"{shlex.join(trtexec)} --help does not print its TensorRT release")
     return Machine(fields[0], fields[1], fields[2], banner[1])
 
 
@@ -218,7 +223,7 @@ def check_not_anothers(network: Network, machine: Machine, config_name: str) -> 
     )
 
 
-def trtexec_command(trtexec: str, network: Network, plan: Path, cache: Path, gpu: int) -> list[str]:
+def trtexec_command(trtexec: list[str], network: Network, plan: Path, cache: Path, gpu: int) -> list[str]:
     """Return the command that builds a plan.
 
     It is strongly typed, so that TensorRT 10 takes FP16 and INT8 from the graph as TensorRT 11 does. A release
@@ -227,10 +232,10 @@ def trtexec_command(trtexec: str, network: Network, plan: Path, cache: Path, gpu
     Raises:
         PlanError: This trtexec can't build the profiles.
     """
-    known = _output([trtexec, "--help"])
+    known = _output([*trtexec, "--help"])
     if network.batch_profiles and "--profile" not in known:
         raise PlanError(
-            f"{trtexec}: knows no --profile, so it builds no plan with two; export without --batch-profiles"
+            f"{shlex.join(trtexec)}: knows no --profile, so it builds no plan with two; export without --batch-profiles"
         )
     shape = "x".join(map(str, network.dims))
     profiles = []
@@ -239,7 +244,7 @@ def trtexec_command(trtexec: str, network: Network, plan: Path, cache: Path, gpu
         names = ("min", "opt", "max")
         profiles += [f"--{name}Shapes={network.input}:{size}x{shape}" for name, size in zip(names, sizes)]  # noqa: B905
     return [
-        trtexec,
+        *trtexec,
         f"--onnx={network.folder / ONNX_FILE}",
         f"--saveEngine={plan}",
         *(["--stronglyTyped"] if "--stronglyTyped" in known else []),
@@ -251,7 +256,7 @@ def trtexec_command(trtexec: str, network: Network, plan: Path, cache: Path, gpu
     ]
 
 
-def build(network: Network, machine: Machine, trtexec: str, cache: Path, gpu: int) -> None:
+def build(network: Network, machine: Machine, trtexec: list[str], cache: Path, gpu: int) -> None:
     """Build a network's plan; the old plan is replaced when the new one is complete.
 
     Raises:
@@ -300,17 +305,21 @@ def sha256_of(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def find_trtexec() -> str:
-    """Return the path of trtexec from $TRTEXEC, PATH or the folders of Triton's image.
+def find_trtexec() -> list[str]:
+    """Return the command of trtexec from $TRTEXEC, PATH or the folders of Triton's image, or of `PYTHON_TRTEXEC`.
 
     Raises:
-        PlanError: trtexec is not found.
+        PlanError: Neither trtexec nor TensorRT's Python package is found.
     """
-    places = (os.environ.get("TRTEXEC"), shutil.which("trtexec"), *TRTEXEC_PLACES)
-    for place in places:
+    for place in (os.environ.get("TRTEXEC"), shutil.which("trtexec"), *TRTEXEC_PLACES):
         if place and os.access(place, os.X_OK):
-            return place
-    raise PlanError(f"no trtexec in $TRTEXEC, PATH, {', '.join(TRTEXEC_PLACES)}: run this in the Triton image")
+            return [place]
+    if PYTHON_TRTEXEC.is_file() and find_spec("tensorrt"):
+        return [sys.executable, str(PYTHON_TRTEXEC)]
+    raise PlanError(
+        f"no trtexec in $TRTEXEC, PATH, {', '.join(TRTEXEC_PLACES)}, and no package tensorrt for {sys.executable}: "
+        "run this in the Triton image, or install TensorRT of the server's version (pip install tensorrt)"
+    )
 
 
 def _output(command: list[str]) -> str:

@@ -29,7 +29,8 @@ ALLOWED = {
     "server/src/yolov8_server/_cli.py": {"typer"},
     "server/src/yolov8_server/_door": {"aiohttp", "yolov8_server"},
     "server/src/yolov8_server/backends": {
-        "numpy", "cupy", "nvidia", "onnxruntime", "openvino", "tensorflow", "torch", "triton_python_backend_utils",
+        "numpy", "cupy", "nvidia", "onnxruntime", "openvino", "tensorflow", "tensorrt", "torch",
+        "triton_python_backend_utils",
     },
     "export/src/yolov8_export": {
         "yolov8_contract", "yolov8_export", "numpy", "tritonclient", "google",

@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Building plans with TensorRT's Python package where there is no trtexec; a fake package is in its place."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.plans.test_build_plans import CONFIG, NVIDIA_SMI, SCRIPT
+
+FAKES = Path(__file__).parents[2] / "fakes" / "gpu"
+SHAPES = [[size, 640, 640, 3] for size in (1, 8, 8)]
+
+
+class Machine:
+    """A machine without trtexec, whose Python has TensorRT."""
+
+    def __init__(self, folder: Path) -> None:
+        self.repository = folder / "models"
+        self.version = self.repository / "yolov8n_network" / "1"
+        self.version.mkdir(parents=True)
+        self.config = self.version.parent / "config.pbtxt"
+        self.config.write_text(CONFIG.read_text())
+        (self.version / "model.onnx").write_bytes(b"a network")
+        programs = folder / "bin"
+        programs.mkdir()
+        (programs / "nvidia-smi").write_text(NVIDIA_SMI)
+        (programs / "nvidia-smi").chmod(0o700)
+        self.environment = {"PATH": f"{programs}:/usr/bin:/bin", "PYTHONPATH": str(FAKES)}
+
+    def run(self, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, str(SCRIPT), str(self.repository), *options]
+        return subprocess.run(
+            command, env=self.environment | environment, capture_output=True, text=True, check=False, timeout=60
+        )
+
+    @property
+    def plan(self) -> Path:
+        return self.version / "model.plan"
+
+    def facts(self) -> dict[str, Any]:
+        facts: dict[str, Any] = json.loads(self.plan.read_bytes().partition(b"\n")[0].removeprefix(b"ftrt"))
+        return facts
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    return Machine(tmp_path)
+
+
+@pytest.fixture
+def built(machine: Machine) -> Machine:
+    done = machine.run()
+    assert done.returncode == 0, done.stderr
+    return machine
+
+
+def test_the_plan_has_the_options_that_trtexec_would_get(built: Machine) -> None:
+    facts, note = built.facts(), json.loads((built.version / "plan.json").read_text())
+
+    assert (facts["strongly_typed"], facts["tf32"]) == (True, False)
+    assert facts["profiles"] == [{"images": SHAPES}]
+    assert note["machine"]["tensorrt"] == "101401"  # as trtexec's banner has it
+    assert note["header"] == b"ftrt".hex()
+    assert built.run("--check").returncode == 0
+
+
+def test_tf32_and_two_profiles_are_for_those_who_ask(machine: Machine) -> None:
+    text = machine.config.read_text().replace("  kind: KIND_GPU", '  kind: KIND_GPU\n  profile: ["0", "1"]')
+    tf32 = 'parameters {\n  key: "tf32"\n  value {\n    string_value: "true"\n  }\n}\n'
+    machine.config.write_text(text + tf32)
+
+    assert machine.run().returncode == 0
+    facts = machine.facts()
+    assert facts["tf32"]
+    assert [[shape[0] for shape in profile["images"]] for profile in facts["profiles"]] == [[1, 1, 1], [2, 8, 8]]
+
+
+def test_timings_serve_the_next_build_of_the_same_release_alone(built: Machine) -> None:
+    assert built.facts()["timings"] == ""
+    built.run("--force")
+    assert built.facts()["timings"] == "timings of 10.14.1.48"
+    assert built.run(TENSORRT="11.1.0.106").returncode == 0
+
+    assert built.facts()["timings"] == ""
+    assert (built.repository / "timing.cache").read_text() == "timings of 11.1.0.106"
+
+
+@pytest.mark.parametrize(("visible", "device"), [("", "1"), ("3,GPU-5f2a", "GPU-5f2a")])
+def test_the_gpu_of_the_option_builds(machine: Machine, visible: str, device: str) -> None:
+    assert machine.run("--gpu", "1", CUDA_VISIBLE_DEVICES=visible).returncode == 0
+
+    assert machine.facts()["device"] == device
+
+
+def test_another_release_is_one_clear_line(built: Machine) -> None:
+    done = built.run("--check", TENSORRT="11.1.0.106")
+
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
+        f"{built.plan}: was built for tensorrt 101401, this machine has 110100; "
+        f"build it: python3 build_plans.py {built.repository}"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("network", "environment", "reason"),
+    [
+        pytest.param(b"broken", {}, "model.onnx: TensorRT can't read the network: no ONNX model", id="network"),
+        pytest.param(b"too large", {}, "model.onnx: TensorRT can't build the plan", id="build"),
+        pytest.param(b"a network", {"GPU": "none"}, "is there a GPU, and a driver for this CUDA?", id="no-gpu"),
+        pytest.param(
+            b"a network", {"CUDA_VISIBLE_DEVICES": "0"}, "there is no GPU 1 in CUDA_VISIBLE_DEVICES=0", id="id"
+        ),
+        pytest.param(b"a network", {"TENSORRT": "broken"}, "can't be loaded: libnvinfer.so.10", id="library"),
+    ],
+)
+def test_a_failed_build_leaves_the_old_plan_and_shows_why(
+    built: Machine, network: bytes, environment: dict[str, str], reason: str
+) -> None:
+    before = built.plan.read_bytes()
+    (built.version / "model.onnx").write_bytes(network)
+
+    done = built.run("--force", "--gpu", "1", **environment)
+
+    assert done.returncode == 1
+    assert reason in done.stderr
+    assert built.plan.read_bytes() == before
+    assert sorted(path.name for path in built.version.iterdir()) == ["model.onnx", "model.plan", "plan.json"]
+
+
+def test_without_either_it_says_what_to_do(machine: Machine) -> None:
+    done = machine.run(PYTHONPATH="")
+
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert f"no package tensorrt for {sys.executable}" in line
+    assert "pip install tensorrt" in line
+
+
+def test_trtexec_comes_first(machine: Machine) -> None:
+    own = machine.repository.parent / "trtexec"
+    own.write_text("#!/bin/sh\necho TensorRT v110400\nexit 3\n")
+    own.chmod(0o700)
+
+    assert f"{os.fspath(own)} --help: ended with 3" in machine.run(TRTEXEC=str(own)).stderr
