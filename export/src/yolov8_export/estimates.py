@@ -278,8 +278,7 @@ def _gpu_mib(configs: list[pb.ModelConfig], cost: Cost, max_bytes: int) -> dict[
         if config.backend == "dali":
             parts["decoding"] = instances * batch * TYPICAL_PIXELS * DECODED_BYTES_A_PIXEL // MIB
         else:
-            # The instances of a TensorRT plan share its engine.
-            copies = 1 if config.backend == "tensorrt" else instances
-            parts["weights"] = copies * cost.weight_bytes // MIB + 1
+            # Triton's tensorrt backend shares only plans whose batch is fixed among instances.
+            parts["weights"] = instances * cost.weight_bytes // MIB + 1
             parts["activations"] = instances * batch * cost.activation_bytes // MIB + 1
     return parts | {"pinned memory of the host": pinned_pool_mib(configs, max_bytes)}

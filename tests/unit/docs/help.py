@@ -65,7 +65,7 @@ MODULES = {program.replace("-", "_"): program for program in APPLICATIONS}
 def faults(words: list[str]) -> list[str]:
     """Return what is wrong with a command, given as its words."""
     program, *arguments = words
-    program = program.removeprefix(".venv/bin/")
+    program = program.removeprefix(".venv/bin/").removeprefix("build/gpu/bin/")
     if program.startswith("yolov8-"):
         return typer_faults(program, arguments)
     match program:

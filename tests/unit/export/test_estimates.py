@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -59,8 +60,18 @@ def test_a_plan_for_a_gpu_shows_each_members_device_and_memory(export_tiny: Expo
     ]
     assert plan.members[1].tensor_bytes == 3 * IMGSZ[0] * IMGSZ[1] + 8
     assert set(plan.gpu_mib) >= {"weights", "activations", "decoding", "pool for tensors"}
-    assert plan.gpu_mib["weights"] == 1  # two instances share the plan's, which are less than a MiB
     assert plan.to_json()["precision"] == "fp32"
+
+
+def test_each_instance_of_a_plan_has_the_weights(
+    export_tiny: Export, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Triton's backend shares a plan among instances only if no dimension varies; the batch does."""
+    export_tiny(deployment=deployment_from("gpu", instances=3))
+    large = lambda path: replace(read_cost(path), weight_bytes=10 * 2**20)  # noqa: E731
+    monkeypatch.setattr("yolov8_export.estimates.read_cost", large)
+
+    assert estimate(repository, "tiny").gpu_mib["weights"] == 31
 
 
 def test_the_slowest_stage_is_named(export_tiny: Export, repository: Path) -> None:

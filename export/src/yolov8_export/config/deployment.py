@@ -346,6 +346,6 @@ PROFILES: dict[Profile, Deployment] = {
 On a CPU, a model instance is idle while its tensors are copied to the next model. One instance more than there are
 cores fills that gap: on two cores, a third one serves 3 to 6 % more images a second, and a single request is as fast.
 On a GPU, the network's output is copied to the host while no inference runs, so the profile passes the fewest bytes.
-Its queue has limits, and so two instances; they share the plan's weights. The network does not wait for batches: those
+Its queue has limits, and so two instances; each holds the weights. The network does not wait for batches: those
 requests that come while it runs are its next batch.
 """
