@@ -157,6 +157,16 @@ test-int8: setup ## Export and serve INT8 networks with OpenVINO and NNCF (1 GB 
 	    openvino==2026.4.1 nncf==3.4.0 && touch build/int8/ready; }
 	YOLO_OFFLINE=true build/int8/bin/python -m pytest tests/int8 --timeout 1200 $(ARGS)
 
+.PHONY: test-traces
+test-traces: setup ## Send the spans of a call and Triton's to a real collector of OpenTelemetry (50 MB in build/)
+	@test -e build/traces/ready || { $(BIN)/python -m venv --clear build/traces && \
+	    $(BIN)/python -c 'import sysconfig; print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' \
+	    > "$$(build/traces/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/project.pth" && \
+	    build/traces/bin/python -m pip install --quiet --disable-pip-version-check --no-cache-dir \
+	    rotel==0.0.1a15 opentelemetry-sdk==1.45.2 opentelemetry-exporter-otlp-proto-http==1.45.2 && \
+	    touch build/traces/ready; }
+	YOLO_OFFLINE=true build/traces/bin/python -m pytest tests/traces -s $(ARGS)
+
 # Ultralytics' own exporter of SavedModels needs onnx2tf and its packages, of which pip finds no set that agrees.
 .PHONY: setup-tensorflow
 setup-tensorflow: build/tensorflow/ready ## Create build/tensorflow, which exports and serves with TensorFlow and OpenVINO, too (2 GB)
