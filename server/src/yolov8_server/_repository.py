@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import compileall
 import re
 from pathlib import Path
 
@@ -45,6 +46,16 @@ def check_config_name(repository: Path, name: str) -> None:
         raise InvalidArgumentError(
             f"no model in {str(repository)!r} has a custom model configuration named {name!r}: {known}"
         )
+
+
+def compile_models(repository: Path) -> None:
+    """Write the byte code of the python models, with this interpreter; a folder that can't be written is left alone.
+
+    Without it, the models write theirs while they load. Triton then takes their files for changed, and the next change
+    of an ensemble reloads its composing models, which makes seconds of milliseconds.
+    """
+    for source in repository.glob("*/[0-9]*/model.py"):
+        compileall.compile_dir(source.parent, quiet=2)
 
 
 def names_backend(repository: Path, backend: str) -> bool:

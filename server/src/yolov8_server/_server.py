@@ -28,7 +28,7 @@ from ._installation import Installation, find_tritonserver
 from ._log import TAIL_LINES, Log, explain, explain_delay, explain_exit
 from ._ports import ANY_ADDRESS, Ports, choose_ports, resolve_host
 from ._process import SupervisedProcess, check_descriptor_limit
-from ._repository import check_config_name, check_repository, plain_path
+from ._repository import check_config_name, check_repository, compile_models, plain_path
 from ._run_folder import create_run_folder, lay_out
 
 logger = logging.getLogger(__name__)
@@ -242,6 +242,8 @@ class TritonServer:
         self._process = process
 
     def _spawn(self, installation: Installation, mark: str, folder: Path) -> SupervisedProcess:
+        if self._model_control and installation.is_embedded:
+            compile_models(self._repository)
         command = build_command(
             installation,
             repository=plain_path(self._repository, folder),

@@ -90,8 +90,14 @@ def test_a_new_model_is_loaded_compared_promoted_and_rolled_back_without_a_lost_
     assert (promoted[1], back[1]) == (f"{NEW}_network", f"{OLD}_network")
     assert after > before
     assert len(gone) == 4
+    assert loads_of(server, f"{OLD}_postprocess") == 1
     assert load.errors == []
     assert load.answers > 10
+
+
+def loads_of(server: TritonServer, model: str) -> int:
+    """Return how often a composing model was loaded; a rollback that loads one again takes seconds."""
+    return server.log_tail(10_000).count(f"loading: {model}:1")
 
 
 def executions(url: str) -> int:

@@ -19,6 +19,8 @@ FALSE_PROMOTION = 0.05
 """The largest probability that a model beyond a limit is ever promoted."""
 _GREATEST_SHIFT = 0.25
 """The shift of scores to which an image's mean is cut off, so that a few images don't decide."""
+_GREATEST_LACK = 0.5
+"""What a pair of boxes can lack of a full overlap, from `PAIR_OVERLAP` on; an image's mean is cut off there."""
 
 Verdict = Literal["promote", "roll back", "undecided"]
 
@@ -35,18 +37,18 @@ class CanaryLimits:
         failed: Share of the images to which the new model answers with an error.
 
     Raises:
-        ValueError: A limit is not between 0 and 1 (`score`: 0.25).
+        ValueError: A limit is not between 0 and 1 (`score`: 0.25, `overlap`: 0.5).
     """
 
     changed: float = 0.02
     class_changed: float = 0.2
     score: float = 0.01
-    overlap: float = 0.02
+    overlap: float = 0.01
     failed: float = 0.02
 
     def __post_init__(self) -> None:
         for item in fields(self):
-            most = _GREATEST_SHIFT if item.name == "score" else 1.0
+            most = {"score": _GREATEST_SHIFT, "overlap": _GREATEST_LACK}.get(item.name, 1.0)
             if not 0 < (value := getattr(self, item.name)) < most:
                 raise ValueError(f"{item.name}: expected a limit between 0 and {most:g}, got {value!r}")
 
@@ -108,7 +110,7 @@ class Comparison:
             "changed": Evidence(self.limits.changed),
             "score up": Evidence(score),
             "score down": Evidence(score),
-            "overlap": Evidence(self.limits.overlap),
+            "overlap": Evidence(self.limits.overlap / _GREATEST_LACK),
             "failed": Evidence(self.limits.failed),
         }
 
@@ -125,7 +127,8 @@ class Comparison:
             shift = float(np.clip(np.mean(change.score_shift), -_GREATEST_SHIFT, _GREATEST_SHIFT)) / _GREATEST_SHIFT
             self._measures["score up"].add((1 + shift) / 2)
             self._measures["score down"].add((1 - shift) / 2)
-            self._measures["overlap"].add(float(np.clip(1 - np.mean(change.overlap), 0, 1)))
+            lack = float(np.clip(1 - np.mean(change.overlap), 0, _GREATEST_LACK))
+            self._measures["overlap"].add(lack / _GREATEST_LACK)
         for number in change.classes():
             self._by_class.setdefault(number, Evidence(self.limits.class_changed)).add(change.changed(number))
             self._count(number, change)
@@ -194,7 +197,9 @@ class Comparison:
 
     def _value(self, name: str) -> float:
         mean = self._measures[name].mean
-        return (2 * mean - 1) * _GREATEST_SHIFT if name.startswith("score") else mean
+        if name.startswith("score"):
+            return (2 * mean - 1) * _GREATEST_SHIFT
+        return mean * _GREATEST_LACK if name == "overlap" else mean
 
     def _limit(self, name: str) -> float:
         value: float = getattr(self.limits, name.partition(" ")[0])

@@ -67,7 +67,7 @@ def judged(
     asked = {name: value for name, value in options.items() if name != "timings"}  # the new model may not measure
     try:
         return compare(result, getattr(new, result.task.value)(image, **asked))
-    except _NOT_ITS_FAULT:
+    except (*_NOT_ITS_FAULT, RuntimeError):  # RuntimeError: its client was closed while the request was in flight
         return "dropped"
     except Exception as exc:  # noqa: BLE001  (whatever the new model does must not reach the program)
         logger.warning("the new model failed on an image: %s", exc)

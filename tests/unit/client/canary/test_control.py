@@ -220,4 +220,4 @@ def test_a_canary_of_a_model_that_is_not_there_is_refused(servers: list[FakeTrit
     bad_limit = run(servers[0], "canary", "old", "next", photo, "--max-overlap", "1.5")
 
     assert (done.exit_code, bad_limit.exit_code) == (3, 2)
-    assert "overlap: expected a limit between 0 and 1" in bad_limit.stderr
+    assert "overlap: expected a limit between 0 and 0.5" in bad_limit.stderr
