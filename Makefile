@@ -12,6 +12,7 @@ TASK ?= detect
 REPOSITORY ?= build/repository
 SCENARIO ?= steady
 URL ?=
+DEVICE ?= cpu
 ARGS ?=
 ENGINES ?=
 
@@ -41,9 +42,17 @@ $(VENV)/ready: requirements.lock client/pyproject.toml export/pyproject.toml ser
 	    -e client -e export -e server -e loadtest
 	@touch $@
 
+# DEVICE=gpu: what needs no GPU is checked before 4 GB are installed.
+DEVICE_PYTHON = $(if $(filter gpu,$(DEVICE)),build/gpu/bin/python,$(BIN)/python)
+
+.PHONY: device
+device: setup
+	@test "$(DEVICE)" = cpu -o "$(DEVICE)" = gpu || { echo "error: DEVICE is '$(DEVICE)', expected cpu or gpu" >&2; exit 2; }
+	@$(if $(filter gpu,$(DEVICE)),$(BIN)/python -m tests.gpu.device ready && $(MAKE) --no-print-directory build/gpu/ready)
+
 .PHONY: demo
-demo: setup ## Detect in two photographs with a real Triton (WEIGHTS=file-or-name, TASK=segment, pose, obb or classify)
-	@$(BIN)/python demo.py --task $(TASK) $(if $(WEIGHTS),--weights $(WEIGHTS))
+demo: device ## Detect in two photographs with a real Triton (WEIGHTS=file-or-name, TASK=segment, pose, obb or classify; DEVICE=gpu)
+	@$(DEVICE_PYTHON) demo.py --task $(TASK) --device $(DEVICE) $(if $(WEIGHTS),--weights $(WEIGHTS))
 
 .PHONY: check
 check: setup ## Lint, prose, types, formatting
@@ -210,8 +219,8 @@ export: setup ## Export WEIGHTS into REPOSITORY (ARGS="--imgsz 320 ...")
 	$(BIN)/yolov8-export export $(WEIGHTS) --repository $(REPOSITORY) $(ARGS)
 
 .PHONY: serve
-serve: setup ## Serve REPOSITORY with the embedded tritonserver (ARGS="--grpc-port 9001 ...")
-	$(BIN)/yolov8-server $(REPOSITORY) $(ARGS)
+serve: device ## Serve REPOSITORY with the embedded tritonserver (ARGS="--grpc-port 9001 ..."; DEVICE=gpu)
+	$(if $(filter gpu,$(DEVICE)),$(DEVICE_PYTHON) -m tests.gpu.device serve,$(BIN)/yolov8-server) $(REPOSITORY) $(ARGS)
 
 # REPOSITORY, or the demo's if `make export` has written none; the pictures of the demo, if it has run.
 PLAYGROUND_REPOSITORY = $(if $(or $(filter-out file default,$(origin REPOSITORY)),$(wildcard $(REPOSITORY)/*/config.pbtxt)),\
@@ -232,9 +241,13 @@ loadtest: setup ## Run a load test (SCENARIO=steady, or another name or file; UR
 	@$(BIN)/python -m yolov8_loadtest run $(SCENARIO) $(SERVER) $(ARGS)
 
 .PHONY: benchmark
-benchmark: setup ## Compare our ensemble with in-process pipelines and Ultralytics' own ways of serving (ARGS=--short)
+benchmark: device ## Compare our ensemble with in-process pipelines and Ultralytics' own ways of serving (ARGS=--short; DEVICE=gpu)
+ifeq ($(DEVICE),gpu)
+	@$(DEVICE_PYTHON) -m tests.gpu.benchmark $(if $(WEIGHTS),--weights $(WEIGHTS)) $(ARGS)
+else
 	@$(BIN)/python -m yolov8_loadtest benchmark $(if $(URL),--url $(URL),$(if $(WEIGHTS),--weights $(WEIGHTS))) \
 	    --fallback-weights tests/benchmarks/fallback_weights.py --baselines tests/benchmarks/ultralytics_baseline.py $(ARGS)
+endif
 
 .PHONY: mlperf
 mlperf: setup ## Let MLPerf's LoadGen drive a served model (ARGS="--images FOLDER --truth FILE"; --full for its rules' length)

