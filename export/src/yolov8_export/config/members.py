@@ -62,6 +62,10 @@ takes seconds. The backend overwrites the option of the same name that its execu
 """
 HW_DECODER_LOAD = "hw_decoder_load"
 """The parameter from which DALI's graph gets its setting of this name, when the model is written."""
+_KEEP_ON_GPU = {"FORCE_CPU_ONLY_INPUT_TENSORS": "no"}
+"""Without it, the embedded server copies DALI's images to the host for a network. Triton's own backends ignore it."""
+_TAKE_GPU_TENSORS = ("onnxruntime", "pytorch", "tensorrt")
+"""The engines whose backends in the embedded server read tensors on the GPU."""
 TF32 = "tf32"
 """The parameter that tells ``build_plans.py`` whether the network may round to TF32."""
 
@@ -232,6 +236,7 @@ def network_config(name: str, model: ServedModel, head: Head, *, stride: int, de
     set_parameters(config, {"metadata": ultralytics_metadata(model, stride)})
     if deployment.device == "gpu":
         put_on_gpus(config, deployment.gpus)
+        set_parameters(config, _KEEP_ON_GPU if deployment.engine in _TAKE_GPU_TENSORS else {})
         # The first run of each batch size sets up kernels and buffers.
         config.model_warmup.extend(parts.zeros(deployment.batch_sizes, tensors))
     if deployment.engine == "onnxruntime":

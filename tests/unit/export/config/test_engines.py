@@ -30,6 +30,7 @@ from yolov8_export.repository.layout import Target
 
 ROOT = Path(__file__).parents[4]
 GPU = pb.ModelInstanceGroup.KIND_GPU
+KEEP_ON_GPU = "FORCE_CPU_ONLY_INPUT_TENSORS"
 
 
 def network(export_tiny: Export, **choices: Any) -> pb.ModelConfig:
@@ -63,6 +64,16 @@ def test_cuda_graphs_are_recorded_for_each_batch_size(export_tiny: Export) -> No
 
 
 @pytest.mark.slow
+def test_the_networks_input_stays_on_the_gpu_and_no_other_models(export_tiny: Export) -> None:
+    """The embedded server would copy the images to the host and back; check and postprocess read them with numpy."""
+    for engine in ("tensorrt", "onnxruntime"):
+        configs = export_tiny(deployment=deployment_from("gpu", engine=engine)).configs
+        kept = {name: config.parameters[KEEP_ON_GPU].string_value for name, config in configs.items()
+                if KEEP_ON_GPU in config.parameters}  # fmt: skip
+        assert kept == {"tiny_network": "no"}, engine
+    assert KEEP_ON_GPU not in network(export_tiny).parameters
+
+
 def test_tf32_is_chosen_and_not_the_default(export_tiny: Export) -> None:
     plain, rounded = (network(export_tiny, profile="gpu", tf32=tf32) for tf32 in (False, True))
     provider = network(export_tiny, profile="gpu", engine="onnxruntime", tf32=True)
