@@ -34,7 +34,7 @@ def exported(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     folder = tmp_path_factory.mktemp("gpu") / "repository"
     network = repository / "shapes-detect_network" / "1" / "model.onnx"
     export(network, CPU, folder)
-    export(network, GPU, folder, "--profile", "gpu")
+    export(network, GPU, folder, "--profile", "gpu", "--timings")
     export(network, PIXELS, folder, "--network-input", "uint8")
     return folder
 

@@ -142,6 +142,15 @@ def test_images_of_different_lengths_batch(clients: dict[str, Client], raw: Any)
     assert after[1] - before[1] < 24
 
 
+def test_the_time_of_dali_is_in_that_of_the_network(clients: dict[str, Client]) -> None:
+    timings = clients[GPU].detect(picture(1), timings=True).timings
+
+    assert timings is not None
+    assert (timings.decode_ms, timings.letterbox_ms) == (None, None)
+    assert min(timings.check_ms, timings.network_ms or 0, timings.postprocess_ms or 0) > 0
+    assert sum(value for _, value in timings.parts()) == pytest.approx(timings.total_ms)
+
+
 def test_refusals_are_counted_by_reason(gpu_server: TritonServer, clients: dict[str, Client]) -> None:
     def counted() -> float:
         with urllib.request.urlopen(gpu_server.metrics_url) as answer:

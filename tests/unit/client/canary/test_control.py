@@ -124,6 +124,19 @@ def test_a_successor_that_clients_could_not_use_is_refused(
         control.promote("old", "next")
 
 
+@pytest.mark.parametrize(
+    ("offer", "message"), [({"timings": True}, "--timings"), ({"max_slices": 9}, "max_slices of 9")]
+)
+def test_a_successor_that_offers_less_is_refused(
+    servers: list[FakeTriton], control: ModelControl, offer: dict[str, Any], message: str
+) -> None:
+    for fake in servers:
+        fake.configs |= configs("old", replace(model(Task.DETECT), **offer))
+
+    with pytest.raises(RolloutError, match=message):
+        control.promote("old", "next")
+
+
 def test_an_ensemble_goes_with_the_composing_models_that_only_it_uses(
     servers: list[FakeTriton], control: ModelControl
 ) -> None:

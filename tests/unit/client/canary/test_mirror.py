@@ -57,6 +57,19 @@ def test_options_go_to_both_and_pixels_are_sent_once_encoded(serve: Serve, conne
     assert first.raw_input_contents == second.raw_input_contents
 
 
+def test_timings_are_asked_of_the_old_model_alone(serve: Serve, connect: Connect) -> None:
+    times = np.array([[1.7e12, 1, 2, 3, 0, 4, 5]])
+    old, new = serve(answer=lambda _: arrays(Task.DETECT) | {"timings": times}, timings=True), serve()
+
+    with Canary(connect(old), connect(new), share=1) as canary:
+        found = canary.detect(IMAGE, timings=True)
+    report = canary.report()
+
+    assert found.timings is not None
+    assert (report.images, report.failed) == (1, 0)
+    assert [len(fake.requests[0].parameters) for fake in (old, new)] == [1, 0]
+
+
 def test_about_the_share_is_mirrored(serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
     old, new = serve(), serve()
     draws = iter([0.05, 0.5, 0.09, 0.1])

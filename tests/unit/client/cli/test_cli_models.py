@@ -56,3 +56,12 @@ def test_a_model_that_breaks_the_contract_fails_the_check(serve: Serve) -> None:
 
     assert done.exit_code == 3
     assert "count TYPE_INT32 [1]" in done.stderr
+
+
+def test_what_a_model_offers_is_listed(serve: Serve) -> None:
+    plain = run("models", "--url", serve().url).stdout
+    offering = run("models", "--url", serve(timings=True, max_slices=32).url).stdout
+
+    assert "timings" not in plain
+    for cell in ("slices", "32", "timings", "yes"):
+        assert cell in offering.split()
