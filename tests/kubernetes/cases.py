@@ -51,6 +51,8 @@ RENDERED = {
     "hostnames: [yolo.example], envoy: {enabled: true}, canary: {service: next-yolov8-triton, percent: 10}}\n",
     "mig-slice": f"profile: gpu\n{IMAGE}models: {{pvc: {{claimName: models}}}}\n"
     "gpu: {resource: nvidia.com/mig-1g.10gb, runtimeClassName: nvidia}\n",
+    "several-kinds-of-gpu": f"profile: gpu\n{IMAGE}models: {{pvc: {{claimName: models}}}}\n"
+    "plans: {build: true}\ngpu: {configByProduct: true}\n",
     "all-of-the-pod": CPU
     + """
 replicas: 1
@@ -95,6 +97,15 @@ REFUSED = {
         "plans can't be written into a bucket",
     ),
     "configuration-of-an-export": (f"{IMAGE}configName: l4\nmodels:{EXPORT}", "writes no custom model configurations"),
+    "two-names-of-a-configuration": (GPU.replace("gpu: {", "gpu: {configByProduct: true, "), "leave configName empty"),
+    "name-of-a-gpu-on-a-cpu": (
+        f"{CPU}gpu: {{configByProduct: true}}\n",
+        "gpu.configByProduct is true: only profile gpu",
+    ),
+    "name-of-a-gpu-for-an-export": (
+        f"profile: gpu\n{IMAGE}gpu: {{configByProduct: true}}\nmodels:{EXPORT}",
+        "gpu.configByProduct is true: models.source export",
+    ),
     "no-way-to-update": (f"{CPU}rollout: {{maxSurge: 0}}\n", "rollout.maxSurge and rollout.maxUnavailable"),
     "gateway-without-a-gateway": (f"{CPU}gateway: {{enabled: true}}\n", "gateway.parentRefs is missing"),
     "canary-without-a-service": (

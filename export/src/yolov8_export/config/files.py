@@ -72,8 +72,10 @@ def check_config_name(name: str) -> None:
     Raises:
         OptionError: The name has other characters, or none.
     """
-    if not re.fullmatch(r"[A-Za-z0-9][\w-]*", name, re.ASCII):
-        raise OptionError(f"configuration name: expected letters, digits, '_' and '-' such as l4, got {name!r}")
+    if not re.fullmatch(r"[A-Za-z0-9][\w-]*(\.[\w-]+)*", name, re.ASCII):
+        raise OptionError(
+            f"configuration name: expected letters, digits, '_', '-' and single dots, such as l4, got {name!r}"
+        )
 
 
 def custom_config_path(model: Path, name: str) -> Path:

@@ -23,6 +23,15 @@
 {{- if and $v.configName (eq $v.models.source "export") }}
   {{- fail "configName is set: models.source export writes no custom model configurations; export and add-config beforehand, and use models.source pvc, image or s3" }}
 {{- end }}
+{{- if $v.gpu.configByProduct }}
+  {{- if $v.configName }}
+    {{- fail "gpu.configByProduct is true: the GPU's name chooses the custom model configuration; leave configName empty" }}
+  {{- end }}
+  {{- if ne $v.profile "gpu" }}{{ fail "gpu.configByProduct is true: only profile gpu has a GPU, and profile is cpu" }}{{ end }}
+  {{- if eq $v.models.source "export" }}
+    {{- fail "gpu.configByProduct is true: models.source export writes no custom model configurations; export and add-config beforehand, and use models.source pvc, image or s3" }}
+  {{- end }}
+{{- end }}
 {{- if and (not $v.rollout.maxSurge) (not $v.rollout.maxUnavailable) }}
   {{- fail "rollout.maxSurge and rollout.maxUnavailable are both 0: no pod could ever be replaced; set one of them" }}
 {{- end }}

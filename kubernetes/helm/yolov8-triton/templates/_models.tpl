@@ -92,9 +92,11 @@
 - name: plans
   image: {{ include "yolo.image" . }}
   imagePullPolicy: {{ .Values.image.pullPolicy }}
-  command: [flock, /models/.lock, python3, /opt/yolov8-triton/build_plans.py, /models]
+  command: [{{ include "yolo.ofGpu" . }}flock, /models/.lock, python3, /opt/yolov8-triton/build_plans.py, /models]
+  {{- with .Values.configName }}
   env:
-    - {name: CONFIG_NAME, value: {{ .Values.configName | quote }}}
+    - {name: CONFIG_NAME, value: {{ . | quote }}}
+  {{- end }}
   resources:
     requests: {cpu: "1", memory: {{ .Values.plans.memoryMiB }}Mi}
     limits: {memory: {{ .Values.plans.memoryMiB }}Mi, {{ .Values.gpu.resource }}: {{ .Values.gpu.count }}}
@@ -103,6 +105,11 @@
     {{- include "yolo.modelMount" . | nindent 4 }}
     - {name: tmp, mountPath: /tmp}
 {{- end }}
+{{- end }}
+
+{{/* A pod can't read its node's labels, so a program asks the GPU for its name. */}}
+{{- define "yolo.ofGpu" -}}
+{{- if .Values.gpu.configByProduct }}/opt/yolov8-triton/of_gpu.sh, {{ end }}
 {{- end }}
 
 {{- define "yolo.confined" -}}
