@@ -15,9 +15,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from yolov8_contract.errors import ContractError
+from yolov8_contract.served_model import ServedModel
+from yolov8_contract.task import Task
 from yolov8_triton import _protocol
 from yolov8_triton._calls import DEFAULT_URL, Calls
-from yolov8_triton._errors import ModelNotFoundError, YoloTritonError
+from yolov8_triton._errors import AccessRefusedError, ModelNotFoundError, YoloTritonError
 from yolov8_triton._headers import Token
 from yolov8_triton._transport.connection import Connection, Tls
 from yolov8_triton._transport.drivers import Driver
@@ -132,8 +134,10 @@ class ModelControl:
         must take what clients of ``model`` may send.
 
         Raises:
-            RolloutError: ``new`` is not ready, or the two differ in what clients rely on.
+            RolloutError: ``new`` is not ready or is ``model`` itself, or the two differ in what clients rely on.
         """
+        if new == model:
+            raise RolloutError(f"{model!r} can't be promoted under its own name: its way back would be lost")
 
         def promoted(server: _Server) -> tuple[str, Document]:
             old, config = server.config(model), server.ready_config(new)
@@ -172,7 +176,9 @@ class ModelControl:
             for (server, model, config), (_, before) in zip(plans, former, strict=True):
                 asked.append((server, model, before))
                 server.load(model, config)
-        except YoloTritonError:
+        except YoloTritonError as exc:
+            if isinstance(exc, AccessRefusedError):  # the last server has not even looked at the model
+                asked.pop()
             # A failed load leaves an ensemble without any version: Triton has ended the one that answered.
             for server, model, before in asked:
                 if before is not None:
@@ -205,8 +211,8 @@ class _Server:
     def restore(self, model: str, config: Document) -> None:
         try:
             self.load(model, config)
-        except YoloTritonError:  # the other servers get theirs all the same
-            logger.exception("%s: its former configuration could not be loaded again", self.name_of(model))
+        except YoloTritonError as exc:  # the other servers get theirs all the same
+            logger.error("its former configuration could not be loaded again: %s", exc)
 
     def config(self, model: str) -> Document:
         return self._driver.run(self._calls.config(model, self._calls.deadline(None)))
@@ -258,6 +264,11 @@ def _without(config: Document, parameter: str) -> dict[str, Any]:
     return {name: value for name, value in config.get("parameters", {}).items() if name != parameter}
 
 
+def _shown(served: ServedModel, name: str) -> Any:
+    value = getattr(served, name)
+    return value.value if isinstance(value, Task) else value
+
+
 def _check_successor(model: str, new: str, old_config: Document, new_config: Document) -> None:
     """Refuse a successor that clients of the old model could not use: they remember what they once read of it."""
     try:
@@ -268,7 +279,7 @@ def _check_successor(model: str, new: str, old_config: Document, new_config: Doc
         if getattr(old, name) != getattr(successor, name):
             raise RolloutError(
                 f"{new!r} can't answer for {model!r}, whose clients remember its {name}: expected "
-                f"{getattr(old, name)!r}, got {getattr(successor, name)!r}; serve it under a name of its own"
+                f"{_shown(old, name)!r}, got {_shown(successor, name)!r}; serve it under a name of its own"
             )
     if lacking := sorted(set(old.image_formats) - set(successor.image_formats)):
         raise RolloutError(f"{new!r} can't answer for {model!r}: it takes no {', '.join(lacking)} images")

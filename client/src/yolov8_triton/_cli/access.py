@@ -53,13 +53,14 @@ def _token(name: str | None) -> str | None:
     return token
 
 
-def connected(ctx: typer.Context, server: ServerOptions, model: str) -> Client:
+def connected(ctx: typer.Context, server: ServerOptions, model: str, *, option: str = "--url") -> Client:
     """Return a client that has not sent anything yet.
 
     Args:
         ctx: The context that has the `Access`.
         server: The servers to ask.
         model: Name of the model.
+        option: The option that has the servers' addresses.
 
     Raises:
         typer.BadParameter: An address or a header is not valid.
@@ -71,7 +72,7 @@ def connected(ctx: typer.Context, server: ServerOptions, model: str) -> Client:
             server.url, model=model, timeout_s=server.timeout, headers=headers, tls=access.tls, token=access.token
         )
     except ValueError as exc:
-        raise typer.BadParameter(str(exc), param_hint="--url") from exc
+        raise typer.BadParameter(str(exc), param_hint=option) from exc
 
 
 def headers_of(server: ServerOptions) -> dict[str, str]:

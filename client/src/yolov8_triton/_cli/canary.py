@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from contextlib import closing
-from dataclasses import dataclass
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -16,18 +17,17 @@ from rich.text import Text
 
 from yolov8_triton._canary.comparison import DEFAULT_LIMITS, CanaryLimits, Comparison
 from yolov8_triton._canary.control import ModelControl
-from yolov8_triton._canary.matching import ImageChange
-from yolov8_triton._canary.mirror import judged
+from yolov8_triton._canary.metrics import exposition
 from yolov8_triton._cli.access import connected
-from yolov8_triton._cli.images import image, named_images
+from yolov8_triton._cli.compared import compare_models
 from yolov8_triton._cli.options import ServerOptions
-from yolov8_triton._cli.output import SERVER_ERRORS, USAGE_ERRORS, ExitCode, complain, exiting, progress, table
+from yolov8_triton._cli.output import ExitCode, complain, exiting, table
 from yolov8_triton._cli.rollout import ControlOptions, control_of
 from yolov8_triton._client import Client
-from yolov8_triton._images import encoded
-from yolov8_triton._in_flight import ahead
 
 EXIT_CODES = {"promote": ExitCode.OK, "roll back": ExitCode.BEYOND_LIMITS, "undecided": ExitCode.UNDECIDED}
+METRICS_S = 5.0
+"""Time between two versions of the file of metrics."""
 STYLES = {"promote": "green", "roll back": "bold red", "undecided": "yellow"}
 
 
@@ -67,81 +67,142 @@ class LimitOptions:
             raise typer.BadParameter(str(exc), param_hint="--max-...") from exc
 
 
+@dataclass(frozen=True, kw_only=True)
+class ReportOptions:
+    """What is compared, and where the comparison goes.
+
+    Attributes:
+        max_images: Largest number of images to compare; a camera never ends by itself.
+        new_url: Address of the server that has NEW, if it is another deployment; repeat it for several servers.
+        output: File to write the comparison to, as JSON.
+        metrics: File to write the comparison to as metrics, for the textfile collector of Prometheus' node exporter.
+        as_json: Print the comparison as JSON instead of tables.
+    """
+
+    max_images: Annotated[int | None, typer.Option(min=1, metavar="NUMBER")] = None
+    new_url: Annotated[list[str] | None, typer.Option(metavar="ADDRESS")] = None
+    output: Annotated[Path | None, typer.Option(metavar="FILE", dir_okay=False)] = None
+    metrics: Annotated[Path | None, typer.Option(metavar="FILE", dir_okay=False)] = None
+    as_json: Annotated[bool, typer.Option("--json")] = False
+
+
 def canary(
     ctx: typer.Context,
     old: Annotated[str, typer.Argument(metavar="OLD", show_default=False)],
     new: Annotated[str, typer.Argument(metavar="NEW", show_default=False)],
-    images: Annotated[
+    sources: Annotated[
         list[str],
-        typer.Argument(metavar="IMAGE...", help="Image files, folders of images, or patterns", show_default=False),
+        typer.Argument(
+            metavar="SOURCE...",
+            help="Images, folders, patterns, videos, URLs of streams, or numbers of cameras",
+            show_default=False,
+        ),
     ],
     server: ServerOptions,
     control: ControlOptions,
     limits: LimitOptions,
+    report: ReportOptions,
     conf: Annotated[float | None, typer.Option(min=0, max=1, metavar="SCORE", help="Lowest score of an object")] = None,
     in_flight: Annotated[int, typer.Option(min=1, metavar="NUMBER", help="Images in flight, each to both models")] = 2,
     apply: Annotated[
         bool, typer.Option("--apply", help="Promote NEW under the name OLD, or unload NEW, as the verdict says")
     ] = False,
-    output: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="File to write the comparison to, as JSON")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the comparison as JSON instead of tables")] = False,
 ) -> None:
     """Ask two models about the same images and compare their objects, until the verdict is sure."""
     chosen = limits.limits()
+    _check(old, new, apply, report)
     options: dict[str, Any] = {} if conf is None else {"conf": conf}
+    there = server if report.new_url is None else replace(server, url=report.new_url)
+    option = "--url" if report.new_url is None else "--new-url"
     with exiting():
-        with connected(ctx, server, old) as first, connected(ctx, server, new) as second:
-            comparison = _compared(first, second, named_images(images), chosen, options, in_flight)
+        with connected(ctx, server, old) as first, connected(ctx, there, new, option=option) as second:
+            _check_alike(first, second)
+            comparison = Comparison(task=first.task, labels=first.labels, limits=chosen)
+            tell = _Metrics(report.metrics, comparison, old=_named(old, server), new=_named(new, there))
+            tell.write()
+            most, models = report.max_images, (first, second)
+            try:
+                compare_models(comparison, models, sources, options=options, in_flight=in_flight, most=most, told=tell)
+            finally:
+                tell.write()
         values = {"old": old, "new": new, **comparison.to_dict()}
-        if output is not None:
-            output.write_text(json.dumps(values, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
-        if as_json:
-            typer.echo(json.dumps(values, ensure_ascii=False))
-        else:
-            _show(Console(highlight=False), values)
+        _report(values, report)
         if apply and values["verdict"] == "undecided":
             complain("nothing was applied: give more images, or other limits")
         elif apply:
-            with control_of(ctx, server, control) as models:
-                _apply(models, values["verdict"], old=old, new=new)
+            with control_of(ctx, server, control) as models_control:
+                _apply(models_control, values["verdict"], old=old, new=new)
     raise typer.Exit(EXIT_CODES[values["verdict"]])
 
 
-def _compared(
-    first: Client, second: Client, paths: Sequence[str], limits: CanaryLimits, options: dict[str, Any], in_flight: int
-) -> Comparison:
-    """Ask both models about the images until there is a verdict; an image that fails is one line on stderr.
+def _check(old: str, new: str, apply: bool, report: ReportOptions) -> None:
+    """Refuse what can be known to fail before anything is asked.
 
     Raises:
-        YoloTritonError: An error that every other image would have as well.
+        typer.BadParameter: Options exclude each other, or a file has no folder.
     """
-    second.check()  # a new model that is not there is a wrong call, and no difference between detections
-    comparison = Comparison(task=first.task, labels=first.labels, limits=limits)
-    ask = getattr(first, first.task.value)
+    if apply and report.new_url is not None:
+        problem = "two deployments have no name to exchange: shift the share of the route instead (docs/kubernetes.md)"
+        raise typer.BadParameter(problem, param_hint="--apply, --new-url")
+    if old == new and report.new_url is None:
+        raise typer.BadParameter(f"expected another model than OLD, got {new!r} for both", param_hint="NEW")
+    for option, path in (("--output", report.output), ("--metrics", report.metrics)):
+        if path is not None and not path.parent.is_dir():
+            raise typer.BadParameter(f"{path}: the folder {str(path.parent)!r} does not exist", param_hint=option)
 
-    def one(path: str) -> tuple[str, ImageChange | Literal["failed", "dropped"] | Exception]:
+
+def _check_alike(first: Client, second: Client) -> None:
+    """Refuse two models whose answers can't be compared.
+
+    Raises:
+        typer.BadParameter: They differ in task or class names.
+        YoloTritonError: One is not there, which says nothing about differences between detections.
+    """
+    second.check()
+    for name in ("task", "labels"):
+        expected, got = (getattr(one, name) for one in (first, second))
+        if expected != got:
+            shown = [getattr(one, "value", one) for one in (expected, got)]
+            raise typer.BadParameter(f"expected the {name} of OLD, {shown[0]!r}, got {shown[1]!r}", param_hint="NEW")
+
+
+def _named(model: str, server: ServerOptions) -> str:
+    """Return what tells a model from one of the same name elsewhere, without a user's name and password."""
+    return f"{model} at {server.url[0].rpartition('@')[2]}"
+
+
+class _Metrics:
+    """A file of metrics that follows a comparison; it is always whole. Calls write it now and then."""
+
+    def __init__(self, path: Path | None, comparison: Comparison, *, old: str, new: str) -> None:
+        self._path, self._comparison, self._old, self._new = path, comparison, old, new
+        self._due = 0.0
+
+    def __call__(self) -> None:
+        if self._path is not None and time.monotonic() > self._due:
+            self.write()
+
+    def write(self) -> None:
+        if self._path is None:
+            return
+        text = exposition(self._comparison.to_dict(), old=self._old, new=self._new)
+        draft = self._path.with_name(f".{self._path.name}.{os.getpid()}")
         try:
-            content = encoded(image(path), channels=None, array_format="bmp")
-            return path, judged(second, content, ask(content, **options), options)
-        except Exception as exc:  # noqa: BLE001  (whatever one image causes must not end the run)
-            return path, exc
+            draft.write_bytes(text)
+            draft.replace(self._path)
+        except OSError:
+            draft.unlink(missing_ok=True)
+            raise
+        self._due = time.monotonic() + METRICS_S
 
-    with progress(len(paths), "images") as advance, closing(ahead(one, paths, in_flight)) as answers:
-        for path, found in answers:
-            advance("")
-            if isinstance(found, (*SERVER_ERRORS, *USAGE_ERRORS)):
-                raise found
-            if isinstance(found, Exception):
-                complain(f"{path}: {getattr(found, 'strerror', None) or found}")
-            elif found == "dropped":
-                complain(f"{path}: the server was too busy for the new model")
-            else:
-                comparison.add(found)
-            if comparison.verdict != "undecided":
-                break
-    return comparison
+
+def _report(values: Mapping[str, Any], report: ReportOptions) -> None:
+    if report.output is not None:
+        report.output.write_text(json.dumps(values, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+    if report.as_json:
+        typer.echo(json.dumps(values, ensure_ascii=False))
+    else:
+        _show(Console(highlight=False), values)
 
 
 def _show(console: Console, values: Mapping[str, Any]) -> None:

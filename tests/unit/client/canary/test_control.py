@@ -190,6 +190,19 @@ def test_the_command_line_promotes_and_rolls_back(servers: list[FakeTriton]) -> 
     assert loaded.stdout == "next is loaded\n"
 
 
+def test_a_model_can_not_lose_its_way_back_by_its_own_name(control: ModelControl) -> None:
+    with pytest.raises(RolloutError, match="its own name"):
+        control.promote("old", "old")
+
+
+def test_a_wrong_key_is_one_line_and_changes_nothing(servers: list[FakeTriton]) -> None:
+    done = CliRunner().invoke(app, ["rollout", "load", "old", "--url", servers[0].url], env={"TRITON_ADMIN_KEY": "no"})
+
+    assert done.exit_code == 3
+    assert done.stderr.count("\n") == 1
+    assert servers[0].loads == []
+
+
 def test_the_command_line_says_what_is_wrong(servers: list[FakeTriton]) -> None:
     done = run(servers[0], "rollout", "back", "old")
 
