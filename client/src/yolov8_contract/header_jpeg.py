@@ -24,8 +24,27 @@ _EXIF_INTRODUCTION = len(b"Exif\0\0")
 _BLOCK_BYTES = 65536
 
 
-def read_jpeg(content: bytes) -> tuple[int, int, int]:
+class Markers:
+    """The positions of a JPEG's markers. Each is searched once, however many readers ask for it."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+        self._known: dict[int, int] = {}
+
+    def find(self, position: int) -> int:
+        """Return what `find_marker` finds from a position on."""
+        found = self._known.get(position)
+        if found is None:
+            found = self._known[position] = find_marker(self._content, position)
+        return found
+
+
+def read_jpeg(content: bytes, markers: Markers | None = None) -> tuple[int, int, int]:
     """Return width and height in pixels as stored, and the EXIF orientation.
+
+    Args:
+        content: The JPEG.
+        markers: Its markers, for readers that come after this one.
 
     Raises:
         InvalidImageError: The JPEG is damaged, cut off, or has so many scans that decoding would take minutes.
@@ -34,8 +53,9 @@ def read_jpeg(content: bytes) -> tuple[int, int, int]:
     orientation: int | None = None
     scans = 0
     position = 2
+    markers = markers or Markers(content)
     for _ in range(MAX_SEGMENTS):
-        marker, start, position = _next_segment(content, position, in_scan=scans > 0)
+        marker, start, position = _next_segment(content, markers.find(position), in_scan=scans > 0)
         if marker == _END:
             if size is None or not scans:
                 raise InvalidImageError("the JPEG is damaged: it contains no image")
@@ -54,11 +74,10 @@ def read_jpeg(content: bytes) -> tuple[int, int, int]:
 
 
 def _next_segment(content: bytes, position: int, *, in_scan: bool) -> tuple[int, int, int]:
-    """Return the next marker, and the start and end of its segment's data.
+    """Return the marker at a position, and the start and end of its segment's data.
 
     Inside a scan, damaged bytes may look like a marker; the decoder ignores it.
     """
-    position = find_marker(content, position)
     marker, start = content[position + 1], position + 2
     if marker not in _WITH_LENGTH:
         return marker, start, start

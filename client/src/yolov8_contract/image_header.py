@@ -10,7 +10,7 @@ from typing import Any
 
 from .errors import ConfigError, InvalidImageError, Refusal
 from .header_bmp import read_bmp
-from .header_jpeg import read_jpeg
+from .header_jpeg import Markers, read_jpeg
 from .header_png import SIGNATURE as PNG_SIGNATURE
 from .header_png import read_png
 from .header_webp import read_webp
@@ -109,13 +109,14 @@ class ImageLimits:
         return cls(**{field.name: read_parameter(config, field.name) for field in fields(cls)})
 
 
-def admit(content: bytes, formats: Collection[str], limits: ImageLimits) -> ImageHeader:
+def admit(content: bytes, formats: Collection[str], limits: ImageLimits, markers: Markers | None = None) -> ImageHeader:
     """Return the header of an image that may be decoded.
 
     Args:
         content: The encoded image.
         formats: The formats that the deployment accepts.
         limits: The largest image that the deployment accepts.
+        markers: The markers of ``content``, if other readers of a JPEG come after this one.
 
     Raises:
         InvalidImageError: The image is too large, of another format, damaged or cut off.
@@ -127,7 +128,7 @@ def admit(content: bytes, formats: Collection[str], limits: ImageLimits) -> Imag
     format_ = _recognise(content, formats)
     if format_ not in formats:
         raise InvalidImageError(f"this is a {_shown(format_)}, {_wanted(formats)}", Refusal.FORMAT)
-    header = _read(content, format_)
+    header = _read(content, format_, markers)
     if header.width * header.height > limits.max_pixels:
         raise InvalidImageError(
             f"it has {header.width} x {header.height} pixels, at most {limits.max_pixels} are allowed",
@@ -148,8 +149,9 @@ def read_header(content: bytes) -> ImageHeader:
     return _read(content, _recognise(content, _READERS))
 
 
-def _read(content: bytes, format_: str) -> ImageHeader:
-    width, height, orientation = _READERS[format_](content)
+def _read(content: bytes, format_: str, markers: Markers | None = None) -> ImageHeader:
+    found = read_jpeg(content, markers) if format_ == "jpeg" else _READERS[format_](content)
+    width, height, orientation = found
     if width < 1 or height < 1:
         raise InvalidImageError(f"the {_shown(format_)} is damaged: it has {width} x {height} pixels")
     return ImageHeader(format_, width, height, orientation)

@@ -7,11 +7,13 @@ decoders know pass, in an order that they accept. Damage inside the entropy-code
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import TypeVar
 
 from .errors import InvalidImageError, Refusal
-from .header_jpeg import find_marker
+from .header_jpeg import Markers
 
 _HUFFMAN, _SCAN, _QUANTISATION, _END, _RESTART_INTERVAL = 0xC4, 0xDA, 0xDB, 0xD9, 0xDD
 _BASELINE, _EXTENDED, _PROGRESSIVE = 0xC0, 0xC1, 0xC2
@@ -36,18 +38,19 @@ _Table = tuple[int, int]
 """The class (0 for DC, 1 for AC) and the number of a Huffman table."""
 
 
-def check_tables(content: bytes) -> None:
+def check_tables(content: bytes, markers: Markers | None = None) -> None:
     """Refuse a JPEG that a decoder on a GPU can't decode.
 
     Args:
         content: A JPEG that `image_header.admit` accepted.
+        markers: Its markers, which `image_header.admit` has searched.
 
     Raises:
         InvalidImageError: GPU decoders don't support the kind of frame, a segment is unknown, or something is damaged,
             missing, or in a place where it doesn't belong.
     """
     state = _State()
-    for marker, data in _segments(content):
+    for marker, data in _segments(content, markers or Markers(content)):
         if marker in (_BASELINE, _EXTENDED, _PROGRESSIVE):
             state.frame(marker, data)
         elif marker == _QUANTISATION:
@@ -60,11 +63,11 @@ def check_tables(content: bytes) -> None:
             raise _damaged("its restart interval is invalid")
 
 
-def _segments(content: bytes) -> Iterator[tuple[int, bytes]]:
+def _segments(content: bytes, markers: Markers) -> Iterator[tuple[int, bytes]]:
     """Yield the markers that decoders know and their data, up to the end of the image."""
     position, in_scan = 2, False
     while True:
-        found = find_marker(content, position)
+        found = markers.find(position)
         marker, start = content[found + 1], found + 2
         if not in_scan and content.count(b"\xff", position, found) != found - position:  # 0xff may fill gaps
             raise _damaged(f"bytes that belong to no segment stand at byte {position}; save it again")
@@ -143,27 +146,10 @@ class _State:
                 )
 
     def quantisation_tables(self, data: bytes) -> None:
-        position = 0
-        while position < len(data):
-            precision, number = data[position] >> 4, data[position] & 15
-            position += 1 + _COEFFICIENTS * (1 + precision)
-            if precision > 1 or number not in _TABLES or position > len(data):
-                raise _damaged("a quantisation table is invalid")
-            self.quantisation.add(number)
+        self.quantisation |= _kept(_quantisation_tables, data)
 
     def huffman_tables(self, data: bytes) -> None:
-        position = 0
-        while position < len(data):
-            kind, number = data[position] >> 4, data[position] & 15
-            counts = data[position + 1 : position + 1 + _CODE_LENGTHS]
-            symbols = data[position + 1 + _CODE_LENGTHS : position + 1 + _CODE_LENGTHS + sum(counts)]
-            complete = len(counts) == _CODE_LENGTHS and len(symbols) == sum(counts) <= 256
-            if kind > 1 or number not in _TABLES or not complete or not _fits(counts):
-                raise _damaged("a Huffman table is invalid")
-            if kind == 0 and max(symbols, default=0) >= _LONGEST_DC:
-                raise _damaged("a Huffman table has an invalid symbol")
-            self.huffman.add((kind, number))
-            position += 1 + _CODE_LENGTHS + len(symbols)
+        self.huffman |= _kept(_huffman_tables, data)
 
     def scan(self, data: bytes) -> None:
         if not self.components:
@@ -210,6 +196,47 @@ class _State:
             defined = all(number in _DEFAULT_TABLES for _, number in needed)
         if not defined:
             raise _damaged("a scan uses a Huffman table that is not defined")
+
+
+_T = TypeVar("_T")
+_KEPT_BYTES = 1024
+"""Longer segments are read anew for each JPEG, so that their senders can't fill the memory."""
+
+
+def _kept(read: Callable[[bytes], frozenset[_T]], data: bytes) -> frozenset[_T]:
+    """Return what a segment defines. Encoders write the same tables into most files, so the results are kept."""
+    return read(data) if len(data) <= _KEPT_BYTES else read.__wrapped__(data)  # type: ignore[attr-defined]
+
+
+@lru_cache(maxsize=256)
+def _quantisation_tables(data: bytes) -> frozenset[int]:
+    """Return the numbers of a segment's tables."""
+    numbers, position = set(), 0
+    while position < len(data):
+        precision, number = data[position] >> 4, data[position] & 15
+        position += 1 + _COEFFICIENTS * (1 + precision)
+        if precision > 1 or number not in _TABLES or position > len(data):
+            raise _damaged("a quantisation table is invalid")
+        numbers.add(number)
+    return frozenset(numbers)
+
+
+@lru_cache(maxsize=256)
+def _huffman_tables(data: bytes) -> frozenset[_Table]:
+    """Return the classes and numbers of a segment's tables."""
+    tables, position = set(), 0
+    while position < len(data):
+        kind, number = data[position] >> 4, data[position] & 15
+        counts = data[position + 1 : position + 1 + _CODE_LENGTHS]
+        symbols = data[position + 1 + _CODE_LENGTHS : position + 1 + _CODE_LENGTHS + sum(counts)]
+        complete = len(counts) == _CODE_LENGTHS and len(symbols) == sum(counts) <= 256
+        if kind > 1 or number not in _TABLES or not complete or not _fits(counts):
+            raise _damaged("a Huffman table is invalid")
+        if kind == 0 and max(symbols, default=0) >= _LONGEST_DC:
+            raise _damaged("a Huffman table has an invalid symbol")
+        tables.add((kind, number))
+        position += 1 + _CODE_LENGTHS + len(symbols)
+    return frozenset(tables)
 
 
 def _fits(counts: bytes) -> bool:

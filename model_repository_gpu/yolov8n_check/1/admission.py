@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from yolov8_contract import signature, timings
 from yolov8_contract.errors import InvalidImageError, Refusal
+from yolov8_contract.header_jpeg import Markers
 from yolov8_contract.image_header import ImageLimits, admit
 from yolov8_contract.jpeg_tables import check_tables
 from yolov8_contract.parameters import ParameterPolicy
@@ -41,8 +42,9 @@ class Admission:
         if len(images) != 1:
             raise InvalidImageError(f"expected one image per request, got {len(images)}", Refusal.COUNT)
         content = images.tobytes()
-        admit(content, self.model.image_formats, self.limits)
-        check_tables(content)
+        markers = Markers(content)
+        admit(content, self.model.image_formats, self.limits, markers)
+        check_tables(content, markers)
         outputs: Outputs = {signature.CHECKED_IMAGE.name: images}
         if self.model.timings:
             timings.end(timings.CHECK, times)
