@@ -15,7 +15,7 @@ import pytest
 
 from tests import corpus
 from tests.data.warmup import PICTURE
-from yolov8_contract import signature
+from yolov8_contract import header_jpeg, jpeg_tables, signature
 from yolov8_contract.errors import InvalidImageError, InvalidParameterError
 from yolov8_contract.image_header import ImageLimits
 from yolov8_contract.parameters import ParameterPolicy
@@ -139,6 +139,24 @@ def test_two_images_in_a_request_are_refused(admission: Any) -> None:
 def test_a_bad_parameter_is_refused_before_the_image_is_looked_at(admission: Any) -> None:
     with pytest.raises(InvalidParameterError, match="'conf' must be a number from 0 to 1"):
         admission.run('{"conf": 2}', tensor(b"no image"))
+
+
+@pytest.mark.parametrize("name", [name for name in GOOD if name.startswith("jpeg")])
+def test_each_byte_is_searched_for_markers_once(admission: Any, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    searched = []
+    find = header_jpeg.find_marker
+
+    def noted(content: bytes, position: int) -> int:
+        searched.append(position)
+        return find(content, position)
+
+    for module in (header_jpeg, jpeg_tables):
+        monkeypatch.setattr(module, "find_marker", noted, raising=False)
+
+    admission.run("", np.frombuffer(GOOD[name], np.uint8)[None])
+
+    assert searched
+    assert sorted(set(searched)) == sorted(searched)
 
 
 def test_the_picture_that_dali_warms_up_with_is_one_that_is_let_pass(admission: Any) -> None:

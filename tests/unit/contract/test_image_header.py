@@ -11,6 +11,7 @@ import pytest
 
 from tests import corpus
 from yolov8_contract.errors import ConfigError, InvalidImageError
+from yolov8_contract.header_jpeg import find_marker
 from yolov8_contract.image_header import ImageHeader, ImageLimits, admit, read_header
 from yolov8_contract.served_model import CPU_IMAGE_FORMATS
 
@@ -43,6 +44,17 @@ def test_a_header_says_the_size_as_stored_and_the_orientation() -> None:
     turned = corpus.with_jpeg_segments(JPEG, corpus.segment(0xE1, b"Exif\0\0" + corpus.exif(6)))
 
     assert read_header(turned) == ImageHeader(format="jpeg", width=37, height=23, orientation=6)
+
+
+def test_a_marker_is_found_wherever_it_is() -> None:
+    """Blocks of three sizes are searched; fill bytes, stuffed zeros and restart markers are no markers."""
+    rng = np.random.default_rng(5)
+    others = [b"\xff\x00", b"\xff\xff", b"\xff\xd0", b"\xff\xd7", b"\x01\xd8", b"\x00\xff\x00"]
+    for length in (0, 1, 2, 1021, 1022, 1023, 1024, 1025, 9214, 9215, 9216, 74_749, 74_750, 74_751, 150_000):
+        for kinds in ([0], [0, 4, 5], [1], [2, 3], [0, 1, 2, 3]):
+            noise = b"".join(others[kinds[index]] for index in rng.integers(0, len(kinds), length // 2 + 1))[:length]
+            content = b"\x07" + noise.rstrip(b"\xff") + b"\xff\xff\xd9" + b"\xff\xd8"
+            assert find_marker(content, 0) == len(content) - 4
 
 
 def test_a_damaged_byte_that_looks_like_a_segment_is_left_to_the_decoder() -> None:
