@@ -188,7 +188,7 @@ def test_scaling_has_the_targets_that_the_values_say() -> None:
     scaling = one(HPA, "HorizontalPodAutoscaler")["spec"]
     metrics = {metric["external"]["metric"]["name"]: metric["external"] for metric in scaling["metrics"]}
 
-    assert metrics["yolov8_scaling_queue_seconds"]["target"] == {"type": "Value", "value": "50m"}
+    assert metrics["yolov8_scaling_queue_seconds"]["target"] == {"type": "Value", "value": "100m"}
     assert metrics["yolov8_scaling_busy_instances"]["target"] == {"type": "Value", "value": "2100m"}
     assert metrics["yolov8_scaling_queue_seconds"]["metric"]["selector"]["matchLabels"] == {
         "served": "yolov8n",
@@ -216,3 +216,43 @@ def test_nothing_is_left_of_a_template() -> None:
         text = rendered(values)
         assert "<no value>" not in text
         assert not re.search(r"[ \t]+$", text, re.MULTILINE), re.search(r".*[ \t]+$", text, re.MULTILINE)
+
+
+def leaves(values: dict[str, Any], place: str = "") -> dict[str, Any]:
+    """Return the values below all keys, by path; an empty mapping or a list is a value."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        found |= leaves(value, f"{place}/{key}") if isinstance(value, dict) and value else {f"{place}/{key}": value}
+    return found
+
+
+@pytest.mark.parametrize("version", HELMS)
+def test_a_value_of_another_type_is_refused_for_every_key(version: str) -> None:
+    defaults = yaml.safe_load((CHART / "values.yaml").read_text())
+    wrong: dict[str, Any] = {}
+    for path, value in leaves(defaults).items():
+        *above, key = path[1:].split("/")
+        place = wrong
+        for name in above:
+            place = place.setdefault(name, {})
+        place[key] = "a text" if isinstance(value, dict | list) else ["a list"]
+
+    done = helm(version, "template", "yolo", CHART, values=yaml.safe_dump(wrong))
+
+    assert done.returncode
+    named = set(re.findall(r"(?:at '|- )/?([\w./]+?)'?:", done.stderr))
+    assert {path[1:].replace("/", ".") for path in leaves(defaults)} <= {name.replace("/", ".") for name in named}
+
+
+def test_every_value_is_described() -> None:
+    """A comment stands above each key with a value, or above the first key of the lines that it belongs to."""
+    described, undescribed = False, []
+    for line in (CHART / "values.yaml").read_text().splitlines():
+        if not line.strip():
+            described = False
+        elif line.lstrip().startswith("#"):
+            described = True
+        elif not described and not line.endswith(":"):
+            undescribed.append(line)
+
+    assert undescribed == []

@@ -130,9 +130,11 @@ def replay(running: Drill, options: argparse.Namespace) -> dict[str, Any]:
             ready_at = [*sorted(ready_at)[:pods], *[now_s + options.start_s / speed] * (pods - len(ready_at))]
             load = load_at(profile, now_s * speed)
             shown = [None if one is None else round(one, 2) for one in ratios]
+            taken = running.callers.take()
             one = {"s": round(now_s * speed), "load": round(load, 2), "pods": pods, "ready": ready, "of_target": shown}
+            one["p99_ms"] = summary(taken, 1.0)["p99_ms"] if taken else None
             sys.stderr.write(f"{json.dumps(one)}\n")
-            periods.append({**one, "latencies": running.callers.take()})
+            periods.append({**one, "latencies": taken})
         running.rate = load_at(profile, now_s * speed) * running.capacity / ready
         time.sleep(0.1)
     return judged(periods, options.slo_ms / 1000)
