@@ -145,7 +145,7 @@ def judged(periods: list[dict[str, Any]], slo_s: float) -> dict[str, Any]:
     latencies = [one.pop("latencies") for one in periods]
     minute = round(60 / PERIOD_S)
     minutes = [list(chain(*latencies[at : at + minute])) for at in range(1, len(latencies), minute)]
-    p99s = [summary(one, slo_s)["p99_ms"] for one in minutes]
+    p99s = [summary(one, slo_s)["p99_ms"] for one in minutes if one]
     pods = [one["pods"] for one in periods]
     return {
         "periods": periods,

@@ -57,7 +57,8 @@ class Callers:
     def _send(self) -> None:
         start = time.monotonic()
 
-        def answered(_: triton.InferResult | None, error: Exception | None) -> None:
+        def answered(result: triton.InferResult | None, error: Exception | None) -> None:
+            del result  # the client names both
             with self._lock:
                 self._latencies.append(math.inf if error else time.monotonic() - start)
 
