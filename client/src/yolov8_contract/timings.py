@@ -35,6 +35,11 @@ def begun() -> list[float]:
     return times
 
 
+def unasked() -> list[float]:
+    """Return the times of a request that does not ask for them: zeros, to which `end` does nothing."""
+    return [0.0] * len(NAMES)
+
+
 def end(part: int, times: Times) -> None:
     """Set a part to the milliseconds since the end of all that are measured; do nothing to zeros.
 
@@ -45,6 +50,6 @@ def end(part: int, times: Times) -> None:
         times[part] = max(0.0, time.time() * 1000 - times[STARTED] - measured)  # a clock may be set back
 
 
-def tensor(times: Times, *, asked: bool) -> npt.NDArray[Any]:
-    """Return times as a tensor of one image, or zeros if nobody has asked for them."""
-    return np.array([times], np.float64) if asked else np.zeros((1, len(NAMES)))
+def tensor(times: Times) -> npt.NDArray[Any]:
+    """Return times as a tensor of one image."""
+    return np.array([times], np.float64)

@@ -78,6 +78,8 @@ class Preparation:
         """
         times = timings.begun()
         parameters = self.policy.parse_json(raw.parameters)
+        if not parameters.timings:
+            times = timings.unasked()
         if len(raw.images) != 1:
             raise InvalidImageError(f"expected one image per request, got {len(raw.images)}", Refusal.COUNT)
         content = raw.images.tobytes()
@@ -92,7 +94,7 @@ class Preparation:
         outputs = self.network_input(first) | {signature.ORIG_SHAPE.name: np.array([shape], np.int32)}
         timings.end(timings.LETTERBOX, times)
         if self.model.timings:
-            outputs[signature.TIMINGS.name] = timings.tensor(times, asked=parameters.timings)
+            outputs[signature.TIMINGS.name] = timings.tensor(times)
         if len(tiles) > 1:
             return Sliced(image, tiles, parameters, outputs)
         return outputs | passed_on(self.model, [], []) if self.model.max_slices else outputs

@@ -38,7 +38,8 @@ class Admission:
             RequestError: A parameter or the image is refused.
         """
         times = timings.begun()
-        parsed = self.policy.parse_json(parameters)
+        if not self.policy.parse_json(parameters).timings:
+            times = timings.unasked()
         if len(images) != 1:
             raise InvalidImageError(f"expected one image per request, got {len(images)}", Refusal.COUNT)
         content = images.tobytes()
@@ -48,5 +49,5 @@ class Admission:
         outputs: Outputs = {signature.CHECKED_IMAGE.name: images}
         if self.model.timings:
             timings.end(timings.CHECK, times)
-            outputs[signature.TIMINGS.name] = timings.tensor(times, asked=parsed.timings)
+            outputs[signature.TIMINGS.name] = timings.tensor(times)
         return outputs

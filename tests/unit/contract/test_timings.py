@@ -39,7 +39,7 @@ def test_each_part_begins_where_the_one_before_it_ended(clock: Clock) -> None:
     for part, seconds in ((timings.CHECK, 0.001), (timings.DECODE, 0.004), (timings.LETTERBOX, 0.002)):
         clock.now += seconds
         timings.end(part, times)
-    passed_on = timings.tensor(times, asked=True)[0]
+    passed_on = timings.tensor(times)[0]
     clock.now += 0.03
     timings.end(timings.NETWORK, passed_on)
     clock.now += 0.005
@@ -67,7 +67,7 @@ def test_a_clock_that_is_set_back_gives_no_negative_times(clock: Clock) -> None:
 
 
 def test_without_a_question_there_are_zeros_that_stay(clock: Clock) -> None:
-    times = timings.tensor(timings.begun(), asked=False)[0]
+    times = timings.tensor(timings.unasked())[0]
     clock.now += 1
     timings.end(timings.NETWORK, times)
 
@@ -76,7 +76,7 @@ def test_without_a_question_there_are_zeros_that_stay(clock: Clock) -> None:
 
 def test_the_clock_is_the_machines() -> None:
     assert timings.begun()[timings.STARTED] == pytest.approx(time.time() * 1000, abs=1000)
-    assert timings.tensor(timings.begun(), asked=True).dtype == np.float64
+    assert timings.tensor(timings.begun()).dtype == np.float64
 
 
 @pytest.mark.parametrize(("value", "asked"), [(True, True), ("true", True), (False, False), ("false", False)])
