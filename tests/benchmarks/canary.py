@@ -168,16 +168,18 @@ def run_equal(options: argparse.Namespace) -> bool:
     """Print a line for each equal network; return whether none was ever rolled back."""
     good = True
     with tempfile.TemporaryDirectory() as folder:
-        models = {"same": WEIGHTS, "rounded": rounded(Path(folder) / "rounded.pt")}
+        models = {"rounded": rounded(Path(folder) / "rounded.pt"), "same": WEIGHTS}
         truth = annotations(Path(folder))
         found = {name: mean_average_precision(weights, truth) for name, weights in models.items()}
         with served(models) as url:
             for name in models:
                 first: list[int] = []
 
-                def beyond(one: Comparison, first: list[int] = first) -> bool:
+                def beyond(one: Comparison, name: str = name, first: list[int] = first) -> bool:
                     if not first and one.verdict == "promote":
                         first.append(one.images)
+                    if one.images % 1000 == 0:
+                        print(f"{name}: {one.verdict} after {one.images} images", flush=True)
                     return one.verdict == "roll back"
 
                 result = compared(url, name, scenes(STREAM, options.images), until=beyond)

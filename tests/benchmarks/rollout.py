@@ -16,9 +16,10 @@ import os
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -30,29 +31,32 @@ import torch
 from tests.data import shapes
 from yolov8_export import Deployment, Target, export
 from yolov8_server import TritonServer
-from yolov8_triton import Canary, Client, Detections, ModelControl, YoloTritonError
+from yolov8_triton import Canary, Client, Detections, ModelControl, ServerOverloadedError, YoloTritonError
 
 WEIGHTS = Path(__file__).parents[1] / "data" / "shapes-detect.pt"
 OLD, NEW, KEY = "shapes-detect", "shapes-next", "drill"
 MOVED_BIAS = 0.02
 """Moves a score by at most a quarter of it, half of the canary's limit."""
-IMAGES, CALLERS = 16, 4
+IMAGES, CALLERS, BUSY_TRIES = 16, 4, 4
 WARM_S, PEAK_S, REST_S, VERDICT_S = 3.0, 8.0, 3.0, 180.0
 WAITING = 256
 """Requests that may be in flight at once; beyond, the load isn't open any more, and the round fails."""
 TIMEOUT_S = 30.0
 ROLLBACK_S = 5.0
+LATE_S = 1.0
+"""Longest time to an answer before the rollout begins; beyond, a round would measure other programs."""
 
 Ask = Callable[[bytes], Detections]
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request: when it was due and answered (monotonic seconds), and by which model, or its error."""
+    """One request: when it was due and answered (monotonic seconds), by which model or its error, and the phase."""
 
     due: float
     done: float
     by: Literal["old", "new"] | YoloTritonError
+    phase: str
 
 
 def moved(weights: Path, target: Path) -> None:
@@ -76,8 +80,9 @@ def peak(ask: Ask, images: Sequence[bytes]) -> float:
 
     def call(number: int) -> None:
         while (now := time.monotonic()) < begin + WARM_S + PEAK_S:
-            ask(images[answers[number] % len(images)])
-            answers[number] += now >= begin + WARM_S
+            with suppress(ServerOverloadedError):
+                ask(images[answers[number] % len(images)])
+                answers[number] += now >= begin + WARM_S
 
     with ThreadPoolExecutor(CALLERS) as pool:
         list(pool.map(call, range(CALLERS)))
@@ -88,7 +93,7 @@ class Load:
     """Requests at a fixed rate, from a thread; ``ask`` may be exchanged meanwhile."""
 
     def __init__(self, ask: Ask, images: Sequence[bytes], rate: float) -> None:
-        self.ask, self.calls, self.full = ask, list[Call](), 0
+        self.ask, self.calls, self.full, self.phase = ask, list[Call](), 0, "before"
         self._images, self._rate, self._scores = images, rate, list[tuple[Any, Any]]()
         self._end = threading.Event()
         self._free = threading.Semaphore(WAITING)
@@ -133,7 +138,7 @@ class Load:
             by = exc
         finally:
             self._free.release()
-        self.calls.append(Call(due, time.monotonic(), by))
+        self.calls.append(Call(due, time.monotonic(), by, self.phase))
 
     def _by(self, index: int, found: Detections) -> Literal["old", "new"]:
         if not self._scores:
@@ -146,14 +151,20 @@ class Load:
 
 
 @contextmanager
-def timed(times: dict[str, float], name: str) -> Iterator[None]:
-    begin = time.monotonic()
+def timed(load: Load, times: dict[str, float], name: str) -> Iterator[None]:
+    load.phase, begin = name, time.monotonic()
     yield
     times[name] = time.monotonic() - begin
 
 
-def drill(url: str, images: Sequence[bytes], options: argparse.Namespace) -> bool:
-    """Run one round, print its line, and say whether nothing was lost and the way back was short."""
+def is_too_much(load: Load) -> bool:
+    """Return whether the load alone is answered late or not at all: other programs have taken the machine meanwhile."""
+    late = [call.done - call.due for call in load.calls]
+    return not late or max(late) > LATE_S or any(isinstance(call.by, YoloTritonError) for call in load.calls)
+
+
+def drill(url: str, images: Sequence[bytes], options: argparse.Namespace) -> bool | None:
+    """Run one round, print its line, and say whether nothing was lost and the way back was short; None if busy."""
     times: dict[str, float] = {}
     with (
         ModelControl(url, key=KEY) as control,
@@ -163,20 +174,23 @@ def drill(url: str, images: Sequence[bytes], options: argparse.Namespace) -> boo
         most = peak(old.detect, images)
         with Load(old.detect, images, options.load * most) as load:
             time.sleep(REST_S)
-            with timed(times, "load"):
+            if is_too_much(load):
+                print(f"peak {most:.0f}/s, but the machine is busy: load {os.getloadavg()[0]:.1f}", flush=True)
+                return None
+            with timed(load, times, "load"):
                 control.load(NEW)
             load.know(old.detect, new.detect)
             verdict = threading.Event()
             with Canary(old, new, share=options.share, on_verdict=lambda _: verdict.set()) as canary:
                 load.ask = canary.detect
-                with timed(times, "canary"):
+                with timed(load, times, "canary"):
                     verdict.wait(VERDICT_S)
                 load.ask = old.detect
-            promoted = time.monotonic()
+            load.phase, promoted = "promotion", time.monotonic()
             control.promote(OLD, NEW)
             times["promotion"] = load.first("new", promoted) - promoted
             time.sleep(REST_S)
-            decided = time.monotonic()
+            load.phase, decided = "rollback", time.monotonic()
             control.roll_back(OLD)
             times["rollback"] = load.first("old", decided) - decided
             time.sleep(REST_S)
@@ -188,13 +202,14 @@ def shown(load: Load, most: float, times: dict[str, float], report: Any, decided
     """Print what happened; return whether it may happen to callers."""
     calls = sorted(load.calls, key=lambda call: call.done)
     errors = [call.by for call in calls if isinstance(call.by, YoloTritonError)]
+    phases = Counter(call.phase for call in calls if isinstance(call.by, YoloTritonError))
     gap = max(after.done - before.done for before, after in itertools.pairwise(calls))
     late = np.array([call.done - call.due for call in calls]) * 1000
     last_new = max((call.done for call in calls if call.by == "new"), default=decided) - decided
     rate = len(calls) / (calls[-1].due - calls[0].due)
     took = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in times.items())
     print(
-        f"peak {most:.0f}/s, load {rate:.0f}/s, {len(calls)} requests, {len(errors)} errors, "
+        f"peak {most:.0f}/s, load {rate:.0f}/s, {len(calls)} requests, {len(errors)} errors {dict(phases)}, "
         f"waited for a free request {load.full} times; "
         f"{took}; last answer of the new model {last_new:.2f} s after the decision; longest gap {gap:.2f} s; "
         f"latency p50 {np.percentile(late, 50):.0f} ms, p99 {np.percentile(late, 99):.0f} ms, most {late.max():.0f} ms;"
@@ -221,7 +236,14 @@ def main() -> None:
         with TritonServer(repository, model_control=True, admin_key=KEY) as server:
             moved(WEIGHTS, weights)
             export(weights, Target(repository=repository, name=NEW), deployment=Deployment())
-            sound = [drill(server.grpc_url, pictures(IMAGES), options) for _ in range(options.rounds)]
+            sound: list[bool] = []
+            for _ in range(BUSY_TRIES * options.rounds):
+                done = drill(server.grpc_url, pictures(IMAGES), options)
+                sound += [] if done is None else [done]
+                if len(sound) == options.rounds:
+                    break
+    if len(sound) < options.rounds:
+        raise SystemExit(f"the machine was too busy: {len(sound)} of {options.rounds} rounds")
     raise SystemExit(None if all(sound) else "a round lost requests, was not promoted, or was slow to go back")
 
 
