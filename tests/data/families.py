@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Make very small networks of the families after YOLOv8, with random weights.
+"""Architectures of very small networks of each family, and such networks with random weights.
 
-They find nothing that is there, but they compute all that their families compute, and output objects of all scores. So
-they show whether two ways of computing them agree, and not how accurate they are.
+Random networks find nothing that is there, but they compute all that their families compute, and output objects of all
+scores. So they show whether two ways of computing them agree, and not how accurate they are.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from ultralytics.utils import YAML
 from tests.data.shapes import KEYPOINTS, LABELS, ShapeTask, scene
 
 IMGSZ = 160
-SUFFIXES: dict[ShapeTask, str] = {"detect": "", "segment": "-seg", "pose": "-pose", "obb": "-obb"}
-FOLDERS = {"yolov10": "v10", "yolo11": "11", "yolo12": "12", "yolo26": "26"}
+SUFFIXES: dict[ShapeTask, str] = {"detect": "", "segment": "-seg", "pose": "-pose", "obb": "-obb", "classify": "-cls"}
+FOLDERS = {"yolov8": "v8", "yolov10": "v10", "yolo11": "11", "yolo12": "12", "yolo26": "26"}
 _WIDTHS = {"yolo12": 0.25}
 """YOLO12's attention needs multiples of 32 channels; the others take half of n's width."""
 _SCENES = range(70_000, 70_016)
@@ -36,7 +36,7 @@ def random_checkpoint(folder: Path, family: str, task: ShapeTask, *, seed: int =
     The statistics of BatchNorm are measured on scenes of shapes, so that the outputs depend on the image.
     """
     torch.manual_seed(seed)
-    architecture = _architecture(folder, family, task)
+    architecture = write_architecture(folder, family, task, scale=[0.33, _WIDTHS.get(family, 0.125), 1024])
     module: Any = YOLO(architecture, task=task).model
     module.names = dict(enumerate(LABELS))
     module.args = {"task": task, "imgsz": IMGSZ}
@@ -49,12 +49,20 @@ def random_checkpoint(folder: Path, family: str, task: ShapeTask, *, seed: int =
     return path
 
 
-def _architecture(folder: Path, family: str, task: ShapeTask) -> Path:
+def write_architecture(folder: Path, family: str, task: ShapeTask, *, scale: list[float]) -> Path:
+    """Write a family's architecture file for ``task``, with our classes and keypoints; return its path.
+
+    Args:
+        folder: Gets the file.
+        family: One of `FOLDERS`.
+        task: What its head is for.
+        scale: Depth, width, most channels.
+    """
     suffix = SUFFIXES[task]
     packaged = f"{family}n.yaml" if family == "yolov10" else f"{family}{suffix}.yaml"
     models = Path(ultralytics.__file__).parent / "cfg" / "models"
     architecture = YAML.load(models / FOLDERS[family] / packaged)  # type: ignore[no-untyped-call]  # theirs
-    architecture |= {"nc": len(LABELS), "scales": {"n": [0.33, _WIDTHS.get(family, 0.125), 1024]}}
+    architecture |= {"nc": len(LABELS), "scales": {"n": scale}}
     if task == "pose":
         architecture["kpt_shape"] = [len(KEYPOINTS), 3]
     path = folder / f"{family}n{suffix}.yaml"

@@ -11,6 +11,7 @@ from pathlib import Path
 from tests.data.shapes import ShapeTask
 
 FOLDER = Path(__file__).parent
+YOLOV8 = "yolov8"
 RECORD = FOLDER / "shapes.json"
 MAX_BYTES = 2_000_000
 
@@ -34,6 +35,7 @@ class Figure:
     """What one weights file reached on the held-out scenes.
 
     Attributes:
+        family: Such as ``yolov8`` and ``yolo26``.
         metric: One of `METRICS`.
         value: Between 0 and 1.
         imgsz: Side of the network's input in pixels.
@@ -42,6 +44,7 @@ class Figure:
         date: Day of the measurement.
     """
 
+    family: str
     task: ShapeTask
     metric: str
     value: float
@@ -56,9 +59,9 @@ class Figure:
     date: str
 
 
-def weights_path(task: ShapeTask) -> Path:
+def weights_path(task: ShapeTask, family: str = YOLOV8) -> Path:
     """Return where the committed weights for ``task`` lie."""
-    return FOLDER / f"shapes-{task}.pt"
+    return FOLDER / (f"shapes-{task}.pt" if family == YOLOV8 else f"shapes-{family}-{task}.pt")
 
 
 def sha256(path: Path) -> str:
@@ -66,18 +69,20 @@ def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def read_figures() -> dict[ShapeTask, Figure]:
-    """Return the record by task; empty before the first training."""
+def read_figures() -> dict[tuple[str, ShapeTask], Figure]:
+    """Return the record by family and task; empty before the first training."""
     if not RECORD.exists():
         return {}
     figures = (_from_json(entry) for entry in json.loads(RECORD.read_text()))
-    return {figure.task: figure for figure in figures}
+    return {(figure.family, figure.task): figure for figure in figures}
 
 
 def record(figure: Figure) -> None:
-    """Add the figure to the record, in place of an earlier one for its task."""
-    figures = read_figures() | {figure.task: figure}
-    entries = [asdict(figures[task]) for task in REQUIRED if task in figures]
+    """Add the figure to the record, in place of an earlier one for its family and task."""
+    figures = read_figures() | {(figure.family, figure.task): figure}
+    tasks = list(REQUIRED)
+    order = sorted(figures, key=lambda key: (key[0] != YOLOV8, key[0], tasks.index(key[1])))
+    entries = [asdict(figures[key]) for key in order]
     RECORD.write_text(json.dumps(entries, indent=2) + "\n")
 
 

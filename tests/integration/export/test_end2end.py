@@ -11,7 +11,7 @@ import pytest
 from ultralytics import YOLO
 
 from tests.data import shapes
-from tests.data.families import random_checkpoint
+from tests.data.figures import weights_path
 from yolov8_export.checks.repository import check
 from yolov8_export.config.deployment import Deployment
 from yolov8_export.overrides import ModelOverrides
@@ -20,11 +20,12 @@ from yolov8_export.repository.layout import Target
 from yolov8_server import TritonServer
 from yolov8_triton import Client, InvalidParameterError
 
-IMAGES = [shapes.scene(61_000 + seed, "detect", size=size).image for seed, size in enumerate([(160, 160), (120, 333)])]
+SIZES = [(160, 160), (120, 333), (300, 210)]
+IMAGES = [shapes.scene(61_000 + seed, "detect", size=size).image for seed, size in enumerate(SIZES)]
 
 
 def test_a_real_server_answers_as_predict_and_refuses_what_has_no_effect(tmp_path: Path) -> None:
-    weights = random_checkpoint(tmp_path, "yolo26", "detect", seed=2)
+    weights = weights_path("detect", "yolo26")
     repository = tmp_path / "repository"
     export(
         weights,
@@ -39,7 +40,7 @@ def test_a_real_server_answers_as_predict_and_refuses_what_has_no_effect(tmp_pat
         for image in IMAGES:
             found = client.detect(cv2.imencode(".png", image)[1].tobytes(), conf=0.1)
             (theirs,) = model.predict(image, conf=0.1, nms=False, imgsz=160, rect=False, verbose=False)
-            assert len(found) == len(theirs.boxes) > 10
+            assert len(found) == len(theirs.boxes) > 0
             np.testing.assert_allclose(found.confidence, theirs.boxes.conf, atol=1e-4)
             np.testing.assert_allclose(found.xyxy, theirs.boxes.xyxy, atol=0.05)
         assert client.info().head == "one-to-one"
