@@ -21,6 +21,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from tests.data import shapes
 from tests.integration.conftest import DATA, repository
 from yolov8_export.config.deployment import Deployment
+from yolov8_export.overrides import ModelOverrides
 from yolov8_export.pipeline import export
 from yolov8_export.repository.layout import Target
 from yolov8_server import TritonServer
@@ -37,7 +38,7 @@ FLAGS = (
 )  # fmt: skip
 SHOTS = Path(os.environ.get("SHOTS", "build/browser-shots"))
 SIZE = (480, 640)
-CUT = "shapes-cut"
+CUT, CHOSEN = "shapes-cut", "shapes-chosen"
 SEEDS = {"detect": 3, "segment": 15, "pose": 5, "obb": 3, "classify": 3}
 CAMERA_FPS, CAMERA_SIZE, CAMERA_FRAMES = 60, (240, 320), 30
 WAIT_MS = 30_000
@@ -147,11 +148,13 @@ def video_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def served(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[TritonServer, str]]:
-    """A server with a model for each task, and `CUT`, which cuts pictures into tiles."""
+    """A server with a model for each task, `CUT`, which cuts pictures into tiles, and `CHOSEN`, which needs no NMS."""
     folder = tmp_path_factory.mktemp("served") / "repository"
     shutil.copytree(repository, folder)
     cutting = Deployment(max_slices=64)
     export(DATA / "shapes-detect.pt", Target(repository=folder, name=CUT), deployment=cutting)
+    chosen = ModelOverrides(head="one2one")
+    export(DATA / "shapes-yolo26-detect.pt", Target(repository=folder, name=CHOSEN), overrides=chosen)
     samples = tmp_path_factory.mktemp("samples")
     (samples / "a scene & more.png").write_bytes(picture("detect").read_bytes())
     door = Door(samples=samples)

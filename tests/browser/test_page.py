@@ -13,7 +13,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import CUT, FILES, Playground, shot
+from tests.browser.conftest import CHOSEN, CUT, FILES, Playground, shot
 from yolov8_triton import Client
 
 CONTROLS = ["model", "open", "camera", "conf", "iou", "max_det", "agnostic", "reset", "tab-curl", "copy", "snippet"]
@@ -231,3 +231,21 @@ def test_a_server_that_keeps_its_list_of_models_to_itself_takes_a_name(playgroun
     expect(page.locator("#about")).to_contain_text("pose")
     playground.page.get_by_role("button", name="Drawn scene 1").click()
     playground.wait_for_answer()
+
+
+def test_a_model_that_chooses_its_objects_offers_no_overlap(playground: Playground) -> None:
+    page = playground.page
+    playground.upload("detect")
+    playground.slide("iou", 0.3)
+    playground.wait_for_answer()
+
+    page.select_option("#model", CHOSEN)
+
+    expect(page.locator("#iou")).to_be_hidden()
+    expect(page.locator("#agnostic")).to_be_hidden()
+    playground.slide("conf", 0.4)
+    playground.wait_for_answer()
+    with Client(playground.grpc_url, model=CHOSEN) as client:
+        expect(page.locator("#found li")).to_have_count(len(client.detect(FILES / "detect.png", conf=0.4)))
+    playground.choose("detect")
+    expect(page.locator("#iou")).to_be_visible()

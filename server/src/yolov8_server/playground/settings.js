@@ -33,6 +33,7 @@ export class Settings {
     }
     this.#agnostic.checked = model.defaults.agnostic;
     this.#slice.checked = false;
+    for (const part of ["overlap", "suppression"]) $(part).hidden = !model.suppresses;
     $("slicing").hidden = !model.maxSlices;
     $("tile").textContent = String(Math.max(...model.imgsz));
     this.#search.value = "";

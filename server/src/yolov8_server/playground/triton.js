@@ -11,6 +11,7 @@
  * @property {[number, number]} imgsz Height and width of the network's input.
  * @property {string[]} steps Names of the composing models, in the order in which they run.
  * @property {{conf: number, iou: number, max_det: number, agnostic: boolean}} defaults
+ * @property {boolean} suppresses Whether overlapping objects are dropped, so that `iou` and `agnostic` have an effect.
  * @property {number} maxDetLimit
  * @property {number} maxSlices Most tiles that a request may cut its picture into; 0 where pictures are not cut.
  */
@@ -134,6 +135,7 @@ function described(config, steps) {
     imgsz: own.imgsz,
     steps: steps.map((step) => step.name),
     defaults: { ...DEFAULTS, ...limits.defaults },
+    suppresses: limits.network_output !== "end2end",
     maxDetLimit: Number(limits.max_det_limit ?? 1000),
     maxSlices: Number(own.max_slices ?? 0),
   };
