@@ -8,6 +8,7 @@ the code of the composing models and through ONNX Runtime, without a server.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -35,6 +36,7 @@ from yolov8_export.precision.objects import find_objects
 from yolov8_export.progress import Progress
 from yolov8_export.runtime import onnx_runner
 from yolov8_export.source.checkpoint import read_checkpoint
+from yolov8_export.source.onnx_file import read_onnx
 
 Arrays = dict[str, Any]
 
@@ -80,6 +82,24 @@ def test_other_families_give_what_predict_gives(
     )
     assert total.objects > (4 if trained else 10) * len(asked)
     assert total.holds, "\n".join(total.unmatched[:20] or total.borderline)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Ultralytics uses torch's older exporter
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
+def test_a_file_that_ultralytics_wrote_with_nms_gives_what_predict_gives_with_it(table: Any, tmp_path: Path) -> None:
+    weights = shutil.copy(weights_path("pose"), tmp_path / "pose.pt")
+    file = Path(YOLO(weights).export(format="onnx", nms=True, simplify=False, imgsz=IMGSZ, verbose=False))
+    network = servable_network(read_onnx(file, ModelOverrides(), Progress(), lambda _model: None))
+    asked = images(tmp_path, "pose", TRAINED_SCENES)
+    setting = {"conf": 0.3, "iou": 0.7, "max_det": 300}
+
+    found = compared(asked, served(network, asked, setting), reference(YOLO(file), asked, setting), setting, IMGSZ)
+
+    worst = ", ".join(f"{name} {value:.1e}" for name, value in sorted(found.worst.items()))
+    counts = (str(found.objects), str(found.pairs), str(len(found.borderline)))
+    table.append(("onnxruntime", "yolov8 pose, trained", "nms=True", str(len(asked)), *counts, worst))
+    assert found.objects > 2 * len(asked)
+    assert found.holds, "\n".join(found.unmatched[:20] or found.borderline)
 
 
 def images(folder: Path, task: ShapeTask, count: int) -> list[Path]:
