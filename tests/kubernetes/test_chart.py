@@ -189,7 +189,7 @@ def test_scaling_has_the_targets_that_the_values_say() -> None:
     metrics = {metric["external"]["metric"]["name"]: metric["external"] for metric in scaling["metrics"]}
 
     assert metrics["yolov8_scaling_queue_seconds"]["target"] == {"type": "Value", "value": "100m"}
-    assert metrics["yolov8_scaling_busy_instances"]["target"] == {"type": "Value", "value": "2100m"}
+    assert metrics["yolov8_scaling_busy_instances"]["target"] == {"type": "Value", "value": "1800m"}
     assert metrics["yolov8_scaling_queue_seconds"]["metric"]["selector"]["matchLabels"] == {
         "served": "yolov8n",
         "service": "yolo-yolov8-triton-headless",

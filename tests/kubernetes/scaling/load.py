@@ -16,7 +16,8 @@ from tests.kubernetes.drain.__main__ import picture
 
 SEED = 7
 PROFILES: dict[str, tuple[tuple[float, float], ...]] = {
-    "ramp": ((0, 1.0), (120, 1.0), (480, 4.5), (600, 4.5), (720, 1.0), (1140, 1.0)),
+    "ramp": ((0, 1.0), (60, 1.0), (900, 4.5), (1020, 4.5), (1440, 1.0)),
+    "steep": ((0, 1.0), (120, 1.0), (480, 4.5), (600, 4.5), (720, 1.0), (1140, 1.0)),
     "spike": ((0, 1.0), (120, 1.0), (120, 4.0), (360, 4.0), (360, 1.0), (840, 1.0)),
     "flapping": tuple(
         (60.0 * minute + end, 1.0 if minute % 2 == 0 else 2.6) for minute in range(14) for end in (0.0, 60.0)
