@@ -64,7 +64,7 @@ check: setup ## Lint, prose, types, formatting
 	MYPYPATH=examples/driving $(BIN)/mypy examples
 
 .PHONY: test-fast
-test-fast: setup ## Unit and repository tests that are quick, without a server: a minute
+test-fast: setup ## Unit and repository tests that are quick, without a server: two minutes
 	YOLO_OFFLINE=true OMP_NUM_THREADS=1 $(BIN)/pytest tests/unit tests/repository -m "not slow" -n 2 --dist worksteal $(ARGS)
 
 .PHONY: test
