@@ -12,7 +12,7 @@ import pytest
 
 from tests.kubernetes.cases import RENDERED
 from tests.kubernetes.conftest import ROOT, one
-from tests.unit.plans.test_build_plans import CONFIG, PLAN, TRTEXEC
+from tests.plan_programs import CONFIG, PLAN, TRTEXEC
 
 PROGRAM = """#!/bin/sh
 echo "$@" >> {folder}/calls

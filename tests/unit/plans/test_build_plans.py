@@ -11,24 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.plan_programs import CONFIG, NVIDIA_SMI, PLAN, SCRIPT, TRTEXEC
 from yolov8_export.checks.model import plan_findings
 from yolov8_export.config.files import read_config
-
-SCRIPT = Path(__file__).parents[3] / "docker" / "build_plans.py"
-CONFIG = Path(__file__).parents[3] / "model_repository_gpu" / "yolov8n_network" / "config.pbtxt"
-PLAN = b"ftrt and the rest"
-
-TRTEXEC = """#!/bin/sh
-case "$*" in *--help*) echo "&&&& RUNNING TensorRT.trtexec [TensorRT v110400] # trtexec --help"
-  echo "${OPTIONS:---stronglyTyped --profile=N}"; exit 0;; esac
-echo "order $CUDA_DEVICE_ORDER" >> "$LOG"
-for argument in "$@"; do
-  echo "$argument" >> "$LOG"
-  case "$argument" in --saveEngine=*) printf '%s' "$PLAN" > "${argument#--saveEngine=}";; esac
-done
-exit "${FAILS:-0}"
-"""
-NVIDIA_SMI = '#!/bin/sh\necho "${GPU:-NVIDIA L4}, 8.9, 580.95.05"\n'
 
 
 class Machine:

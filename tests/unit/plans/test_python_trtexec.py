@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.plans.test_build_plans import CONFIG, NVIDIA_SMI, SCRIPT
+from tests.plan_programs import CONFIG, NVIDIA_SMI, SCRIPT
 
 pytestmark = pytest.mark.slow
 FAKES = Path(__file__).parents[2] / "fakes" / "gpu"
