@@ -4,49 +4,18 @@
 from __future__ import annotations
 
 import json
-import stat
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.plan_programs import CONFIG, NVIDIA_SMI, PLAN, SCRIPT, TRTEXEC
+from tests.plan_programs import CONFIG, NVIDIA_SMI, PLAN, TRTEXEC, Machine
 from yolov8_export.checks.model import plan_findings
 from yolov8_export.config.files import read_config
 
 
-class Machine:
-    """A machine with a GPU, as far as the script can see."""
-
-    def __init__(self, folder: Path) -> None:
-        self.repository = folder / "models"
-        self.version = self.repository / "yolov8n_network" / "1"
-        self.log = folder / "log"
-        self.version.mkdir(parents=True)
-        (self.version.parent / "config.pbtxt").write_text(CONFIG.read_text())
-        (self.version / "model.onnx").write_bytes(b"a network")
-        programs = folder / "bin"
-        programs.mkdir()
-        for name, text in {"trtexec": TRTEXEC, "nvidia-smi": NVIDIA_SMI}.items():
-            (programs / name).write_text(text)
-            (programs / name).chmod(stat.S_IRWXU)
-        self.environment = {"PATH": f"{programs}:/usr/bin:/bin", "LOG": str(self.log), "PLAN": PLAN.decode()}
-
-    def run(self, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-I", str(SCRIPT), str(self.repository), *options]
-        return subprocess.run(
-            command, env=self.environment | environment, capture_output=True, text=True, check=False, timeout=60
-        )
-
-    @property
-    def plan(self) -> Path:
-        return self.version / "model.plan"
-
-
 @pytest.fixture
 def machine(tmp_path: Path) -> Machine:
-    return Machine(tmp_path)
+    return Machine(tmp_path, {"trtexec": TRTEXEC, "nvidia-smi": NVIDIA_SMI}, PLAN=PLAN.decode())
 
 
 @pytest.fixture

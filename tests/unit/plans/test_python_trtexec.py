@@ -5,54 +5,29 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.plan_programs import CONFIG, NVIDIA_SMI, SCRIPT
+from tests.plan_programs import NVIDIA_SMI, Machine
 
 pytestmark = pytest.mark.slow
 FAKES = Path(__file__).parents[2] / "fakes" / "gpu"
 SHAPES = [[size, 640, 640, 3] for size in (1, 8, 8)]
 
 
-class Machine:
-    """A machine without trtexec, whose Python has TensorRT."""
-
-    def __init__(self, folder: Path) -> None:
-        self.repository = folder / "models"
-        self.version = self.repository / "yolov8n_network" / "1"
-        self.version.mkdir(parents=True)
-        self.config = self.version.parent / "config.pbtxt"
-        self.config.write_text(CONFIG.read_text())
-        (self.version / "model.onnx").write_bytes(b"a network")
-        programs = folder / "bin"
-        programs.mkdir()
-        (programs / "nvidia-smi").write_text(NVIDIA_SMI)
-        (programs / "nvidia-smi").chmod(0o700)
-        self.environment = {"PATH": f"{programs}:/usr/bin:/bin", "PYTHONPATH": str(FAKES)}
-
-    def run(self, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, str(SCRIPT), str(self.repository), *options]
-        return subprocess.run(
-            command, env=self.environment | environment, capture_output=True, text=True, check=False, timeout=60
-        )
-
-    @property
-    def plan(self) -> Path:
-        return self.version / "model.plan"
-
-    def facts(self) -> dict[str, Any]:
-        facts: dict[str, Any] = json.loads(self.plan.read_bytes().partition(b"\n")[0].removeprefix(b"ftrt"))
-        return facts
+def facts_of(machine: Machine) -> dict[str, Any]:
+    """Return what the fake package wrote about a plan."""
+    facts: dict[str, Any] = json.loads(machine.plan.read_bytes().partition(b"\n")[0].removeprefix(b"ftrt"))
+    return facts
 
 
 @pytest.fixture
 def machine(tmp_path: Path) -> Machine:
-    return Machine(tmp_path)
+    """A machine without trtexec, whose Python has TensorRT."""
+    return Machine(tmp_path, {"nvidia-smi": NVIDIA_SMI}, PYTHONPATH=str(FAKES))
 
 
 @pytest.fixture
@@ -63,7 +38,7 @@ def built(machine: Machine) -> Machine:
 
 
 def test_the_plan_has_the_options_that_trtexec_would_get(built: Machine) -> None:
-    facts, note = built.facts(), json.loads((built.version / "plan.json").read_text())
+    facts, note = facts_of(built), json.loads((built.version / "plan.json").read_text())
 
     assert (facts["strongly_typed"], facts["tf32"]) == (True, False)
     assert facts["profiles"] == [{"images": SHAPES}]
@@ -78,18 +53,18 @@ def test_tf32_and_two_profiles_are_for_those_who_ask(machine: Machine) -> None:
     machine.config.write_text(text + tf32)
 
     assert machine.run().returncode == 0
-    facts = machine.facts()
+    facts = facts_of(machine)
     assert facts["tf32"]
     assert [[shape[0] for shape in profile["images"]] for profile in facts["profiles"]] == [[1, 1, 1], [2, 8, 8]]
 
 
 def test_timings_serve_the_next_build_of_the_same_release_alone(built: Machine) -> None:
-    assert built.facts()["timings"] == ""
+    assert facts_of(built)["timings"] == ""
     built.run("--force")
-    assert built.facts()["timings"] == "timings of 10.14.1.48"
+    assert facts_of(built)["timings"] == "timings of 10.14.1.48"
     assert built.run(TENSORRT="11.1.0.106").returncode == 0
 
-    assert built.facts()["timings"] == ""
+    assert facts_of(built)["timings"] == ""
     assert (built.repository / "timing.cache").read_text() == "timings of 11.1.0.106"
 
 
@@ -97,7 +72,7 @@ def test_timings_serve_the_next_build_of_the_same_release_alone(built: Machine) 
 def test_the_gpu_of_the_option_builds(machine: Machine, visible: str, device: str) -> None:
     assert machine.run("--gpu", "1", CUDA_VISIBLE_DEVICES=visible).returncode == 0
 
-    assert machine.facts()["device"] == device
+    assert facts_of(machine)["device"] == device
 
 
 def test_another_release_is_one_clear_line(built: Machine) -> None:
