@@ -31,9 +31,8 @@ def exposition(frames: CameraFrames[Any], outlets: Sequence[Outlet]) -> Callable
         ImportError: The extra ``cameras`` is not installed.
     """
     with extra("cameras"):
-        from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+        from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
         from prometheus_client.registry import Collector as Base
-    registry = CollectorRegistry()
 
     class Collector(Base):
         def collect(self) -> Iterator[Any]:
@@ -43,8 +42,8 @@ def exposition(frames: CameraFrames[Any], outlets: Sequence[Outlet]) -> Callable
             yield from _areas(frames)
             yield from _outlets(outlets)
 
-    registry.register(Collector())
-    return lambda: (generate_latest(registry), CONTENT_TYPE_LATEST)
+    collector = Collector()
+    return lambda: (generate_latest(collector), CONTENT_TYPE_LATEST)
 
 
 def _counters(statistics: Mapping[str, CameraStatistics]) -> Iterator[Any]:

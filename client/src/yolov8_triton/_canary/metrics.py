@@ -28,16 +28,14 @@ def exposition(values: Mapping[str, Any], *, old: str, new: str) -> bytes:
         ImportError: The extra ``cameras`` is not installed.
     """
     with extra("cameras"):
-        from prometheus_client import CollectorRegistry, generate_latest
+        from prometheus_client import generate_latest
         from prometheus_client.registry import Collector as Base
-    registry = CollectorRegistry()
 
     class Collector(Base):
         def collect(self) -> Iterator[Any]:
             yield from _families(values, (old, new))
 
-    registry.register(Collector())
-    return generate_latest(registry)
+    return generate_latest(Collector())
 
 
 def _families(values: Mapping[str, Any], models: tuple[str, str]) -> Iterator[Any]:
