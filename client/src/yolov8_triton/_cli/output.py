@@ -110,22 +110,29 @@ def show_result(console: Console, image: str, result: Result) -> None:
 
 
 def show_models(console: Console, models: Mapping[str, ServedModel]) -> None:
-    """Print a table of models."""
-    offers = {"slices": "max_slices", "priority levels": "priority_levels", "timings": "timings"}
-    offered = {title: name for title, name in offers.items() if any(getattr(model, name) for model in models.values())}
-    cards = [
-        name for name in ("family", "engine", "precision") if any(getattr(model, name) for model in models.values())
-    ]
-    shown = table("model", "task", "head", *cards, "images", right=("classes", "input", *offered))
+    """Print a table of models, which fits into 80 columns unless names are long."""
+    offers = {name: "\n".join(_offers(model)) for name, model in models.items()}
+    some_offer = ["offers"] if any(offers.values()) else []
+    shown = table("model", "task", "network", "images", *some_offer, right=("classes", "input"))
+    for column in shown.columns[1:3]:
+        column.no_wrap = True  # in a narrow terminal, names and formats are what takes several lines
     for name, model in models.items():
         height, width = model.imgsz
-        formats = ", ".join(model.image_formats)
-        values = [getattr(model, field) for field in offered.values()]
-        counts = ["yes" if value is True else str(value or "") for value in values]
-        card = [getattr(model, field) or "" for field in cards]
-        what = (name, model.task.value, model.head, *card, formats)
-        shown.add_row(*what, str(len(model.labels)), f"{width} x {height}", *counts)
+        network = (model.family, model.head), (model.engine, model.precision)
+        lines = "\n".join(" ".join(filter(None, line)) for line in network).rstrip()
+        what = (name, model.task.value, lines, ", ".join(model.image_formats), *([offers[name]] if some_offer else []))
+        shown.add_row(*what, str(len(model.labels)), f"{width} x {height}")
     console.print(shown)
+
+
+def _offers(model: ServedModel) -> Iterator[str]:
+    """Yield what requests may ask of a model that not every deployment has."""
+    if model.max_slices:
+        yield f"{model.max_slices} slices"
+    if model.priority_levels:
+        yield f"{model.priority_levels} priority levels"
+    if model.timings:
+        yield "timings"
 
 
 def _classes(result: ClassProbabilities) -> Table:

@@ -5,9 +5,12 @@ from __future__ import annotations
 
 import json
 
+from typer.testing import CliRunner
+
 from tests.unit.client.cli.test_cli import run
 from tests.unit.client.conftest import Serve
 from yolov8_contract.task import Task
+from yolov8_triton._cli.app import app
 
 
 def test_models_are_listed(serve: Serve) -> None:
@@ -21,14 +24,14 @@ def test_models_are_listed(serve: Serve) -> None:
 def test_a_model_s_card_is_listed(serve: Serve) -> None:
     fake = serve(Task.OBB)
     plain = run("models", "--url", fake.url).stdout
-    for name, value in {"family": "YOLOv8", "engine": "tensorflow", "precision": "fp16"}.items():
+    for name, value in {"family": "YOLOv8", "engine": "onnxruntime", "precision": "fp16"}.items():
         fake.configs["yolov8n"].parameters[name].string_value = json.dumps(value)
 
-    shown = run("models", "--url", fake.url).stdout
+    shown = CliRunner(env={"COLUMNS": "80"}).invoke(app, ["models", "--url", fake.url]).stdout
     listed = json.loads(run("models", "--url", fake.url, "--json").stdout)
 
     assert "engine" not in plain
-    for cell in ("YOLOv8", "one-to-many", "tensorflow", "fp16"):
+    for cell in ("yolov8n", "YOLOv8", "one-to-many", "onnxruntime", "fp16"):  # each in one piece
         assert cell in shown
         assert cell in listed.values()
 
@@ -63,5 +66,5 @@ def test_what_a_model_offers_is_listed(serve: Serve) -> None:
     offering = run("models", "--url", serve(timings=True, max_slices=32).url).stdout
 
     assert "timings" not in plain
-    for cell in ("slices", "32", "timings", "yes"):
+    for cell in ("offers", "32", "slices", "timings"):
         assert cell in offering.split()
