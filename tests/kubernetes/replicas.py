@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Serve one model from 1, 2, 4 and 8 servers, and say how nearly the throughput grows with their number.
 
-    .venv/bin/python -m tests.kubernetes.replicas [--servers 1,2,4,8] [--rounds 3] [--seconds 10]
+    .venv/bin/python -m tests.kubernetes.replicas [--servers 1 2 4 8] [--rounds 3] [--seconds 10]
 
 One client knows the addresses of the servers. The other one knows Envoy alone, which has the settings that Envoy
 Gateway makes of the chart's. The network of each server takes a fixed time, as one on a GPU of its own does, so cores
@@ -57,17 +57,17 @@ class Rate:
 def main() -> int:
     """Print a line for each number of servers; return 1 if the throughput grew by less than 0.95 of it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--servers", default="1,2,4,8", help="numbers of servers; the first is compared with")
+    parser.add_argument("--servers", type=int, nargs="+", default=[1, 2, 4, 8], help="the first is compared with")
     parser.add_argument("--network-ms", type=float, default=100.0, help="fixed time of each server's network")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=10.0, help="length of a measurement")
     options = parser.parse_args()
-    counts = [int(text) for text in options.servers.split(",")]
+    policy, counts = chart(None)[0], options.servers
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         servers = started(stack, folder / "repository", max(counts), options.network_ms / 1000)
         door, admin = free_ports(2)
-        envoy = stack.enter_context(Envoy(TOOLS / "envoy", chart(None)[0], folder, door, admin))
+        envoy = stack.enter_context(Envoy(TOOLS / "envoy", policy, folder, door, admin))
         found = measured(servers, envoy, door, counts, options)
     return report(found, counts)
 

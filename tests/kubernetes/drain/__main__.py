@@ -105,11 +105,19 @@ def main() -> int:
     return 1 if any(found[name]["lost"] for name in judged) else 0
 
 
+def rendered(values: str, *options: str) -> list[dict[str, Any]]:
+    """Return the resources that the chart renders for values; exit with a line where Helm is not installed."""
+    helm = TOOLS / "helm4"
+    if not helm.is_file():
+        sys.exit(f"error: no {helm}: `make kubernetes-test` installs it, and Envoy")
+    command = [str(helm), "template", "x", str(ROOT / "kubernetes/helm/yolov8-triton"), "--values", "-", *options]
+    done = subprocess.run(command, input=values, capture_output=True, text=True, check=True)
+    return [one for one in yaml.safe_load_all(done.stdout) if one]
+
+
 def chart(pre_stop_s: float | None) -> tuple[dict[str, Any], Drain]:
     """Return the settings for Envoy and the times of a stopping pod that the chart renders."""
-    command = [str(TOOLS / "helm4"), "template", "x", str(ROOT / "kubernetes/helm/yolov8-triton"), "--values", "-"]
-    done = subprocess.run(command, input=VALUES, capture_output=True, text=True, check=True)
-    resources = {one["kind"]: one for one in yaml.safe_load_all(done.stdout) if one}
+    resources = {one["kind"]: one for one in rendered(VALUES)}
     (server,) = resources["Deployment"]["spec"]["template"]["spec"]["containers"]
     (exit_s,) = (float(one["value"]) for one in server["env"] if one["name"] == "TRITON_EXIT_TIMEOUT_S")
     rendered_s = float(server["lifecycle"]["preStop"]["sleep"]["seconds"])

@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from tests.kubernetes.drain.__main__ import ROOT, TOOLS, free_ports
+from tests.kubernetes.drain.__main__ import free_ports, rendered
 from tests.kubernetes.scaling.autoscaler import Direction, Policy
 from yolov8_server import TritonServer
 
@@ -45,10 +45,8 @@ class Chart:
 
 def chart(model: str, instances: int, speed: float) -> Chart:
     """Render the chart, and read what it says."""
-    command = [str(TOOLS / "helm4"), "template", "x", str(ROOT / "kubernetes/helm/yolov8-triton"), "-n", "vision"]
-    values = VALUES.format(model=model, instances=instances)
-    done = subprocess.run([*command, "--values", "-"], input=values, capture_output=True, text=True, check=True)
-    kinds = {one["kind"]: one.get("spec", {}) for one in yaml.safe_load_all(done.stdout) if one}
+    resources = rendered(VALUES.format(model=model, instances=instances), "-n", "vision")
+    kinds = {one["kind"]: one.get("spec", {}) for one in resources}
     (rules,) = (group for group in kinds["PrometheusRule"]["groups"] if group["name"] == "yolov8-scaling")
     rules["interval"] = _faster(rules["interval"], speed)
     for rule in rules["rules"]:
