@@ -128,10 +128,12 @@ def paused_models(subject: Subject, count: int) -> int:
 
 
 def paused_trees(subject: Subject, count: int) -> int:
-    """Pause the server and its python models for 3 to 12 s, as a suspended machine does."""
+    """Pause the server and its python models for 3 to 12 s, as a suspended machine does; outages count from its end."""
 
     def pause_all(number: int) -> None:
+        subject.suspended = True
         pause([subject.pid() or 0, *subject.stubs()], 3 + number % 10)
+        subject.suspended = False
 
     return _one_by_one(subject, count, pause_all)
 

@@ -41,6 +41,7 @@ class Subject:
     def __init__(self, repository: Path, folder: Path, model: str, image: bytes, *options: str) -> None:
         folder.mkdir(parents=True)
         self.model, self.image, self._said = model, image, folder / "stderr"
+        self.suspended = False
         with self._said.open("w") as stderr:
             self.process = subprocess.Popen(
                 [
@@ -157,6 +158,9 @@ class Watch:
         while not self._over.wait(PROBE_EVERY_S):
             now = time.monotonic()
             said, works = self.subject.says_ready(), self.subject.works()
+            if self.subject.suspended:  # what stands still as a whole can neither answer nor say so
+                away_since = lies_since = None
+                continue
             away_since = None if works else away_since or now
             lies_since = (lies_since or now) if said and not works else None
             if away_since is not None:
