@@ -97,17 +97,21 @@ def run(name: str, subject: Subject, other: Subject, share: float) -> Result:
     attack, count = DRILLS[name]
     half = max(1, round(count * share / 2))
     began = time.monotonic()
+    tried = before = after = 0
     with (
         Client([subject.grpc_url, other.grpc_url], model=MODEL, timeout_s=CALL_TIMEOUT_S) as client,
         Neighbour(client, subject.image) as neighbour,
         Watch(subject) as watch,
     ):
-        tried = attack(subject, half)
-        subject.wait_until_back()
-        before = subject.memory_mib()
-        tried += attack(subject, half)
-        subject.wait_until_back()
-        after = subject.memory_mib()
+        try:
+            tried = attack(subject, half)
+            subject.wait_until_back()
+            before = subject.memory_mib()
+            tried += attack(subject, half)
+            subject.wait_until_back()
+            after = subject.memory_mib()
+        except TimeoutError as exc:  # the watch has seen it as an outage
+            print(f"{name}: {exc}", file=sys.stderr)
     for error in neighbour.errors[:3]:
         print(f"{name}: lost: {error}", file=sys.stderr)
     return Result(

@@ -127,7 +127,11 @@ class Subject:
         began = time.monotonic()
         while not (self.says_ready() and self.works(5.0)):
             if time.monotonic() - began > READY_WITHIN_S:
-                raise TimeoutError(f"the server did not come back within {READY_WITHIN_S:g} s")
+                ready = "says that it is ready" if self.says_ready() else "says that it is not ready, or nothing"
+                raise TimeoutError(
+                    f"the server did not come back within {READY_WITHIN_S:g} s: it {ready}, and last wrote\n"
+                    + self._said.read_text()[-2000:]
+                )
             time.sleep(PROBE_EVERY_S)
         return time.monotonic() - began
 
