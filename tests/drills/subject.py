@@ -27,7 +27,9 @@ from tests.integration.server.traces import children
 from yolov8_triton import Client, YoloTritonError
 
 READY_WITHIN_S = 60.0
-CANARY_TIMEOUT_S = 1.0
+HEALTH_TIMEOUT_S = 1.0
+ANSWER_TIMEOUT_S = 2.0
+"""An overloaded server answers callers with this deadline, or refuses them within it."""
 PROBE_EVERY_S = 0.1
 CALLERS = 2
 PAUSE_S = 0.02
@@ -94,7 +96,7 @@ class Subject:
     def says_ready(self) -> bool:
         """Return what the server says of its health."""
         try:
-            return bool(urlopen(f"http://{self.http_url}/v2/health/ready", timeout=CANARY_TIMEOUT_S).status == 200)
+            return bool(urlopen(f"http://{self.http_url}/v2/health/ready", timeout=HEALTH_TIMEOUT_S).status == 200)
         except (URLError, OSError):
             return False
 
@@ -113,7 +115,7 @@ class Subject:
         with grpc.insecure_channel(self.grpc_url, options=options) as channel:
             yield service_pb2_grpc.GRPCInferenceServiceStub(channel)
 
-    def works(self, timeout_s: float = CANARY_TIMEOUT_S) -> bool:
+    def works(self, timeout_s: float = ANSWER_TIMEOUT_S) -> bool:
         """Return whether the server answers a request, or says in a legal way that it is overloaded."""
         with self.stub() as stub:
             try:

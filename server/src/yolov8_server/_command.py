@@ -33,6 +33,8 @@ RESTRICTED_WITH_MODEL_CONTROL = "model-repository"
 ALLOWABLE = (*RESTRICTED, RESTRICTED_WITH_MODEL_CONTROL)
 # Each of them reads a JSON body. One small body can end this release of tritonserver.
 RESTRICTED_OVER_HTTP = (*ALLOWABLE, "inference")
+# A refused body of one-byte chunks leaves 600 MB with the thread that read it. Health and metadata need few threads.
+HTTP_THREADS_WITHOUT_INFERENCE = "--http-thread-count=2"
 ADMIN_HEADER = "triton-admin-key"
 # Triton's refusal names the header that it expects.
 CLOSED_HEADER = "closed-see-yolov8-server-help"
@@ -74,6 +76,8 @@ def restrictions(
         for option, names in closed.items()
         if names and option not in given
     ]
+    if not http:
+        options.append(HTTP_THREADS_WITHOUT_INFERENCE)
     if admin_key is None:
         return options
     return options + [

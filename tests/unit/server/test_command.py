@@ -172,6 +172,15 @@ def test_models_are_loaded_by_request_with_the_key_alone(stand_in: StandIn, repo
         assert "model-repository" not in others
 
 
+def test_few_threads_read_http_where_inference_is_closed(stand_in: StandIn, repository: Path) -> None:
+    """Each of them keeps the memory of the largest body that it has refused."""
+    _, closed = stand_in.run(repository)
+    _, opened = stand_in.run(repository, http=True)
+
+    assert "--http-thread-count=2" in closed.argv
+    assert not [argument for argument in opened.argv if argument.startswith("--http-thread-count")]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
