@@ -147,10 +147,7 @@ def _chosen(
     wanted = np.isfinite(columns).all(axis=0)
     if parameters.classes is not None:
         wanted &= np.isin(classes, parameters.classes)
-    chosen = np.flatnonzero(wanted)[:MAX_CANDIDATES]
-    return Candidates(
-        boxes=columns[:BOX_ROWS, chosen].T,
-        scores=scores[chosen],
-        classes=classes[chosen],
-        extras=extras[:, chosen].T,
-    )
+    found = Candidates(boxes=columns[:BOX_ROWS].T, scores=scores, classes=classes, extras=extras.T)
+    if len(found) <= MAX_CANDIDATES and wanted.all():
+        return found
+    return found[np.flatnonzero(wanted)[:MAX_CANDIDATES]]

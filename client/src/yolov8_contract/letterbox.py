@@ -72,9 +72,10 @@ class Letterbox:
         """
         gain_y, gain_x = self.gain
         height, width = self.orig_shape
+        offset, gain = np.array([self.left, self.top], np.float32), np.array([gain_x, gain_y], np.float32)
         moved = points.copy()
-        moved[..., 0] = np.clip((points[..., 0] - np.float32(self.left)) / gain_x, 0, width)
-        moved[..., 1] = np.clip((points[..., 1] - np.float32(self.top)) / gain_y, 0, height)
+        inside = (points[..., :2] - offset) / gain
+        np.clip(inside, np.float32(0), np.array([width, height], np.float32), out=moved[..., :2])
         return moved
 
     def rotated_to_image(self, xywhr: _Floats) -> _Floats:

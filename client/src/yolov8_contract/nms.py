@@ -37,13 +37,15 @@ def suppress(
     boxes = np.ascontiguousarray(moved.T)
     threshold = _round_down(iou)
     kept = np.empty(0, np.intp)
-    for start in range(0, len(corners), _BLOCK):
-        block = np.arange(start, min(start + _BLOCK, len(corners)))
-        if len(kept):
-            block = block[~_overlap(boxes, kept, block, threshold).any(axis=0)]
-        kept = np.concatenate([kept, block[_greedy(_overlap(boxes, block, block, threshold))]])
-        if len(kept) >= max_det:
-            break
+    with np.errstate(all="ignore"):  # two boxes without area give 0 / 0, which is not above any threshold
+        for start in range(0, len(corners), _BLOCK):
+            block = np.arange(start, min(start + _BLOCK, len(corners)))
+            if len(kept):
+                block = block[~_overlap(boxes[:, kept], boxes[:, block], threshold).any(axis=0)]
+            own = boxes[:, block]
+            kept = np.concatenate([kept, block[_greedy(_overlap(own, own, threshold))]])
+            if len(kept) >= max_det:
+                break
     return kept[:max_det]
 
 
@@ -52,16 +54,19 @@ def class_offset(classes: npt.NDArray[np.int32]) -> _Floats:
     return classes.astype(np.float32) * np.float32(CLASS_OFFSET)
 
 
-def _overlap(boxes: _Floats, first: _Indices, second: _Indices, threshold: np.float32) -> npt.NDArray[np.bool_]:
-    """Return for each pair ``(first, second)`` whether their IoU is above the threshold."""
-    x1, y1, x2, y2 = boxes[:, first, None]
-    u1, v1, u2, v2 = boxes[:, second]
-    with np.errstate(all="ignore"):  # two boxes without area give 0 / 0, which is not above any threshold
-        inter = np.maximum(np.minimum(x2, u2) - np.maximum(x1, u1), 0)
-        inter *= np.maximum(np.minimum(y2, v2) - np.maximum(y1, v1), 0)
-        union = (x2 - x1) * (y2 - y1) + (u2 - u1) * (v2 - v1)
-        union -= inter
-        return np.asarray(np.divide(inter, union, out=union) > threshold)
+def _overlap(first: _Floats, second: _Floats, threshold: np.float32) -> npt.NDArray[np.bool_]:
+    """Return for each pair of boxes, ``(4, n)`` and ``(4, m)``, whether their IoU is above the threshold."""
+    x1, y1, x2, y2 = first[:, :, None]
+    u1, v1, u2, v2 = second
+    # Each result is written over one that isn't needed any more, as most of the time goes into the many small arrays.
+    inter, height = np.minimum(x2, u2), np.minimum(y2, v2)
+    inter -= np.maximum(x1, u1)
+    height -= np.maximum(y1, v1)
+    np.maximum(inter, 0, out=inter)
+    inter *= np.maximum(height, 0, out=height)
+    union = np.add((x2 - x1) * (y2 - y1), (u2 - u1) * (v2 - v1), out=height)
+    union -= inter
+    return np.divide(inter, union, out=union) > threshold
 
 
 def _greedy(overlap: npt.NDArray[np.bool_]) -> list[int]:

@@ -47,8 +47,10 @@ def postprocess(
         found = read_objects(head[0], parameters)
         corners = found.boxes
     else:
-        found = _suppressed(model, _candidates(model, head[0], parameters), parameters)
-        corners = found.corners
+        candidates = _candidates(model, head[0], parameters)
+        corners = candidates.corners
+        kept = _kept(model, candidates, corners, parameters)
+        found, corners = candidates[kept], corners[kept]
     if model.task is Task.OBB:
         rotated = np.concatenate([found.boxes, found.extras], axis=1)
         return _tensors(found, letterbox.rotated_to_image(rotated))
@@ -69,16 +71,15 @@ def _candidates(model: ServedModel, head: _Floats, parameters: RequestParameters
     return read_best_candidates(head, parameters)
 
 
-def _suppressed(model: ServedModel, candidates: Candidates, parameters: RequestParameters) -> Candidates:
-    """Return the candidates that no better one suppresses, at most ``max_det``."""
+def _kept(
+    model: ServedModel, candidates: Candidates, corners: _Floats, parameters: RequestParameters
+) -> npt.NDArray[np.intp]:
+    """Return the indices of the candidates that no better one suppresses, at most ``max_det``."""
     iou, max_det, agnostic = parameters.iou, parameters.max_det, parameters.agnostic
     if model.task is Task.OBB:
         boxes = np.concatenate([candidates.boxes, candidates.extras], axis=1)
-        kept = suppress_rotated(boxes, candidates.classes, iou=iou, max_det=max_det, agnostic=agnostic)
-    else:
-        corners = candidates.corners
-        kept = suppress(corners, candidates.classes, iou=iou, max_det=max_det, agnostic=agnostic)
-    return candidates[kept]
+        return suppress_rotated(boxes, candidates.classes, iou=iou, max_det=max_det, agnostic=agnostic)
+    return suppress(corners, candidates.classes, iou=iou, max_det=max_det, agnostic=agnostic)
 
 
 def _tensors(found: Candidates, boxes: _Floats) -> _Tensors:
