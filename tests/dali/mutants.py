@@ -18,6 +18,9 @@ from yolov8_contract.jpeg_tables import check_tables
 LIMITS = ImageLimits(max_pixels=4_000_000)
 """Mutants with a larger frame would only make the decoder slow."""
 
+LEAST_BYTES = 4
+"""A mutant that is cut down to so little has nothing left to damage."""
+
 Segment = tuple[int, bytes]
 """A marker, and the bytes that follow it: a segment with its length, and behind a scan's the entropy-coded data."""
 
@@ -67,7 +70,8 @@ def mutants(seed: int) -> Iterator[bytes]:
     while True:
         content = rng.choice(sources)
         for _ in range(rng.choice((1, 1, 1, 2, 3))):
-            content = rng.choice(MUTATIONS)(content, rng, sources)
+            if len(content) > LEAST_BYTES:
+                content = rng.choice(MUTATIONS)(content, rng, sources)
         yield content
 
 
