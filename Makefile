@@ -103,6 +103,9 @@ kubernetes-test: setup ## Test chart and manifests for Kubernetes without a clus
 kubernetes-drill: setup ## Replace servers behind a real Envoy under load, with the chart's settings (after kubernetes-test; ARGS=--kill)
 	YOLO_OFFLINE=true $(BIN)/python -m tests.kubernetes.drain $(ARGS)
 
+# It quantises networks to INT8; `make test-gpu` needs it on a GPU and in the rehearsal.
+NNCF := nncf==3.4.0
+
 # The DALI release in Triton's image at the time of writing; the newest release was 2.4.0.
 DALI ?= 2.1.1
 
@@ -115,7 +118,7 @@ build/gpu/ready: $(VENV)/ready
 	$(BIN)/python -c 'import sysconfig; print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' \
 	    > "$$(build/gpu/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/project.pth"
 	build/gpu/bin/python -m pip install --quiet --disable-pip-version-check --no-compile 'numpy<2' \
-	    'cupy-cuda13x==13.6.0' 'nvidia-dali-cuda130==2.4.0' 'onnxruntime-gpu[cuda,cudnn]==1.31.1'
+	    'cupy-cuda13x==13.6.0' 'nvidia-dali-cuda130==2.4.0' 'onnxruntime-gpu[cuda,cudnn]==1.31.1' $(NNCF)
 	@touch $@
 
 # DALI's tests need numpy below 2, as the embedded server does; DALI takes both.
@@ -128,7 +131,7 @@ build/dali-$(DALI)/ready: $(VENV)/ready
 	$(BIN)/python -c 'import sysconfig; print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' \
 	    > "$$(build/dali-$(DALI)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/project.pth"
 	build/dali-$(DALI)/bin/python -m pip install --quiet --disable-pip-version-check --no-cache-dir --no-compile \
-	    nvidia-dali-cuda120==$(DALI)
+	    'numpy<2' nvidia-dali-cuda120==$(DALI) $(NNCF)
 	@touch $@
 
 NUMPY ?= 2.4.6
@@ -163,7 +166,7 @@ test-int8: setup ## Export and serve INT8 networks with OpenVINO and NNCF (1 GB 
 	    $(BIN)/python -c 'import sysconfig; print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' \
 	    > "$$(build/int8/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/project.pth" && \
 	    build/int8/bin/python -m pip install --quiet --disable-pip-version-check --no-cache-dir \
-	    openvino==2026.4.1 nncf==3.4.0 && touch build/int8/ready; }
+	    openvino==2026.4.1 $(NNCF) && touch build/int8/ready; }
 	YOLO_OFFLINE=true build/int8/bin/python -m pytest tests/int8 --timeout 1200 $(ARGS)
 
 .PHONY: test-traces

@@ -42,6 +42,11 @@ esac
 
 # nvidia-smi counts GPUs in this order, and CUDA the fastest first. All numbers of GPUs mean this order.
 export CUDA_DEVICE_ORDER="${CUDA_DEVICE_ORDER:-PCI_BUS_ID}"
+
+# What glibc keeps of freed memory, in bytes, as yolov8-server sets it. By default, an image's memory goes back to the
+# kernel, which zeroes it page by page for the next image.
+export MALLOC_MMAP_THRESHOLD_="${MALLOC_MMAP_THRESHOLD_:-16777216}"
+export MALLOC_TRIM_THRESHOLD_="${MALLOC_TRIM_THRESHOLD_:-16777216}"
 pools=
 if [ -n "${TRITON_CUDA_POOL_BYTES:-}" ]; then
     count="$(nvidia-smi --list-gpus 2>/dev/null | grep -c '^GPU ' || true)"

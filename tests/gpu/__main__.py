@@ -19,6 +19,7 @@ from tests.gpu.proof import Plan, prove
 from tests.gpu.subjects import find_subjects
 
 TASKS = ("detect", "segment", "pose", "obb", "classify")
+PRECISIONS = ("fp32", "fp16", "int8")
 HELD, DID_NOT_HOLD, NO_GPU = 0, 1, 4
 REHEARSALS = Path("build/gpu-rehearsal")
 
@@ -32,11 +33,10 @@ def main() -> int:
         print("There is no GPU on this machine: the run is rehearsed on the CPU, and proves nothing about GPUs.")
     for line in machine.missing:
         print(f"missing: {line}")
-    precisions = options.precisions or (["fp32"] if plan.rehearsal else ["fp32", "fp16", "int8"])
     outcomes = []
     with tempfile.TemporaryDirectory(prefix="gpu_") as folder:  # no hyphen: DALI's backend takes none in paths
         for subject in find_subjects(options.tasks, Path(folder)):
-            for precision in precisions:
+            for precision in options.precisions:
                 outcomes.append(prove(subject, precision, plan, Path(folder)))
                 print(f"{subject.task} {precision}: {'held' if outcomes[-1].holds else 'did not hold'}", flush=True)
     day = datetime.datetime.now(datetime.timezone.utc).date().isoformat()
@@ -50,7 +50,7 @@ def main() -> int:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.gpu", description=__doc__)
     parser.add_argument("--tasks", nargs="+", choices=TASKS, default=TASKS)
-    parser.add_argument("--precisions", nargs="+", choices=["fp32", "fp16", "int8"], help="by default all with a GPU")
+    parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=PRECISIONS)
     parser.add_argument("--seconds", type=float, default=5.0, help="seconds of each measurement")
     return parser.parse_args()
 

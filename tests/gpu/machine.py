@@ -16,7 +16,7 @@ from yolov8_server import TritonNotFoundError, find_tritonserver
 QUERY = ("name", "driver_version", "memory.total", "compute_cap")
 PACKAGES = (
     "nvidia-pytriton", "nvidia-dali-cuda120", "nvidia-dali-cuda130", "onnxruntime", "onnxruntime-gpu", "tensorrt",
-    "tensorrt-cu12", "tensorrt-cu13", "cupy-cuda12x", "cupy-cuda13x", "ultralytics", "torch", "numpy",
+    "tensorrt-cu12", "tensorrt-cu13", "cupy-cuda12x", "cupy-cuda13x", "ultralytics", "torch", "numpy", "nncf",
 )  # fmt: skip
 
 
@@ -69,6 +69,8 @@ def this_machine() -> Machine:
         missing.append("DALI: make setup-gpu")
     if "onnxruntime-gpu" not in packages and "onnxruntime" not in backends:
         missing.append("onnxruntime-gpu: make setup-gpu")
+    if "nncf" not in packages:
+        missing.append("NNCF, without which no network is quantised to INT8: make setup-gpu")
     if not backends or backends == ["python"]:
         missing += [] if any(name.startswith("cupy") for name in packages) else ["CuPy: make setup-gpu"]
     cores = os.cpu_count() or 1

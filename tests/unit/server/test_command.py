@@ -87,11 +87,14 @@ def test_a_full_installation_keeps_its_backends_and_environment(
     stand_in: StandIn, repository: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LD_LIBRARY_PATH", "/somewhere")
+    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "1")
     _, call = stand_in.run(repository)
 
     assert call.option("--backend-directory") == str(stand_in.root / "backends")
     assert call.environment["LD_LIBRARY_PATH"] == "/somewhere"
     assert call.environment["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
+    assert call.environment["MALLOC_TRIM_THRESHOLD_"] == "1"
+    assert call.environment["MALLOC_MMAP_THRESHOLD_"] == str(16 << 20)
 
 
 def test_a_drop_in_stands_in_for_a_backend_that_a_model_needs_and_the_installation_lacks(
