@@ -143,11 +143,11 @@ def _chosen(
     parameters: RequestParameters,
 ) -> Candidates:
     """Return the anchors in ``columns`` that are finite and of a requested class, best first."""
-    classes = classes.astype(np.int32)
+    ids = classes.astype(np.int32)
     wanted = np.isfinite(columns).all(axis=0)
     if parameters.classes is not None:
-        wanted &= np.isin(classes, parameters.classes)
-    found = Candidates(boxes=columns[:BOX_ROWS].T, scores=scores, classes=classes, extras=extras.T)
+        wanted &= np.isin(ids, parameters.classes)
+    found = Candidates(boxes=columns[:BOX_ROWS].T, scores=scores, classes=ids, extras=extras.T)
     if len(found) <= MAX_CANDIDATES and wanted.all():
         return found
     return found[np.flatnonzero(wanted)[:MAX_CANDIDATES]]

@@ -66,7 +66,7 @@ def _overlap(first: _Floats, second: _Floats, threshold: np.float32) -> npt.NDAr
     inter *= np.maximum(height, 0, out=height)
     union = np.add((x2 - x1) * (y2 - y1), (u2 - u1) * (v2 - v1), out=height)
     union -= inter
-    return np.divide(inter, union, out=union) > threshold
+    return np.asarray(np.divide(inter, union, out=union) > threshold)
 
 
 def _greedy(overlap: npt.NDArray[np.bool_]) -> list[int]:
