@@ -27,6 +27,7 @@ from yolov8_server import TritonServer
 from yolov8_triton import Client
 
 CANDIDATES = 60
+OUT_OF_RANGE = 300.0
 WEIGHTS = Path(__file__).parents[1] / "data" / "shapes-detect.pt"
 
 
@@ -44,10 +45,57 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return scenes(base / "seen", 60_000, 24), scenes(base / "unseen", 70_000, 40)
 
 
-def export(repository: Path, name: str, folders: tuple[Path, Path], *options: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "yolov8_export", "export", str(WEIGHTS), "--name", name, "--json"]
+def export(
+    repository: Path, name: str, folders: tuple[Path, Path], *options: str, weights: Path = WEIGHTS
+) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "yolov8_export", "export", str(weights), "--name", name, "--json"]
     command += ["--repository", str(repository), "--calibration", str(folders[0]), "--evaluation", str(folders[1])]
     return subprocess.run([*command, *options], capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def truth(folders: tuple[Path, Path]) -> Path:
+    """Annotations of the scenes to judge by."""
+    numbers = {path.name: int(path.stem) for path in folders[1].iterdir()}
+    annotations: list[dict[str, Any]] = []
+    for number in numbers.values():
+        for shape in shapes.scene(number, "detect").shapes:
+            low, high = shape.polygon.min(axis=0), shape.polygon.max(axis=0)
+            box = {"bbox": [*low.tolist(), *(high - low).tolist()], "category_id": shape.class_id}
+            annotations.append(box | {"image_id": number, "id": len(annotations) + 1})
+    file = folders[1].parent / "truth.json"
+    file.write_text(json.dumps({
+        "images": [{"id": number, "file_name": name} for name, number in numbers.items()],
+        "categories": [{"id": index, "name": name} for index, name in enumerate(shapes.LABELS)],
+        "annotations": annotations,
+    }))  # fmt: skip
+    return file
+
+
+def with_layer_that_int8_ruins(weights: Path, file: Path) -> str:
+    """Write the network with a layer whose inputs are moved so far that steps of INT8 are too coarse for them.
+
+    The layer's bias takes the move back, so FP32 computes the same but for its rounding. Return the layer's name.
+    """
+    network = ir.load(weights)
+    convolutions = [node for node in network.graph if node.op_type == "Conv"]
+    pointwise = [node for node in convolutions if node.attributes["kernel_shape"].as_ints() == [1, 1]]
+    layer = pointwise[len(pointwise) // 2]
+    moved, kernel, bias = (ir.convenience.get_const_tensor(value) for value in layer.inputs)
+    assert moved is None
+    assert kernel is not None
+    assert bias is not None
+    back = bias.numpy() - OUT_OF_RANGE * kernel.numpy().sum(axis=(1, 2, 3))
+    values = {"far": np.array(OUT_OF_RANGE, np.float32), "back": back.astype(np.float32)}
+    made = {name: ir.Value(name=name, const_value=ir.tensor(value, name=name)) for name, value in values.items()}
+    for value in made.values():
+        network.graph.register_initializer(value)
+    move = ir.node("Add", [layer.inputs[0], made["far"]], name="move")
+    network.graph.insert_before(layer, move)
+    layer.replace_input_with(0, move.outputs[0])
+    layer.replace_input_with(2, made["back"])
+    ir.save(network, file)
+    return layer.name or ""
 
 
 @pytest.fixture(scope="module")
@@ -143,6 +191,75 @@ def test_one_that_loses_too_much_is_not_placed(tmp_path: Path, folders: tuple[Pa
 
 def test_images_in_both_folders_are_refused(tmp_path: Path, folders: tuple[Path, Path]) -> None:
     done = export(tmp_path / "repository", "same", (folders[0], folders[0]), "--precision", "int8")
+
+    assert done.returncode == 2
+    assert "are in --calibration" in done.stderr
+
+
+@pytest.fixture(scope="module")
+def ruined(tmp_path_factory: pytest.TempPathFactory, folders: tuple[Path, Path]) -> tuple[Path, str]:
+    """An ONNX network with a layer that INT8 ruins, and the layer's name."""
+    folder = tmp_path_factory.mktemp("ruined")
+    done = export(folder / "repository", "fp32", folders, "--precision", "fp32")
+    assert done.returncode == 0, done.stderr
+    file = folder / "ruined.onnx"
+    return file, with_layer_that_int8_ruins(folder / "repository" / "fp32_network" / "1" / "model.onnx", file)
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino", "tensorrt"])
+def test_the_layer_that_int8_ruins_stays_in_fp32_so_that_the_share_is_kept(
+    tmp_path: Path, folders: tuple[Path, Path], truth: Path, ruined: tuple[Path, str], engine: str
+) -> None:
+    weights, layer = ruined
+    options = ["--profile", "gpu"] if engine == "tensorrt" else ["--network", engine]
+    options += ["--precision", "int8", "--truth", str(truth), "--keep-map", "0.97"]
+
+    done = export(tmp_path / "repository", "kept", folders, *options, weights=weights)
+
+    assert done.returncode == 0, done.stderr
+    accuracy: dict[str, Any] = json.loads(done.stdout)["accuracy"]
+    print(engine, accuracy)
+    assert accuracy["share_kept"] >= 0.97
+    selection = accuracy["selection"]
+    assert layer in selection["fp32_layers"]
+    assert len(selection["fp32_layers"]) <= 4
+    assert 0.5 <= selection["int8_multiplications"] < 1
+    manifest = json.loads((tmp_path / "repository" / "kept_network" / "1" / "manifest.json").read_text())
+    assert manifest["accuracy"] == accuracy
+    assert check(tmp_path / "repository").findings == ()
+
+
+def test_a_share_out_of_reach_is_refused(
+    tmp_path: Path, folders: tuple[Path, Path], truth: Path, ruined: tuple[Path, str]
+) -> None:
+    options = ["--precision", "int8", "--truth", str(truth), "--keep-map", "1"]
+    few = tmp_path / "few"
+    few.mkdir()
+    for path in sorted(folders[0].iterdir())[:1]:
+        (few / path.name).symlink_to(path)
+
+    done = export(tmp_path / "repository", "kept", (few, folders[1]), *options, weights=ruined[0])
+
+    print(done.stderr)
+    assert done.returncode == 1
+    assert "--keep-map 1: INT8 reaches" in done.stderr
+    assert not list((tmp_path / "repository").iterdir())
+
+
+def test_the_share_of_a_detector_needs_annotations(tmp_path: Path, folders: tuple[Path, Path]) -> None:
+    done = export(tmp_path / "repository", "kept", folders, "--precision", "int8", "--keep-map", "0.99")
+
+    assert done.returncode == 2
+    assert "needs --truth FILE" in done.stderr
+
+
+def test_copies_of_calibration_images_are_no_evaluation(tmp_path: Path, folders: tuple[Path, Path]) -> None:
+    copies = tmp_path / "copies"
+    copies.mkdir()
+    for index, path in enumerate(folders[0].iterdir()):
+        (copies / f"other{index}.png").write_bytes(path.read_bytes())
+
+    done = export(tmp_path / "repository", "same", (folders[0], copies), "--precision", "int8")
 
     assert done.returncode == 2
     assert "are in --calibration" in done.stderr

@@ -30,6 +30,9 @@ class CalibrationData:
         truth: COCO annotation file of the evaluation images; with it, the mAP50-95 of the task's own results decides.
         max_map_loss: Largest loss of mAP50-95, where annotations are given.
         min_matched: Smallest share of objects that both networks must find, where no annotations are given.
+        keep_map: Share of FP32's mAP50-95 that int8 must keep, such as 0.99; as many layers as that takes stay in FP32.
+            It decides in place of ``max_map_loss``, and needs annotations; for a classifier, which needs none, it is
+            the share of images whose best class stays.
     """
 
     calibration: Path | None = None
@@ -37,3 +40,4 @@ class CalibrationData:
     truth: Path | None = None
     max_map_loss: float = 0.01
     min_matched: float = 0.9
+    keep_map: float | None = None

@@ -32,6 +32,7 @@ from yolov8_export.config.sizing import (
     tensor_bytes,
 )
 from yolov8_export.errors import RepositoryError
+from yolov8_export.graph.operations import multiplications, with_shapes
 from yolov8_export.repository.layout import MANIFEST
 
 LEAST_SHARE, MOST_SHARE = 0.08, 0.25
@@ -80,8 +81,6 @@ DECODED_BYTES_A_PIXEL = 8
 """DALI keeps an image both decoded and partly resized."""
 TYPICAL_PIXELS = 2_000_000
 
-_WEIGHTED = frozenset({"Conv", "ConvInteger", "ConvTranspose", "Gemm", "MatMul", "MatMulInteger"})
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
@@ -100,27 +99,13 @@ class Cost:
 
 def read_cost(path: Path) -> Cost:
     """Read the cost of the network in an ONNX file."""
-    file = onnx.shape_inference.infer_shapes(_for_one_image(onnx.load(path)), data_prop=True)
+    file = with_shapes(onnx.load(path))
     graph = file.graph
-    weights = {weight.name: weight for weight in graph.initializer}
     sizes = {value.name: _size(value) for value in (*graph.input, *graph.output, *graph.value_info)}
-    # A weight of lower precision is the input of the node that restores it.
-    stored = {node.output[0]: node.input[0] for node in graph.node if node.op_type in ("DequantizeLinear", "Cast")}
-    operations = 0
-    for node in graph.node:
-        kernels = [weights[name] for name in (stored.get(name, name) for name in node.input[1:2]) if name in weights]
-        if node.op_type in _WEIGHTED and kernels:
-            # Each output value is a sum over the kernel's other axes.
-            dims = tuple(kernels[0].dims)
-            operations += 2 * sizes.get(node.output[0], (0, 0))[0] * int(np.prod(dims)) // max(dims[0], 1)
+    operations = 2 * sum(multiplications(file).values())
+    weights = {weight.name: weight for weight in graph.initializer}
     held = sum(len(weight.raw_data) or onnx.numpy_helper.to_array(weight).nbytes for weight in weights.values())
     return Cost(operations=operations, weight_bytes=held, activation_bytes=_peak(graph, sizes))
-
-
-def _for_one_image(file: onnx.ModelProto) -> onnx.ModelProto:
-    for value in (*file.graph.input, *file.graph.output):
-        value.type.tensor_type.shape.dim[0].dim_value = 1
-    return file
 
 
 def _size(value: onnx.ValueInfoProto) -> tuple[int, int]:

@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +34,7 @@ from yolov8_export.graph.verify import Verification, verify
 from yolov8_export.model_code import DALI, PYTHON, member_files
 from yolov8_export.overrides import DEFAULT_OPSET, ModelOverrides
 from yolov8_export.precision.accuracy import Accuracy
-from yolov8_export.precision.reduce import check_calibration_data, reduce
+from yolov8_export.precision.reduce import check_calibration_data, check_judged_by, reduce
 from yolov8_export.progress import Progress
 from yolov8_export.repository.custom_configs import regenerate
 from yolov8_export.repository.layout import Target, dali_name, dali_problem
@@ -154,7 +153,11 @@ def export(
     if is_saved_model(weights):
         return _export_given(weights, target, overrides, deployment, progress)
     with staging(target.repository) as stage:
-        accept = partial(_check_target, target, deployment)
+
+        def accept(model: ServedModel) -> None:
+            _check_target(target, deployment, model)
+            check_judged_by(data, model)
+
         original = _read(weights, overrides, opset, progress, accept)
         network = servable_network(original)
         with progress.step(f"Comparing the network with the {original.reference}"):

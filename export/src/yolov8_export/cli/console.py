@@ -45,6 +45,8 @@ def print_report(report: Report, console: Console) -> None:
     )
     if report.accuracy is not None:
         _print(console, f"{report.network.precision.upper()} against FP32, {report.accuracy}")
+        if (selection := report.accuracy.selection) is not None and selection.fp32_layers:
+            _print(console, f"Layers that stay in FP32: {escape(', '.join(selection.fp32_layers))}")
     _print(console, f"Time: {sum(report.seconds.values()):.1f} s")
     for note in report.notes:
         _print(console, f"[yellow]Note:[/yellow] {escape(note)}")

@@ -63,7 +63,11 @@ class ExportCommand(Command):
 
 @takes(
     Group(kind=ModelOverrides, panel="Model", unset=for_each(ModelOverrides, "as in the weights")),
-    Group(kind=CalibrationData, panel="Precision", unset={"evaluation": "a third of the calibration images, for int8"}),
+    Group(
+        kind=CalibrationData,
+        panel="Precision",
+        unset={"evaluation": "a third of the calibration images, for int8", "keep_map": "all layers are quantised"},
+    ),
     Group(
         kind=Deployment,
         panel="Deployment",

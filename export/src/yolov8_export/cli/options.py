@@ -53,6 +53,7 @@ METAVARS = {
     "calibration": "FOLDER",
     "evaluation": "FOLDER",
     "truth": "FILE",
+    "keep_map": "SHARE",
 }
 
 

@@ -26,8 +26,31 @@ SURE = RequestParameters(conf=0.25, iou=0.7)
 ALL = RequestParameters(conf=0.001, iou=0.6)
 MATCH_OVERLAP = 0.5
 
-_Head = tuple[Picture, Sequence[Array], Sequence[Array]]
-"""An image, and the outputs of the reduced and of the original network for it."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """The layers that a search has left in FP32, so that an INT8 network keeps a share of what FP32 reaches.
+
+    Attributes:
+        wanted: The share to be kept.
+        fp32_layers: The names of the layers with weights that stay in FP32, the most sensitive first.
+        layers: The number of layers with weights.
+        int8_multiplications: The share of the network's multiplications that INT8 does. By Amdahl's law the network
+            gets at most ``1 / (1 - share)`` times as fast, however fast INT8 is.
+        judged: The number of networks among which the search has chosen by the evaluation images.
+    """
+
+    wanted: float
+    fp32_layers: tuple[str, ...]
+    layers: int
+    int8_multiplications: float
+    judged: int
+
+    def __str__(self) -> str:
+        return (
+            f"with {len(self.fp32_layers)} of {self.layers} layers in FP32; INT8 does {self.int8_multiplications:.1%} "
+            f"of the multiplications; chosen among {self.judged} networks"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +70,7 @@ class Accuracy:
         map_after: The mAP50-95 of the reduced network by ``kind``.
         box_map_before: The mAP50-95 of the FP32 network by boxes, where masks or keypoints are judged.
         box_map_after: The mAP50-95 of the reduced network by boxes.
+        selection: The layers that stay in FP32, if they were searched.
     """
 
     engine: str
@@ -59,16 +83,32 @@ class Accuracy:
     map_after: float | None = None
     box_map_before: float | None = None
     box_map_after: float | None = None
+    selection: Selection | None = None
 
     @property
     def map_losses(self) -> list[float]:
         """The losses of mAP50-95 that have to keep the limit; empty without annotations."""
+        return [before - after for before, after in self._maps]
+
+    @property
+    def share_kept(self) -> float | None:
+        """The share of FP32's mAP50-95 that the reduced network keeps; with two kinds, the smaller one.
+
+        For a classifier it is the share of images whose best class stays. It is None where nothing tells it: without
+        annotations, or where the FP32 network's mAP is 0.
+        """
+        if self.kind == "top1":
+            return self.matched
+        return min((after / before for before, after in self._maps if before > 0), default=None)
+
+    @property
+    def _maps(self) -> list[tuple[float, float]]:
         pairs = (self.map_before, self.map_after), (self.box_map_before, self.box_map_after)
-        return [before - after for before, after in pairs if before is not None and after is not None]
+        return [(before, after) for before, after in pairs if before is not None and after is not None]
 
     def to_json(self) -> dict[str, Any]:
         """Return the values as JSON values."""
-        return asdict(self)
+        return asdict(self) | {"share_kept": self.share_kept}
 
     def __str__(self) -> str:
         text = (
@@ -80,41 +120,96 @@ class Accuracy:
             text += f", mAP50-95{of_kind} {self.map_before:.4f} → {self.map_after:.4f}"
         if self.box_map_before is not None and self.box_map_after is not None:
             text += f", mAP50-95 (bbox) {self.box_map_before:.4f} → {self.box_map_after:.4f}"
+        if self.selection is not None and self.share_kept is not None:
+            text += f"; {self.share_kept:.2%} kept {self.selection}"
         return text
 
 
-def measure(
-    reduced: Run, original: Run, model: ServedModel, pictures: Sequence[Picture], truth: Truth | None, *, engine: str
-) -> Accuracy:
-    """Compare two networks on images.
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What a network finds in an image: ``sure`` objects at the default threshold, and all where they are annotated."""
 
-    Args:
-        reduced: Runs the reduced network on images in [0, 1].
-        original: Runs the FP32 network.
-        model: The task, classes and input size of both networks.
-        pictures: Images that the reduced network was not calibrated with.
-        truth: The annotations of the images, if there are any.
-        engine: The engine that runs the reduced network, for the report.
-    """
-    heads = [(picture, reduced(picture.images), original(picture.images)) for picture in pictures]
-    if model.task is Task.CLASSIFY:
-        return _of_classifier(heads, engine)
-    kinds = KINDS[model.task]
-    pairs = [(find_objects(model, p, after, SURE), find_objects(model, p, before, SURE)) for p, after, before in heads]
-    shifts = [_score_shifts(after, before, kinds) for after, before in pairs]
-    objects = sum(len(before.scores) for _, before in pairs)
-    own = sum(len(after.scores) for after, _ in pairs)
-    hits = sum(map(len, shifts))
-    maps = {} if truth is None else _maps(heads, model, truth)
-    return Accuracy(
-        engine=engine,
-        kind=kinds[-1],
-        images=len(heads),
-        objects=objects,
-        matched=hits / max(objects, own, 1),
-        score_shift=float(np.mean(np.concatenate(shifts))) if hits else 0.0,
-        **maps,
-    )
+    sure: Objects
+    all_found: Objects | None
+
+
+class Judge:
+    """Compares reduced networks with one FP32 network, which runs only once."""
+
+    def __init__(
+        self, original: Run, model: ServedModel, pictures: Sequence[Picture], truth: Truth | None, *, engine: str
+    ) -> None:
+        """Run the FP32 network on images.
+
+        Args:
+            original: Runs the FP32 network on images in [0, 1].
+            model: The task, classes and input size of the networks.
+            pictures: Images that no reduced network was calibrated with.
+            truth: The annotations of the images, if there are any.
+            engine: The engine that runs the reduced networks, for the report.
+
+        Raises:
+            OptionError: The annotations are of other images.
+        """
+        self._model, self._pictures, self._truth, self._engine = model, pictures, truth, engine
+        if model.task is Task.CLASSIFY:
+            self._best = [original(picture.images)[0] for picture in pictures]
+            return
+        if truth is not None and not any(picture.path.name in truth for picture in pictures):
+            raise OptionError("--truth: has annotations of none of the evaluation images")
+        self._before = self._seen(original)
+        self._maps = self._average_precisions(self._before, "before")
+
+    def __call__(self, reduced: Run) -> Accuracy:
+        """Return how much of what the FP32 network finds a reduced network finds."""
+        if self._model.task is Task.CLASSIFY:
+            return self._of_classifier(reduced)
+        kinds, seen = KINDS[self._model.task], self._seen(reduced)
+        pairs = [(after.sure, before.sure) for after, before in zip(seen, self._before, strict=True)]
+        shifts = [_score_shifts(after, before, kinds) for after, before in pairs]
+        objects = sum(len(before.scores) for _, before in pairs)
+        own = sum(len(after.scores) for after, _ in pairs)
+        hits = sum(map(len, shifts))
+        return Accuracy(
+            engine=self._engine,
+            kind=kinds[-1],
+            images=len(pairs),
+            objects=objects,
+            matched=hits / max(objects, own, 1),
+            score_shift=float(np.mean(np.concatenate(shifts))) if hits else 0.0,
+            **self._maps,
+            **self._average_precisions(seen, "after"),
+        )
+
+    def _seen(self, run: Run) -> list[_Seen]:
+        """Run a network on each image; its outputs are not kept, since those of many images fill the memory."""
+        seen = []
+        for picture in self._pictures:
+            outputs = run(picture.images)
+            annotated = self._truth is not None and picture.path.name in self._truth
+            every = find_objects(self._model, picture, outputs, ALL) if annotated else None
+            seen.append(_Seen(find_objects(self._model, picture, outputs, SURE), every))
+        return seen
+
+    def _average_precisions(self, seen: Sequence[_Seen], when: str) -> dict[str, float]:
+        if self._truth is None:
+            return {}
+        objects = zip(self._pictures, (one.all_found for one in seen), strict=True)
+        found = {picture.path.name: every for picture, every in objects if every is not None}
+        *boxes, own = KINDS[self._model.task]
+        maps = {f"map_{when}": self._truth.mean_average_precision(found, own)}
+        return maps | {f"box_map_{when}": self._truth.mean_average_precision(found, kind) for kind in boxes}
+
+    def _of_classifier(self, reduced: Run) -> Accuracy:
+        pairs = [(reduced(picture.images)[0], best) for picture, best in zip(self._pictures, self._best, strict=True)]
+        return Accuracy(
+            engine=self._engine,
+            kind="top1",
+            images=len(pairs),
+            objects=len(pairs),
+            matched=float(np.mean([after.argmax() == before.argmax() for after, before in pairs])),
+            score_shift=float(np.mean([np.abs(after - before).max() for after, before in pairs])),
+        )
 
 
 def check(accuracy: Accuracy, *, max_map_loss: float, min_matched: float) -> None:
@@ -135,36 +230,6 @@ def check(accuracy: Accuracy, *, max_map_loss: float, min_matched: float) -> Non
             f"the reduced network loses too much: {accuracy} ({limit}); nothing was written. Calibrate with more "
             "images of what it will see, or keep a higher --precision; a CPU without VNNI can't do INT8 well"
         )
-
-
-def _of_classifier(heads: Sequence[_Head], engine: str) -> Accuracy:
-    same = [int(after[0][0].argmax() == before[0][0].argmax()) for _, after, before in heads]
-    shifts = [float(np.abs(after[0] - before[0]).max()) for _, after, before in heads]
-    return Accuracy(
-        engine=engine,
-        kind="top1",
-        images=len(heads),
-        objects=len(heads),
-        matched=float(np.mean(same)),
-        score_shift=float(np.mean(shifts)),
-    )
-
-
-def _maps(heads: Sequence[_Head], model: ServedModel, truth: Truth) -> dict[str, float]:
-    known = [head for head in heads if head[0].path.name in truth]
-    if not known:
-        raise OptionError("--truth: has annotations of none of the evaluation images")
-    maps = {}
-    *boxes, own = KINDS[model.task]
-    for name in ("after", "before"):
-        found = {
-            picture.path.name: find_objects(model, picture, after if name == "after" else before, ALL)
-            for picture, after, before in known
-        }
-        maps[f"map_{name}"] = truth.mean_average_precision(found, own)
-        for kind in boxes:
-            maps[f"box_map_{name}"] = truth.mean_average_precision(found, kind)
-    return maps
 
 
 def _score_shifts(after: Objects, before: Objects, kinds: Sequence[Kind]) -> Array:

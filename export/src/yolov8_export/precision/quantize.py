@@ -42,13 +42,20 @@ def fp32_nodes(network: ir.Model) -> list[str]:
     leads_to_weights: set[ir.Value] = set()
     tail = []
     for node in reversed(network.graph):  # ONNX has nodes in an order in which they can run
-        values = [value for value in node.inputs if value is not None]
-        weighted = node.op_type in _WEIGHTED and any(_is_trained(value) for value in values)
-        if weighted or not leads_to_weights.isdisjoint(node.outputs):
-            leads_to_weights.update(values)
+        if _is_layer(node) or not leads_to_weights.isdisjoint(node.outputs):
+            leads_to_weights.update(value for value in node.inputs if value is not None)
         else:
             tail.append(node.name or "")
     return tail[::-1]
+
+
+def layers(network: ir.Model) -> dict[str, ir.Node]:
+    """Return the nodes with trained weights by their names, in the order in which they run."""
+    return {node.name: node for node in network.graph if node.name and _is_layer(node)}
+
+
+def _is_layer(node: ir.Node) -> bool:
+    return node.op_type in _WEIGHTED and any(value is not None and _is_trained(value) for value in node.inputs)
 
 
 def _is_trained(value: ir.Value) -> bool:
@@ -87,6 +94,12 @@ def check_quantizer(engine: Engine) -> None:
             raise OptionError(f"--precision int8 needs {package}: pip install 'yolov8-triton-export[int8]'")
 
 
+def quantizable(network: ir.Model, engine: Engine) -> list[str]:
+    """Return the names of the layers that an engine's INT8 network quantises, in the order in which they run."""
+    kept = _first_nodes(network) if engine == "tensorrt" else []
+    return [name for name in layers(network) if name not in kept]
+
+
 def quantize(network: ir.Model, engine: Engine, calibration: Sequence[Picture]) -> ir.Model:
     """Return an INT8 network for ONNX Runtime or TensorRT.
 
@@ -107,17 +120,18 @@ def quantize(network: ir.Model, engine: Engine, calibration: Sequence[Picture]) 
     return quantized
 
 
-def quantize_for_openvino(network: ir.Model, calibration: Sequence[Picture]) -> Any:
+def quantize_for_openvino(network: ir.Model, calibration: Sequence[Picture], left: Sequence[str] = ()) -> Any:
     """Return an INT8 network as an ``openvino.Model``.
 
     Args:
         network: The FP32 network.
         calibration: The images from which the ranges of activations are taken.
+        left: The names of layers that stay in FP32.
     """
     nncf = _import_nncf()
     model = openvino_model(network)
     present = {operation.get_friendly_name() for operation in model.get_ops()}
-    fp32 = [name for name in fp32_nodes(network) if name in present]
+    fp32 = [name for name in (*fp32_nodes(network), *left) if name in present]
     return _quantized(model, calibration, fp32, {"preset": nncf.QuantizationPreset.MIXED})
 
 

@@ -3,24 +3,45 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
+import onnx_ir as ir
+
+from yolov8_contract.served_model import ServedModel
+from yolov8_contract.task import Task
 from yolov8_export.choices import CalibrationData, Engine, Precision
 from yolov8_export.errors import OptionError
 from yolov8_export.graph.network import Network
+from yolov8_export.graph.operations import multiplications, with_shapes
 from yolov8_export.precision import accuracy as accuracies
-from yolov8_export.precision.accuracy import Accuracy
+from yolov8_export.precision.accuracy import Accuracy, Judge
 from yolov8_export.precision.images import Picture, image_files, pictures
-from yolov8_export.precision.quantize import check_quantizer, quantize, quantize_for_openvino, to_fp16
+from yolov8_export.precision.quantize import (
+    check_quantizer,
+    layers,
+    quantizable,
+    quantize,
+    quantize_for_openvino,
+    to_fp16,
+)
+from yolov8_export.precision.ranking import rank, restored
+from yolov8_export.precision.search import Candidate, Layers, search
 from yolov8_export.precision.truth import Truth
 from yolov8_export.progress import Progress
-from yolov8_export.runtime import Run, import_openvino, onnx_runner, openvino_model, openvino_runner
+from yolov8_export.runtime import import_openvino, onnx_runner, openvino_model, openvino_runner, to_proto
 
 MAX_CALIBRATION = 300
 """More images hardly change the ranges of activations, and each image is kept in memory."""
 HELD_OUT = 3
 """Without an evaluation folder, every third calibration image is kept for the evaluation."""
+
+RANKING_IMAGES = 8
+"""Layers are ranked by a few calibration images, since each layer takes a run of the network for each of them."""
 
 _REDUCED = "the reduced network"
 
@@ -31,6 +52,7 @@ def check_calibration_data(precision: Precision, engine: Engine, data: Calibrati
     Raises:
         OptionError: Images or a package are missing.
     """
+    _check_share(precision, data.keep_map)
     if precision == "fp32":
         return
     if precision == "int8":
@@ -42,6 +64,21 @@ def check_calibration_data(precision: Precision, engine: Engine, data: Calibrati
     _chosen(data)
     if data.truth is not None:
         Truth(data.truth)
+
+
+def check_judged_by(data: CalibrationData, model: ServedModel) -> None:
+    """Check that a model's accuracy can be told as far as an option asks for it.
+
+    Raises:
+        OptionError: Annotations are missing, or have not what the task is judged by.
+    """
+    if data.truth is not None:
+        Truth(data.truth).check(model)
+    elif data.keep_map is not None and model.task is not Task.CLASSIFY:
+        raise OptionError(
+            f"--keep-map {data.keep_map:g} needs --truth FILE: COCO annotations of the evaluation images, by which the "
+            f"mAP of a {model.task.value} model is computed"
+        )
 
 
 def reduce(
@@ -70,42 +107,85 @@ def reduce(
     if precision == "fp32":
         return network, None
     calibration, evaluation = _chosen(data)
-    truth = Truth(data.truth) if data.truth else None
-    if truth is not None:
-        truth.check(network.model)
-    with progress.step(f"Reducing to {precision.upper()}"):
-        if precision == "fp16":
-            reduced, run = _as_fp16(network, engine)
-        else:
-            reduced, run = _as_int8(network, engine, list(pictures(calibration, network.model)), engine_file)
-    with progress.step(f"Comparing it with FP32 on {len(evaluation)} images"):
-        judged = accuracies.measure(
-            run,
+    seen = list(pictures(calibration, network.model))
+
+    def judge() -> Judge:
+        return Judge(
             onnx_runner(network.onnx, called="the FP32 network"),
             network.model,
             list(pictures(evaluation, network.model)),
-            truth,
+            Truth(data.truth) if data.truth else None,
             # ONNX Runtime computes what the graph says; TensorRT would need the GPU that will serve.
             engine="openvino" if engine == "openvino" else "onnxruntime",
         )
-        accuracies.check(judged, max_map_loss=data.max_map_loss, min_matched=data.min_matched)
+
+    if data.keep_map is not None:
+        int8 = _Int8(network, engine, seen)
+        with progress.step(f"Searching the layers that stay in FP32 by {len(evaluation)} images"):
+            made, judged = search(data.keep_map, int8.make, judge(), int8.rank, int8.layers, progress.note)
+    else:
+        with progress.step(f"Reducing to {precision.upper()}"):
+            candidate = _as_fp16(network, engine) if precision == "fp16" else _Int8(network, engine, seen).make(())
+        with progress.step(f"Comparing it with FP32 on {len(evaluation)} images"):
+            made, judged = candidate.made, judge()(candidate.run)
+            accuracies.check(judged, max_map_loss=data.max_map_loss, min_matched=data.min_matched)
+    if precision == "int8" and engine == "openvino":
+        import_openvino().save_model(made, engine_file, compress_to_fp16=False)
+        reduced = replace(network, engine_files=(engine_file, engine_file.with_suffix(".bin")))
+    else:
+        reduced = replace(network, onnx=made)
     return replace(reduced, precision=precision), judged
 
 
-def _as_fp16(network: Network, engine: Engine) -> tuple[Network, Run]:
+def _as_fp16(network: Network, engine: Engine) -> Candidate[Any]:
     onnx = to_fp16(network.onnx)
     run = openvino_runner(openvino_model(onnx)) if engine == "openvino" else onnx_runner(onnx, called=_REDUCED)
-    return replace(network, onnx=onnx), run
+    return Candidate(onnx, run)
 
 
-def _as_int8(network: Network, engine: Engine, seen: list[Picture], engine_file: Path) -> tuple[Network, Run]:
-    if engine == "openvino":
-        quantized = quantize_for_openvino(network.onnx, seen)
-        import_openvino().save_model(quantized, engine_file, compress_to_fp16=False)
-        files = (engine_file, engine_file.with_suffix(".bin"))
-        return replace(network, engine_files=files), openvino_runner(quantized)
-    onnx = quantize(network.onnx, engine, seen)
-    return replace(network, onnx=onnx), onnx_runner(onnx, called=_REDUCED)
+class _Int8:
+    """Makes INT8 networks of one network for one engine."""
+
+    def __init__(self, network: Network, engine: Engine, seen: list[Picture]) -> None:
+        self._network, self._engine, self._seen = network, engine, seen
+        counts = multiplications(with_shapes(to_proto(network.onnx)))
+        names = quantizable(network.onnx, engine)
+        nodes = layers(network.onnx)
+        self._names = names
+        self.layers = Layers(
+            multiplications={name: counts.get(node.outputs[0].name or "", 0) for name, node in nodes.items()},
+            always_fp32=[name for name in nodes if name not in names],
+        )
+
+    def make(self, left: Sequence[str]) -> Candidate[Any]:
+        """Return a network in which some layers stay in FP32."""
+        if self._engine == "openvino":
+            model = quantize_for_openvino(self._network.onnx, self._seen, left)
+            return Candidate(model, openvino_runner(model.clone()))
+        onnx = restored(self._quantized, self._network.onnx, left) if left else self._quantized
+        return Candidate(onnx, onnx_runner(onnx, called=_REDUCED))
+
+    def rank(self) -> list[str]:
+        """Return the names of the layers that can be quantised, the most sensitive first."""
+        few = self._seen[:RANKING_IMAGES]
+        quantized = quantize(self._network.onnx, "onnxruntime", few) if self._engine == "openvino" else self._quantized
+        run = partial(onnx_runner, called=_REDUCED)
+        return rank(quantized, self._network.onnx, self._names, self._network.model, few, run)
+
+    @cached_property
+    def _quantized(self) -> ir.Model:
+        return quantize(self._network.onnx, self._engine, self._seen)
+
+
+def _check_share(precision: Precision, share: float | None) -> None:
+    if share is None:
+        return
+    if precision != "int8":
+        raise OptionError(
+            f"--keep-map is for --precision int8, got --precision {precision}: it searches the layers that stay in FP32"
+        )
+    if not 0 < share <= 1:
+        raise OptionError(f"--keep-map: expected a share above 0 and at most 1, such as 0.99, got {share:g}")
 
 
 def _chosen(data: CalibrationData) -> tuple[list[Path], list[Path]]:
@@ -113,7 +193,7 @@ def _chosen(data: CalibrationData) -> tuple[list[Path], list[Path]]:
     given = image_files(data.calibration, "--calibration") if data.calibration else []
     if data.evaluation is not None:
         evaluation = image_files(data.evaluation, "--evaluation")
-        if shared := {path.resolve() for path in given} & {path.resolve() for path in evaluation}:
+        if shared := _same_images(given[:MAX_CALIBRATION], evaluation):
             raise OptionError(f"--evaluation: {len(shared)} of its images are in --calibration: {min(shared)}")
         return given[:MAX_CALIBRATION], evaluation
     evaluation = given[HELD_OUT - 1 :: HELD_OUT]
@@ -121,3 +201,14 @@ def _chosen(data: CalibrationData) -> tuple[list[Path], list[Path]]:
     if not evaluation:
         raise OptionError(f"--calibration {data.calibration}: {len(given)} images are too few; some 100 are enough")
     return calibration[:MAX_CALIBRATION], evaluation
+
+
+def _same_images(one: Sequence[Path], other: Sequence[Path]) -> list[Path]:
+    """Return the files of one list whose bytes are in the other list, under whatever name."""
+    sizes = {path.stat().st_size for path in one} & {path.stat().st_size for path in other}
+    seen = {_digest(path) for path in other if path.stat().st_size in sizes}
+    return [path for path in one if path.stat().st_size in sizes and _digest(path) in seen]
+
+
+def _digest(path: Path) -> bytes:
+    return hashlib.sha256(path.read_bytes()).digest()

@@ -54,7 +54,7 @@ def picture() -> Picture:
 
 
 def compared(after: np.ndarray, before: np.ndarray) -> Accuracy:
-    return accuracy.measure(lambda _: [after], lambda _: [before], MODEL, [picture()], None, engine="onnxruntime")
+    return accuracy.Judge(lambda _: [before], MODEL, [picture()], None, engine="onnxruntime")(lambda _: [after])
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import pytest
 from yolov8_contract.served_model import ServedModel
 from yolov8_contract.task import Task
 from yolov8_export.errors import AccuracyError
-from yolov8_export.precision.accuracy import SURE, check, measure
+from yolov8_export.precision.accuracy import SURE, Judge, check
 from yolov8_export.precision.images import Picture
 from yolov8_export.precision.objects import find_objects, overlaps
 from yolov8_export.precision.truth import Truth
@@ -62,8 +62,8 @@ every_task = pytest.mark.parametrize("task", TASKS, ids=lambda task: task.value)
 
 
 def judge(task: Task, reduced: Sequence[Array], truth: Truth | None = None) -> None:
-    accuracy = measure(lambda _: reduced, lambda _: intact(task), model(task), [PICTURE], truth, engine="onnxruntime")
-    check(accuracy, max_map_loss=0.01, min_matched=0.9)
+    judge_of = Judge(lambda _: intact(task), model(task), [PICTURE], truth, engine="onnxruntime")
+    check(judge_of(lambda _: reduced), max_map_loss=0.01, min_matched=0.9)
 
 
 def annotated(folder: Path, task: Task) -> Truth:
