@@ -137,7 +137,8 @@ def _failure(wanted: float, judged: Sequence[Accuracy]) -> str:
     best = max(judged, key=lambda one: one.share_kept or 0)
     what = "images whose best class stays" if best.kind == "top1" else "FP32's mAP50-95"
     return (
-        f"--keep-map {wanted:g}: INT8 reaches {best.share_kept or 0:.2%} of {what} at most, {best.selection}; little is won "
-        f"if it does less than {MIN_MULTIPLICATIONS:.0%} of them. Nothing was written: calibrate with more images of what "
-        "it will see, ask for less, or keep a higher --precision; a CPU without VNNI can't do INT8 well"
+        f"--keep-map {wanted:g}: INT8 reaches {best.share_kept or 0:.2%} of {what} at most, {best.selection}; "
+        f"INT8 that does less than {MIN_MULTIPLICATIONS:.0%} of them wins little. Nothing was written: calibrate with "
+        "more images like those to be served, ask for less, or keep a higher --precision; a CPU without VNNI can't do "
+        "INT8 well"
     )
