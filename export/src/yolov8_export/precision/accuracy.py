@@ -94,8 +94,8 @@ class Accuracy:
     def share_kept(self) -> float | None:
         """The share of FP32's mAP50-95 that the reduced network keeps; with two kinds, the smaller one.
 
-        For a classifier it is the share of images whose best class stays. It is None where nothing tells it: without
-        annotations, or where the FP32 network's mAP is 0.
+        For a classifier it is the share of images whose best class stays. It is unknown (None) without
+        annotations, and where the FP32 network finds nothing that is annotated.
         """
         if self.kind == "top1":
             return self.matched

@@ -40,7 +40,7 @@ MAX_CALIBRATION = 300
 HELD_OUT = 3
 """Without an evaluation folder, every third calibration image is kept for the evaluation."""
 
-RANKING_IMAGES = 8
+RANKING_IMAGES = 4
 """Layers are ranked by a few calibration images, since each layer takes a run of the network for each of them."""
 
 _REDUCED = "the reduced network"
