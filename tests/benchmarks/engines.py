@@ -40,6 +40,7 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "ONNX Runtime INT8": INT8,
     "OpenVINO FP32": ("--network", "openvino"),
     "OpenVINO INT8": ("--network", "openvino", *INT8),
+    "OpenVINO INT8, 99 % kept": ("--network", "openvino", *INT8, "--keep-map", "0.99"),
     "PyTorch FP32": ("--network", "pytorch"),
     "TensorFlow FP32": ("--network", "tensorflow"),
     "TensorFlow FP32, uint8 input": ("--network", "tensorflow", "--network-input", "uint8"),

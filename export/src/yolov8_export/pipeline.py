@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -153,11 +154,7 @@ def export(
     if is_saved_model(weights):
         return _export_given(weights, target, overrides, deployment, progress)
     with staging(target.repository) as stage:
-
-        def accept(model: ServedModel) -> None:
-            _check_target(target, deployment, model)
-            check_judged_by(data, model)
-
+        accept = partial(_check_model, target, deployment, data)
         original = _read(weights, overrides, opset, progress, accept)
         network = servable_network(original)
         with progress.step(f"Comparing the network with the {original.reference}"):
@@ -253,6 +250,12 @@ def _check_request(target: Target, deployment: Deployment, data: CalibrationData
         there = read_spec(target.repository, target.name).model
         is_as_given = (deployment.engine, deployment.network_input) == ("tensorflow", "fp32")
         _check_target(target, deployment, there, given_input=there.network_input if is_as_given else None)
+
+
+def _check_model(target: Target, deployment: Deployment, data: CalibrationData, model: ServedModel) -> None:
+    """Check what is known of a model before the network is traced."""
+    _check_target(target, deployment, model)
+    check_judged_by(data, model)
 
 
 def _check_target(

@@ -191,7 +191,7 @@ class Judge:
             seen.append(_Seen(find_objects(self._model, picture, outputs, SURE), every))
         return seen
 
-    def _average_precisions(self, seen: Sequence[_Seen], when: str) -> dict[str, float]:
+    def _average_precisions(self, seen: Sequence[_Seen], when: str) -> dict[str, Any]:
         if self._truth is None:
             return {}
         objects = zip(self._pictures, (one.all_found for one in seen), strict=True)
