@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from yolov8_export.graph.network import Network, ServedNetwork
     from yolov8_export.graph.verify import Verification
     from yolov8_export.pipeline import Report, export
-    from yolov8_export.precision.accuracy import Accuracy
+    from yolov8_export.precision.accuracy import Accuracy, LayerSelection
     from yolov8_export.progress import Progress
     from yolov8_export.repository.custom_configs import AddedConfig, add_config
     from yolov8_export.repository.layout import Target
@@ -62,6 +62,7 @@ __all__ = [
     "ExportError",
     "Finding",
     "ImageLimits",
+    "LayerSelection",
     "Member",
     "ModelOverrides",
     "Network",
@@ -99,7 +100,7 @@ _SLOW = {
     "graph.network": ("Network", "ServedNetwork"),
     "graph.verify": ("Verification",),
     "pipeline": ("Report", "export"),
-    "precision.accuracy": ("Accuracy",),
+    "precision.accuracy": ("Accuracy", "LayerSelection"),
     "progress": ("Progress",),
     "repository.custom_configs": ("AddedConfig", "add_config"),
     "repository.layout": ("Target",),

@@ -28,7 +28,7 @@ MATCH_OVERLAP = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Selection:
+class LayerSelection:
     """The layers that a search has left in FP32, so that an INT8 network keeps a share of what FP32 reaches.
 
     Attributes:
@@ -83,7 +83,7 @@ class Accuracy:
     map_after: float | None = None
     box_map_before: float | None = None
     box_map_after: float | None = None
-    selection: Selection | None = None
+    selection: LayerSelection | None = None
 
     @property
     def map_losses(self) -> list[float]:

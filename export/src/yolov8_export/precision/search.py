@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 from yolov8_export.errors import AccuracyError
-from yolov8_export.precision.accuracy import Accuracy, Selection
+from yolov8_export.precision.accuracy import Accuracy, LayerSelection
 from yolov8_export.runtime import Run
 
 MIN_MULTIPLICATIONS = 0.5
@@ -44,9 +44,9 @@ class Layers:
     multiplications: Mapping[str, int]
     always_fp32: Sequence[str] = ()
 
-    def selection(self, wanted: float, left: Sequence[str], judged: int) -> Selection:
+    def selection(self, wanted: float, left: Sequence[str], judged: int) -> LayerSelection:
         """Return the record of a network in which some layers are left in FP32."""
-        return Selection(
+        return LayerSelection(
             wanted=wanted,
             fp32_layers=(*self.always_fp32, *left),
             layers=len(self.multiplications),
