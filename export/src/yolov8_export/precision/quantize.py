@@ -31,6 +31,8 @@ from yolov8_export.precision.images import Picture
 from yolov8_export.runtime import openvino_model, to_proto
 
 _WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+_WITHOUT_BIAS = "/WithoutBiases"
+"""OpenVINO reads a layer with a bias as two operations: the layer's name plus this, and the addition by the bare name."""
 
 
 def fp32_nodes(network: ir.Model) -> list[str]:
@@ -130,8 +132,9 @@ def quantize_for_openvino(network: ir.Model, calibration: Sequence[Picture], lef
     """
     nncf = _import_nncf()
     model = openvino_model(network)
-    present = {operation.get_friendly_name() for operation in model.get_ops()}
-    fp32 = [name for name in (*fp32_nodes(network), *left) if name in present]
+    named = {*fp32_nodes(network), *left}
+    present = [operation.get_friendly_name() for operation in model.get_ops()]
+    fp32 = [name for name in present if name.removesuffix(_WITHOUT_BIAS) in named]
     return _quantized(model, calibration, fp32, {"preset": nncf.QuantizationPreset.MIXED})
 
 
