@@ -32,7 +32,7 @@ from yolov8_export.runtime import openvino_model, to_proto
 
 _WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 _WITHOUT_BIAS = "/WithoutBiases"
-"""OpenVINO reads a layer with a bias as two operations: the layer's name plus this, and the addition by the bare name."""
+"""OpenVINO reads a layer with a bias as two operations: this is added to the name of the first one."""
 
 
 def fp32_nodes(network: ir.Model) -> list[str]:
