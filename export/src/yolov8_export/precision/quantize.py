@@ -129,12 +129,17 @@ def quantize_for_openvino(network: ir.Model, calibration: Sequence[Picture], lef
         network: The FP32 network.
         calibration: The images from which the ranges of activations are taken.
         left: The names of layers that stay in FP32.
+
+    Raises:
+        UnsupportedError: OpenVINO gives a layer to stay in FP32 another name.
     """
     nncf = _import_nncf()
     model = openvino_model(network)
     named = {*fp32_nodes(network), *left}
     present = [operation.get_friendly_name() for operation in model.get_ops()]
     fp32 = [name for name in present if name.removesuffix(_WITHOUT_BIAS) in named]
+    if lost := set(left) - {name.removesuffix(_WITHOUT_BIAS) for name in fp32}:
+        raise UnsupportedError(f"--keep-map: OpenVINO has no layer {min(lost)!r}, so it can't stay in FP32")
     return _quantized(model, calibration, fp32, {"preset": nncf.QuantizationPreset.MIXED})
 
 
