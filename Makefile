@@ -63,16 +63,30 @@ check: setup ## Lint, prose, types, formatting
 	$(BIN)/mypy demo.py
 	MYPYPATH=examples/driving $(BIN)/mypy examples
 
+# Two processes with rooms of their own: workers of xdist would each import torch and collect all tests.
+CLIENT_TESTS := tests/unit/client/ tests/unit/loadtest/
+OTHER_TESTS := $(filter-out $(CLIENT_TESTS) %/__pycache__/,$(wildcard tests/unit/*/ tests/unit/test_*.py)) tests/repository
+UNIT_TESTS = @echo "Testing in two processes; each prints what it has done at its end ..." && \
+    $(MAKE) --no-print-directory --output-sync --jobs=2 unit-client unit-others
+
+.PHONY: unit-client unit-others
+unit-client unit-others:
+	@YOLO_OFFLINE=true OMP_NUM_THREADS=1 $(BIN)/pytest $(UNIT_ARGS) $(if $(filter %-client,$@),$(CLIENT_TESTS),$(OTHER_TESTS))
+
 .PHONY: test-fast
-test-fast: setup ## Unit and repository tests that are quick, without a server: two minutes
-	YOLO_OFFLINE=true OMP_NUM_THREADS=1 $(BIN)/pytest tests/unit tests/repository -m "not slow" -n 2 --dist worksteal $(ARGS)
+test-fast: setup ## Unit and repository tests that are quick, without a server: about a minute
+ifneq ($(ARGS),)
+	YOLO_OFFLINE=true OMP_NUM_THREADS=1 $(BIN)/pytest tests/unit tests/repository -m "not slow" $(ARGS)
+else
+	$(UNIT_TESTS) UNIT_ARGS="-m 'not slow'"
+endif
 
 .PHONY: test
 test: setup ## Unit, repository and integration tests, with a real tritonserver (ARGS="-k slices" runs some, one by one)
 ifneq ($(ARGS),)
 	YOLO_OFFLINE=true $(BIN)/pytest $(ARGS)
 else
-	YOLO_OFFLINE=true OMP_NUM_THREADS=1 $(BIN)/pytest tests/unit tests/repository -n 2 --dist worksteal
+	$(UNIT_TESTS)
 	YOLO_OFFLINE=true OMP_NUM_THREADS=1 $(BIN)/pytest tests/integration -m "not alone" -n 2 --dist loadfile
 	YOLO_OFFLINE=true $(BIN)/pytest tests/integration -m alone
 endif

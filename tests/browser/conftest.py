@@ -25,7 +25,8 @@ from yolov8_export.overrides import ModelOverrides
 from yolov8_export.pipeline import export
 from yolov8_export.repository.layout import Target
 from yolov8_server import TritonServer
-from yolov8_server._door.serve import Door, open_door
+from yolov8_server._door.door import Door
+from yolov8_server._door.serve import open_door
 from yolov8_triton import Client
 
 __all__ = ["repository"]

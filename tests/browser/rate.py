@@ -24,7 +24,8 @@ from tests.data import shapes
 from tests.fixed_time import replace_network
 from yolov8_export import ModelOverrides, Target, export
 from yolov8_server import TritonServer
-from yolov8_server._door.serve import Door, open_door
+from yolov8_server._door.door import Door
+from yolov8_server._door.serve import open_door
 from yolov8_triton import Client, VideoInfo, video
 
 WEIGHTS = Path(shapes.__file__).parent / "shapes-detect.pt"

@@ -17,7 +17,8 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import shot
-from yolov8_server._door.serve import Door, open_door
+from yolov8_server._door.door import Door
+from yolov8_server._door.serve import open_door
 from yolov8_triton import Camera, Detections, Line, VideoInfo, Zone, hub
 from yolov8_triton._cameras.wall import Wall
 

@@ -36,12 +36,14 @@ def bad_images() -> dict[str, bytes]:
     return {refused.id: refused.content for refused in [*refused_images(), *undecodable_images()]}
 
 
-def refused_images() -> list[Refused]:
+@cache
+def refused_images() -> tuple[Refused, ...]:
     """Return the inputs that have to be refused without decoding them."""
-    return [*_no_images(), *_other_formats(), *_halves(), *_bombs(), *_traps()]
+    return (*_no_images(), *_other_formats(), *_halves(), *_bombs(), *_traps())
 
 
-def undecodable_images() -> list[Refused]:
+@cache
+def undecodable_images() -> tuple[Refused, ...]:
     """Return the images whose damage shows only when they are decoded."""
     png, webp = bytearray(encode(drawn(), "PNG")), bytearray(encode(drawn(), "WEBP", lossless=True))
     png[len(png) // 2] ^= 0xFF
@@ -49,7 +51,7 @@ def undecodable_images() -> list[Refused]:
     jpeg = encode(drawn(), "JPEG")
     tables, frame = jpeg.index(b"\xff\xdb"), jpeg.index(b"\xff\xc0")
     contents = {"png": bytes(png), "webp": bytes(webp), "jpeg-without-tables": jpeg[:tables] + jpeg[frame:]}
-    return [Refused(f"{name}-damaged-inside", content, "can't be decoded") for name, content in contents.items()]
+    return tuple(Refused(f"{name}-damaged-inside", content, "can't be decoded") for name, content in contents.items())
 
 
 def _no_images() -> Iterator[Refused]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from functools import cache
 
 import cv2
 import numpy as np
@@ -15,11 +16,20 @@ from .building import Picture, chunk, drawn, encode, exif, picture, segment, wit
 
 def good_images(source: Picture | None = None) -> dict[str, bytes]:
     """Return one image of each kind that has to be served, by name; made of ``source``, else of a drawn picture."""
-    image = drawn() if source is None else Image.fromarray(source)
+    return dict(_good_drawn_images()) if source is None else _good_images(Image.fromarray(source))
+
+
+@cache
+def _good_drawn_images() -> dict[str, bytes]:
+    return _good_images(drawn())
+
+
+def _good_images(image: Image.Image) -> dict[str, bytes]:
     kinds = (_jpegs(image), _pngs(image), _webps(image), _bmps(image))
     return {name: content for kind in kinds for name, content in kind}
 
 
+@cache
 def odd_sizes() -> dict[str, bytes]:
     """Return images of extreme shapes, by name."""
     sizes = ((1, 1), (1, 5000), (5000, 1), (3, 700), (333, 500), (640, 640), (1079, 809))

@@ -17,7 +17,8 @@ import typer
 from typer.core import TyperCommand
 
 from ._command import ALLOWABLE, check_allowable
-from ._door.serve import Door, open_door
+from ._door.door import Door
+from ._door.serve import open_door
 from ._errors import InvalidArgumentError, RestartError, ServerError
 from ._restarts import DEFAULT_MAX_GROWTH_MIB, DEFAULT_RESTARTS, RestartPolicy, keep_running
 from ._server import DEFAULT_HOST, DEFAULT_READY_TIMEOUT_S, DEFAULT_STOP_TIMEOUT_S, TritonServer

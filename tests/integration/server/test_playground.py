@@ -21,7 +21,8 @@ import pytest
 
 from tests.data import shapes
 from yolov8_server import TritonServer
-from yolov8_server._door.serve import Door, open_door
+from yolov8_server._door.door import Door
+from yolov8_server._door.serve import open_door
 from yolov8_triton import AccessRefusedError, Client, InvalidImageError
 
 MODEL = "shapes-detect"

@@ -10,9 +10,9 @@ from dataclasses import fields
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
 import yolov8_loadtest.__main__ as command_line
+from tests.command_line import CliRunner
 from yolov8_loadtest.benchmark.command import BenchmarkArguments
 from yolov8_loadtest.compare.command import CompareArguments
 from yolov8_loadtest.errors import LoadTestError

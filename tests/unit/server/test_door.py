@@ -20,8 +20,9 @@ from yarl import URL
 
 from yolov8_server import InvalidArgumentError, PortInUseError
 from yolov8_server._door import application as doors
+from yolov8_server._door.door import Door
 from yolov8_server._door.page import FOLDER, HEADERS, page_files
-from yolov8_server._door.serve import Door, open_door
+from yolov8_server._door.serve import open_door
 
 KEY = {"closed": "secret-key"}
 PAGE_LIMIT = 60 * 1024

@@ -15,9 +15,9 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from . import requests
+from .door import Door
 from .page import HEADERS, MAX_PICTURES, PICTURES, page_files, pictures
 from .requests import RefusedError
-from .serve import Door
 
 logger = logging.getLogger(__name__)
 

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
 
 from tests.clips import clip, number_sent, numbered
+from tests.command_line import CliRunner, Result
 from tests.fakes.answers import arrays, model
 from tests.fakes.fake_triton import FakeTriton, ensemble_config, serving
 from yolov8_contract.task import Task

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
+from tests.command_line import CliRunner
 from tests.fakes.answers import arrays, model
 from tests.fakes.fake_triton import FakeTriton, ensemble_config, serving
 from yolov8_contract.served_model import ServedModel

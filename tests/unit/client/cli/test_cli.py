@@ -18,8 +18,8 @@ import grpc
 import numpy as np
 import pytest
 from PIL import Image
-from typer.testing import CliRunner
 
+from tests.command_line import CliRunner
 from tests.fakes.answers import HEIGHT, WIDTH, arrays, model
 from tests.fakes.fake_triton import FakeTriton, Refusal, ensemble_config, refusing, serving
 from tests.unit.client.conftest import Serve

@@ -5,8 +5,7 @@ from __future__ import annotations
 
 import json
 
-from typer.testing import CliRunner
-
+from tests.command_line import CliRunner
 from tests.unit.client.cli.test_cli import run
 from tests.unit.client.conftest import Serve
 from yolov8_contract.task import Task

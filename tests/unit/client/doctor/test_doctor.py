@@ -8,14 +8,16 @@ import socket
 import ssl
 import time
 from collections.abc import Iterator
+from functools import cache
 from http.server import BaseHTTPRequestHandler
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
-from typer.testing import CliRunner
 
+from tests.command_line import CliRunner
 from tests.fakes import fake_http
 from tests.fakes.answers import arrays, model
 from tests.fakes.certificates import Authority
@@ -25,11 +27,13 @@ from yolov8_contract.task import Task
 from yolov8_triton._cli.app import app
 
 RUNNER = CliRunner(env={"COLUMNS": "300"})
+_version = cache(metadata.version)
 
 
 @pytest.fixture(autouse=True)
 def _surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Take away this machine's proxies, and don't wait long for ports that are silent."""
+    """Read the installed packages once, take away this machine's proxies, and wait briefly for silent ports."""
+    monkeypatch.setattr(metadata, "version", _version)
     monkeypatch.setattr("yolov8_triton._doctor.address.CONNECT_S", 0.5)
     for name in ("grpc_proxy", "http_proxy", "https_proxy", "all_proxy"):
         monkeypatch.delenv(name, raising=False)

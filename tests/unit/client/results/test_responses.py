@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -189,111 +190,125 @@ WRONG_SCORES = (*NUMBERS, -0.1, 1.1, 90.0)
 
 
 @pytest.mark.parametrize(
-    ("task", "broken", "message"),
+    ("task", "tensor", "index", "values", "message"),
     [
         *(
             pytest.param(
-                task, changed("detection_scores", (0, 1), value), "'detection_scores': expected numbers from 0 to 1",
-                id=f"{task.value}-score-{value}",
+                task, "detection_scores", (0, 1), WRONG_SCORES, "'detection_scores': expected numbers from 0 to 1",
+                id=f"{task.value}-score",
             )
             for task in FINDERS
-            for value in WRONG_SCORES
+        ),
+        pytest.param(
+            Task.CLASSIFY, "class_scores", (0, 1), WRONG_SCORES, "'class_scores': expected numbers from 0 to 1",
+            id="probability",
         ),
         *(
             pytest.param(
-                Task.CLASSIFY, changed("class_scores", (0, 1), value), "'class_scores': expected numbers from 0 to 1",
-                id=f"probability-{value}",
-            )
-            for value in WRONG_SCORES
-        ),
-        *(
-            pytest.param(
-                task, changed("detection_boxes", (0, 1, column), value), "'detection_boxes': expected numbers",
-                id=f"{task.value}-box-{column}-{value}",
+                task, "detection_boxes", (0, 1, column), NUMBERS, "'detection_boxes': expected numbers",
+                id=f"{task.value}-box-{column}",
             )
             for task in FINDERS
             for column in (0, 3)
-            for value in NUMBERS
         ),
         *(
             pytest.param(
-                Task.DETECT, changed("detection_boxes", (0, 1, column), value),
-                f"'detection_boxes': expected numbers from 0 to {limit}", id=f"outside-{column}-{value}",
+                Task.DETECT, "detection_boxes", (0, 1, column), (-2.0, limit + 2.0, 1e30),
+                f"'detection_boxes': expected numbers from 0 to {limit}", id=f"outside-{column}",
             )
             for column, limit in ((0, 100), (1, 60), (2, 100), (3, 60))
-            for value in (-2.0, limit + 2.0, 1e30)
         ),
         *(
             pytest.param(
-                task, changed("detection_boxes", (0, 1, 2), -3.0), "'detection_boxes': expected",
+                task, "detection_boxes", (0, 1, 2), (-3.0,), "'detection_boxes': expected",
                 id=f"{task.value}-negative-width",
             )
             for task in FINDERS
         ),
         pytest.param(
-            Task.DETECT, changed("detection_boxes", (0, 1, 3), 2.0),
+            Task.DETECT, "detection_boxes", (0, 1, 3), (2.0,),
             "'detection_boxes': expected boxes of at least 0 pixels, got a side of -8", id="bottom-above-top",
         ),
         *(
             pytest.param(
-                Task.OBB, changed("detection_boxes", (0, 1, column), value), "'detection_boxes': expected numbers",
+                Task.OBB, "detection_boxes", (0, 1, column), (value,), "'detection_boxes': expected numbers",
                 id=f"obb-far-{column}",
             )
             for column, value in ((0, 1e30), (3, 1e30), (4, -1e30))
         ),
         pytest.param(
-            Task.POSE, changed("detection_keypoints", (0, 1, 3, 0), -1e30), "'detection_keypoints': expected numbers",
+            Task.POSE, "detection_keypoints", (0, 1, 3, 0), (-1e30,), "'detection_keypoints': expected numbers",
             id="keypoint-far",
         ),
         *(
             pytest.param(
-                Task.POSE, changed("detection_keypoints", (0, 1, 3, column), value), "'detection_keypoints': expected",
-                id=f"keypoint-{column}-{value}",
+                Task.POSE, "detection_keypoints", (0, 1, 3, column), NUMBERS, "'detection_keypoints': expected",
+                id=f"keypoint-{column}",
             )
             for column in (0, 1, 2)
-            for value in NUMBERS
         ),
-        *(
-            pytest.param(
-                Task.POSE, changed("detection_keypoints", (0, 1, 3, 2), value),
-                "'detection_keypoints': expected numbers from 0 to 1", id=f"visibility-{value}",
-            )
-            for value in (-0.5, 1.5)
+        pytest.param(
+            Task.POSE, "detection_keypoints", (0, 1, 3, 2), (-0.5, 1.5),
+            "'detection_keypoints': expected numbers from 0 to 1", id="visibility",
         ),
-        *(
-            pytest.param(
-                task, with_array("orig_shape", np.array([shape], np.int32)),
-                f"'orig_shape': expected height and width of an image, got {shape[0]} x {shape[1]}",
-                id=f"{task.value}-shape-{shape[0]}x{shape[1]}",
-            )
-            for task in (Task.DETECT, Task.CLASSIFY)
-            for shape in ((0, -5), (0, 10), (10, 0), (-60, -100), (2**31 - 1, 2**31 - 1))
-        ),
-        *(
-            pytest.param(
-                Task.DETECT, changed("num_detections", (0, 0), count), f"expected {count} rows (num_detections), got 2",
-                id=f"count-{count}",
-            )
-            for count in (-1, -(2**31), 1, 3, 2**31 - 1)
-        ),
-        pytest.param(Task.SEGMENT, masks_of(WHOLE, b""), "'detection_masks': run-length string: damaged", id="empty"),
-        pytest.param(Task.SEGMENT, masks_of(b"", b""), "run-length string: damaged", id="all-empty"),
-        pytest.param(Task.SEGMENT, masks_of(WHOLE, b"\xff\xfe"), "run-length string: damaged", id="no-ascii"),
-        pytest.param(Task.SEGMENT, masks_of(WHOLE, b" 0"), "run-length string: damaged", id="other-letters"),
-        pytest.param(Task.SEGMENT, masks_of(WHOLE[:-1], WHOLE), "run-length string: damaged", id="cut"),
-        pytest.param(Task.SEGMENT, masks_of(WHOLE, b"o" * 8 + b"0"), "more than 7 characters", id="endless-count"),
-        pytest.param(Task.SEGMENT, masks_of(WHOLE, OTHER_SIZE), "got", id="other-size"),
-        pytest.param(Task.SEGMENT, masks_of(b"0", WHOLE), "expected 60 x 100 = 6000 pixels, got 0", id="no-pixels"),
-        pytest.param(Task.SEGMENT, masks_of(WHOLE, NEGATIVE), "a run has a negative length", id="negative-run"),
     ],
 )  # fmt: skip
-def test_an_answer_that_no_image_leads_to_is_refused(
-    serve: Serve, connect: Connect, task: Task, broken: Callable[[answers.Arrays], answers.Arrays], message: str
+def test_a_number_that_no_image_leads_to_is_refused(
+    serve: Serve, connect: Connect, task: Task, tensor: str, index: Any, values: tuple[float, ...], message: str
 ) -> None:
-    fake = serve(task, lambda _: broken(answers.arrays(task)))
+    replies = iter([changed(tensor, index, value)(answers.arrays(task)) for value in values])
+    client = connect(serve(task, lambda _: next(replies)))
+
+    for value in values:
+        with pytest.raises(ContractMismatchError) as caught:
+            getattr(client, task.value)(b"an image")
+        assert message in str(caught.value), value
+
+
+@pytest.mark.parametrize("task", [Task.DETECT, Task.CLASSIFY], ids=lambda task: task.value)
+def test_a_size_that_no_image_has_is_refused(serve: Serve, connect: Connect, task: Task) -> None:
+    shapes = [(0, -5), (0, 10), (10, 0), (-60, -100), (2**31 - 1, 2**31 - 1)]
+    replies = iter([{**answers.arrays(task), "orig_shape": np.array([shape], np.int32)} for shape in shapes])
+    client = connect(serve(task, lambda _: next(replies)))
+
+    for height, width in shapes:
+        text = re.escape(f"'orig_shape': expected height and width of an image, got {height} x {width}")
+        with pytest.raises(ContractMismatchError, match=text):
+            getattr(client, task.value)(b"an image")
+
+
+def test_another_number_of_objects_than_rows_is_refused(serve: Serve, connect: Connect) -> None:
+    counts = [-1, -(2**31), 1, 3, 2**31 - 1]
+    replies = iter([changed("num_detections", (0, 0), count)(answers.arrays(Task.DETECT)) for count in counts])
+    client = connect(serve(Task.DETECT, lambda _: next(replies)))
+
+    for count in counts:
+        text = re.escape(f"expected {count} rows (num_detections), got 2")
+        with pytest.raises(ContractMismatchError, match=text):
+            client.detect(b"an image")
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        pytest.param((WHOLE, b""), "'detection_masks': run-length string: damaged", id="empty"),
+        pytest.param((b"", b""), "run-length string: damaged", id="all-empty"),
+        pytest.param((WHOLE, b"\xff\xfe"), "run-length string: damaged", id="no-ascii"),
+        pytest.param((WHOLE, b" 0"), "run-length string: damaged", id="other-letters"),
+        pytest.param((WHOLE[:-1], WHOLE), "run-length string: damaged", id="cut"),
+        pytest.param((WHOLE, b"o" * 8 + b"0"), "more than 7 characters", id="endless-count"),
+        pytest.param((WHOLE, OTHER_SIZE), "got", id="other-size"),
+        pytest.param((b"0", WHOLE), "expected 60 x 100 = 6000 pixels, got 0", id="no-pixels"),
+        pytest.param((WHOLE, NEGATIVE), "a run has a negative length", id="negative-run"),
+    ],
+)
+def test_a_mask_that_no_image_leads_to_is_refused(
+    serve: Serve, connect: Connect, texts: tuple[bytes, bytes], message: str
+) -> None:
+    fake = serve(Task.SEGMENT, lambda _: masks_of(*texts)(answers.arrays(Task.SEGMENT)))
 
     with pytest.raises(ContractMismatchError) as caught:
-        getattr(connect(fake), task.value)(b"an image")
+        connect(fake).segment(b"an image")
 
     assert message in str(caught.value)
 
