@@ -71,6 +71,7 @@ def ours(module: ModuleType) -> dict[str, object]:
     return {name: getattr(module, name) for name in (*imported, *assigned, *classes) if hasattr(module, name)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("package", [yolov8_triton, low_level], ids=["client", "low-level"])
 def test_every_type_of_a_public_signature_can_be_imported(package: ModuleType) -> None:
     hidden = set()

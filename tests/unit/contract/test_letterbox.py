@@ -43,6 +43,7 @@ def test_the_border_is_as_grey_as_ultralytics() -> None:
     assert padded[0, 0].tolist() == [PAD_VALUE] * 3
 
 
+@pytest.mark.slow
 @every_geometry
 def test_boxes_come_back_as_scale_boxes_brings_them(shape: tuple[int, int], imgsz: tuple[int, int]) -> None:
     boxes = np.random.default_rng(1).uniform(-20, 1300, (50, 4)).astype(np.float32)

@@ -265,6 +265,7 @@ def test_a_flood_takes_milliseconds(flood: str) -> None:
     assert min(spent() for _ in range(3)) < 0.01
 
 
+@pytest.mark.slow
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats() | st.text(),

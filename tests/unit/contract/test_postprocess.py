@@ -164,6 +164,7 @@ def test_no_threshold_is_named_where_none_would_do() -> None:
 SIZES = [(1, 1), (1, 5000), (5000, 1), (100, 37), (640, 640), (1079, 809), (1571, 3775)]
 
 
+@pytest.mark.slow
 @every_task
 @pytest.mark.parametrize("orig_shape", SIZES, ids=lambda shape: f"image-{shape[0]}x{shape[1]}")
 def test_it_answers_as_ultralytics_at_every_size(task: Task, orig_shape: tuple[int, int]) -> None:
@@ -175,6 +176,7 @@ def test_it_answers_as_ultralytics_at_every_size(task: Task, orig_shape: tuple[i
     assert_same(found, ultralytics_answers.answer(model, head, orig_shape, DEFAULTS), orig_shape)
 
 
+@pytest.mark.slow
 @every_task
 @pytest.mark.parametrize(
     ("imgsz", "strides"),

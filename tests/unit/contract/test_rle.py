@@ -104,6 +104,7 @@ def test_a_damaged_string_is_refused(text: bytes, reason: str) -> None:
         rle.decode(text, (3, 4))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("height", "width"), [(200, 250), (480, 640), (1080, 1920)])
 def test_masks_shrink_at_least_twentyfold(height: int, width: int) -> None:
     text = rle.encode([counted(blobs(height, width, 0, min(height, width) / 12))])[0]

@@ -26,6 +26,7 @@ def test_tiles_are_those_of_supervision(height: int, width: int, size: int, over
     np.testing.assert_array_equal(tiles_of(height, width, size, overlap), expected)
 
 
+@pytest.mark.slow
 @given(SIDES, SIDES, st.integers(32, 700), st.floats(0, 0.9))
 def test_tiles_cover_the_image_and_are_counted(height: int, width: int, size: int, overlap: float) -> None:
     slicing = Slicing(size=size, overlap=overlap)

@@ -55,6 +55,7 @@ def test_a_scene_depends_on_nothing_but_its_seed_task_and_size(task: ShapeTask) 
         assert np.array_equal(shape.keypoints, same.keypoints)
 
 
+@pytest.mark.slow
 @each_task
 def test_each_seed_has_its_own_scene(task: ShapeTask) -> None:
     first = [tuple(scene(seed, task).shapes[0].polygon.ravel()) for seed in range(20)]
@@ -62,6 +63,7 @@ def test_each_seed_has_its_own_scene(task: ShapeTask) -> None:
     assert len(set(first)) == 20
 
 
+@pytest.mark.slow
 @each_size
 @each_task
 def test_every_shape_lies_inside_its_image(task: ShapeTask, size: tuple[int, int]) -> None:
@@ -85,6 +87,7 @@ def test_an_outline_is_where_the_paint_ends(task: ShapeTask, size: tuple[int, in
     assert np.mean(shifted, axis=0) == pytest.approx(0, abs=MAX_EDGE_ERROR_PX)
 
 
+@pytest.mark.slow
 @each_task
 def test_every_class_is_drawn(task: ShapeTask) -> None:
     drawn = {shape.class_id for seed in range(20) for shape in scene(seed, task).shapes}
@@ -154,6 +157,7 @@ def test_weights_name_no_path(family: str, task: ShapeTask) -> None:
     assert path_like_strings(weights_path(task, family)) == []
 
 
+@pytest.mark.slow
 @each_network
 def test_weights_load_safely(family: str, task: ShapeTask) -> None:
     checkpoint, _ = torch_safe_load(weights_path(task, family), safe_only=True)  # type: ignore[no-untyped-call]  # theirs

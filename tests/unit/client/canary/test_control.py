@@ -210,6 +210,7 @@ def test_the_command_line_says_what_is_wrong(servers: list[FakeTriton]) -> None:
     assert done.stderr.startswith("error: model 'old' at ")
 
 
+@pytest.mark.slow
 def test_a_canary_of_equal_models_promotes(servers: list[FakeTriton], photo: Path, tmp_path: Path) -> None:
     report = tmp_path / "report.json"
 

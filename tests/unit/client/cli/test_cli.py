@@ -199,6 +199,7 @@ def test_the_other_images_are_processed_after_one_fails(serve: Serve, photo: Pat
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("status", "text", "code"),
     [

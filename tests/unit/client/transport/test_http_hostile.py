@@ -170,6 +170,7 @@ def test_a_server_that_reads_slowly_ends_at_the_deadline() -> None:
     assert time.monotonic() - begin < 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("again", [b" " * 65536, b"1" * 65536], ids=["blanks", "digits"])
 def test_a_body_without_an_end_is_not_kept(ask: Ask, again: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http, "MAX_ANSWER_BYTES", 10_000_000)
@@ -256,6 +257,7 @@ def test_a_hostile_configuration_is_an_error_of_the_client(ask: Ask, document: A
     assert len(str(caught.value)) < 800
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "content",
     [b"{}", b"7", b"[7]", b"[[]]", b'["x"]', b'[{"state": "READY"}]', b'[{"name": 7, "state": "READY"}]',

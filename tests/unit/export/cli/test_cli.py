@@ -239,6 +239,7 @@ def test_check_prints_what_is_wrong_where_and_what_to_do(capsys: pytest.CaptureF
     assert "export the model again" in out
 
 
+@pytest.mark.slow
 def test_check_in_json_is_for_scripts(capsys: pytest.CaptureFixture[str]) -> None:
     run("export", write_onnx(Path("tiny.onnx")), "--json")
     capsys.readouterr()

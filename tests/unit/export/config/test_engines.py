@@ -38,6 +38,7 @@ def network(export_tiny: Export, **choices: Any) -> pb.ModelConfig:
     return export_tiny(deployment=deployment_from(profile, **choices)).configs["tiny_network"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", list(Task), ids=lambda task: task.value)
 def test_the_gpu_profile_serves_every_task(export_tiny: Export, repository: Path, task: Task) -> None:
     report = export_tiny(task, deployment=deployment_from("gpu"))
@@ -74,6 +75,7 @@ def test_the_networks_input_stays_on_the_gpu_and_no_other_models(export_tiny: Ex
     assert KEEP_ON_GPU not in network(export_tiny).parameters
 
 
+@pytest.mark.slow
 def test_tf32_is_chosen_and_not_the_default(export_tiny: Export) -> None:
     plain, rounded = (network(export_tiny, profile="gpu", tf32=tf32) for tf32 in (False, True))
     provider = network(export_tiny, profile="gpu", engine="onnxruntime", tf32=True)
@@ -89,6 +91,7 @@ def test_a_plan_of_two_profiles_is_read_with_both(export_tiny: Export) -> None:
     assert list(network(export_tiny, profile="gpu", batch_profiles=True).instance_group[0].profile) == ["0", "1"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("choices", "first"),
     [
@@ -346,6 +349,7 @@ def test_models_of_another_origin_do_not_change_the_sizes(export_tiny: Export, r
     assert f"--shm-size={2 * size}m" in two
 
 
+@pytest.mark.slow
 def test_pools_grow_with_the_batches_that_are_handed_on(export_tiny: Export) -> None:
     """Triton's defaults are 64 MB on each GPU and 256 MB of pinned memory."""
     deployments = [deployment_from("gpu", max_batch_size=size, gpus=(0, 1)) for size in (1, 64)]

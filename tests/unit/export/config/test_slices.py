@@ -21,6 +21,7 @@ CUTTING = Deployment(max_slices=12)
 SLICED = [Task.DETECT, Task.SEGMENT, Task.OBB]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", SLICED)
 def test_the_objects_of_tiles_go_from_preprocess_to_postprocess(
     export_tiny: Export, repository: Path, task: Task

@@ -40,6 +40,7 @@ def test_the_network_takes_channels_last(export_tiny: Export) -> None:
     assert spec(export_tiny, replace(CPU, network_input="uint8")).model.network_input == "uint8"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("deployment", [CPU, GPU, replace(GPU, tf32=True)], ids=["cpu", "gpu", "tf32"])
 def test_the_settings_are_recovered(export_tiny: Export, deployment: Deployment) -> None:
     written = spec(export_tiny, deployment)

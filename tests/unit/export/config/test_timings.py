@@ -22,6 +22,7 @@ def outputs(path: Path) -> set[str]:
     return {tensor.name for tensor in read_config(path / CONFIG).output}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("profile", ["cpu", "gpu"])
 @pytest.mark.parametrize("task", [Task.DETECT, Task.CLASSIFY])
 def test_times_go_from_the_first_model_to_the_answer(

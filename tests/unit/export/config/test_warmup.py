@@ -50,6 +50,7 @@ def test_a_batch_of_one_is_run_once(export_tiny: Export) -> None:
     assert [sample.batch_size for sample in configs["tiny_preprocess"].model_warmup] == [1]
 
 
+@pytest.mark.slow
 def test_a_version_that_is_added_keeps_the_picture(export_tiny: Export, exported: Path) -> None:
     export_tiny(deployment=deployment_from("gpu", max_batch_size=6), version=2)
 
@@ -65,6 +66,7 @@ def too_large_a_batch(repository: Path) -> None:
     path.write_text(render(config))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("break_it", "where", "words"),
     [

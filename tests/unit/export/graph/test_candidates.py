@@ -38,6 +38,7 @@ def reduced(raw: ir.Model, classes: int = len(LABELS)) -> ir.Model:
     return keep_candidates(reduce_to_best_class(raw, classes), COUNT)
 
 
+@pytest.mark.slow
 @every_task
 @pytest.mark.parametrize("half", [False, True], ids=["fp32", "fp16"])
 @pytest.mark.parametrize("opset", [13, 18, 21])
@@ -171,6 +172,7 @@ def test_its_onnx_file_is_no_source_of_another_export(
         export_tiny(weights=repository / "tiny_network" / "1" / "model.onnx", name="again")
 
 
+@pytest.mark.slow
 def test_a_version_with_another_number_of_candidates_is_refused(export_tiny: Export) -> None:
     export_tiny(deployment=FEW)
 

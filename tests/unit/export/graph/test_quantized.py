@@ -41,6 +41,7 @@ def weights(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     return quantized(tmp_path / "quantized.onnx", request.param)
 
 
+@pytest.mark.slow
 def test_the_network_gives_what_the_file_gives(weights: Path, export_tiny: Export, repository: Path) -> None:
     report = export_tiny(weights=weights)
 

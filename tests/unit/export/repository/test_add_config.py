@@ -84,6 +84,7 @@ def test_what_a_model_was_exported_with_is_read_from_its_configurations(
     assert deployed.configs() == report.configs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", list(Task), ids=lambda task: task.value)
 def test_that_goes_for_every_task(task: Task, export_tiny: Export, repository: Path) -> None:
     report = export_tiny(task)

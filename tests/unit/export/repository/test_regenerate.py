@@ -25,6 +25,7 @@ def about_configurations(report: Report) -> tuple[str, ...]:
     return tuple(note for note in report.notes if note.startswith("configuration "))
 
 
+@pytest.mark.slow
 def test_an_export_of_other_classes_writes_them_anew(tuned: Path, export_tiny: Export) -> None:
     """As they were they would describe a network that is gone."""
     stale = contents(tuned)
@@ -94,6 +95,7 @@ def test_one_that_can_not_be_read_is_dropped_with_a_line(tuned: Path, export_tin
     assert (tuned / T4).exists()
 
 
+@pytest.mark.slow
 def test_a_version_that_is_added_leaves_them(tuned: Path, export_tiny: Export, tmp_path: Path) -> None:
     before = contents(tuned)
 

@@ -146,6 +146,7 @@ def test_the_version_of_a_new_model_can_be_said(export_tiny: Export, repository:
     assert check(repository).findings == ()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "changed"),
     [
