@@ -64,14 +64,16 @@ check: setup ## Lint, prose, types, formatting
 	MYPYPATH=examples/driving $(BIN)/mypy examples
 
 # Two processes with rooms of their own: workers of xdist would each import torch and collect all tests.
-CLIENT_TESTS := tests/unit/client/ tests/unit/loadtest/
-OTHER_TESTS := $(filter-out $(CLIENT_TESTS) %/__pycache__/,$(wildcard tests/unit/*/ tests/unit/test_*.py)) tests/repository
+TESTS_WITHOUT_TORCH := tests/unit/client/ tests/unit/loadtest/ tests/unit/server/
+OTHER_TESTS := $(filter-out $(TESTS_WITHOUT_TORCH) %/__pycache__/,$(wildcard tests/unit/*/ tests/unit/test_*.py)) tests/repository
 UNIT_TESTS = @echo "Testing in two processes; each prints what it has done at its end ..." && \
-    $(MAKE) --no-print-directory --output-sync --jobs=2 unit-client unit-others
+    $(MAKE) --no-print-directory --output-sync --keep-going --jobs=2 unit-without-torch unit-others
 
-.PHONY: unit-client unit-others
-unit-client unit-others:
-	@YOLO_OFFLINE=true OMP_NUM_THREADS=1 $(BIN)/pytest $(UNIT_ARGS) $(if $(filter %-client,$@),$(CLIENT_TESTS),$(OTHER_TESTS))
+.PHONY: unit-without-torch unit-others
+unit-without-torch: TESTS = $(TESTS_WITHOUT_TORCH)
+unit-others: TESTS = $(OTHER_TESTS)
+unit-without-torch unit-others:
+	@YOLO_OFFLINE=true OMP_NUM_THREADS=1 $(BIN)/pytest $(UNIT_ARGS) $(TESTS)
 
 .PHONY: test-fast
 test-fast: setup ## Unit and repository tests that are quick, without a server: about a minute
