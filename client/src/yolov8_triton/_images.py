@@ -29,6 +29,7 @@ MAX_FILE_BYTES = 512 * 1024 * 1024
 """The largest file that is read; a deployment takes 32 MiB unless it was told otherwise."""
 
 _PIECE_BYTES = 1024 * 1024
+_SHOWN_LETTERS = 20
 _LONGEST_JPEG_SIDE = 65_500
 """The limit of libjpeg."""
 _URL = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]+:/|data:)")
@@ -102,6 +103,12 @@ def _file_content(path: str | bytes) -> bytes:
         if _URL.match(name):
             raise InvalidImageError(f"{name!r} is a URL, which is not fetched: {_FETCH}") from exc
         raise
+    except OSError as exc:
+        if exc.errno != errno.ENAMETOOLONG:
+            raise
+        raise InvalidImageError(
+            f"{name[:_SHOWN_LETTERS]!r}... of {len(name)} characters is no path: decode base64 first, and pass bytes"
+        ) from exc
     except UnicodeEncodeError as exc:
         raise InvalidImageError(f"{name!a} is no path: it has a letter that file names can't have") from exc
     if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):  # open() says what a folder is
@@ -119,14 +126,21 @@ def _rest(file: Any) -> bytes:
     if getattr(file, "closed", False) is True:
         raise InvalidImageError("the file is closed")
     if not isinstance(file, io.IOBase):  # its `read` may take no size
-        return bytes(file.read())
+        return _bytes_of(file.read(), file)
     pieces, left = [], MAX_FILE_BYTES + 1
-    while left > 0 and (piece := file.read(min(left, _PIECE_BYTES))):
+    while left > 0 and (piece := _bytes_of(file.read(min(left, _PIECE_BYTES)), file)):
         pieces.append(piece)
         left -= len(piece)
     if left <= 0:
         raise InvalidImageError(f"the open file has more than {MAX_FILE_BYTES} bytes, which is no image")
     return b"".join(pieces)
+
+
+def _bytes_of(content: object, file: object) -> bytes:
+    """Return what a file gave: bytes, and not a text, or the None of a file that has nothing yet."""
+    if isinstance(content, bytes | bytearray | memoryview):
+        return bytes(content)
+    raise TypeError(f"read() of {type(file).__name__} returned {type(content).__name__}, expected bytes")
 
 
 def _compressed(image: PilImage, array_format: ArrayFormat) -> bytes:

@@ -94,6 +94,8 @@ def of_array(array: npt.NDArray[Any], channels: str | None) -> PilImage:
             f"an array must be uint8 of shape (height, width, 3) or (height, width), "
             f"got {array.dtype} {array.shape}{advice}"
         )
+    if np.ma.is_masked(array):
+        raise InvalidImageError("an array has masked pixels, whose values are not known: fill them, array.filled(0)")
     if 0 in array.shape:
         raise InvalidImageError(f"an array of shape {array.shape} has no pixels")
     if array.ndim == 3 and channels not in ("RGB", "BGR"):

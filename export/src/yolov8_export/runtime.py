@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
@@ -174,5 +175,10 @@ def in_batches_of(size: int, run: Run) -> Run:
 
 
 def one_line(exc: BaseException) -> str:
-    """Return a foreign error's text as one line that ends at a word."""
-    return textwrap.shorten(str(exc), width=250, placeholder=" ...") or type(exc).__name__
+    """Return a foreign error's text as one line that ends at a word, without the places in ONNX Runtime's code."""
+    said = _ORT_PLACE.sub("", str(exc))
+    return textwrap.shorten(said, width=250, placeholder=" ...") or type(exc).__name__
+
+
+_ORT_PLACE = re.compile(r"\[ONNXRuntimeError\] : \d+ : \w+ : |\S+\.(?:cc|h):\d+ (?:[^\n]*?\)(?: const)?(?= |\n)|\w+) ?")
+"""How its errors begin: a code, then file, line and the signature of a C++ function, or its name alone."""

@@ -4,6 +4,9 @@
 from __future__ import annotations
 
 import argparse
+import gzip
+import tarfile
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -185,3 +188,31 @@ def refused(folder: Path, words: str) -> None:
     assert len(error.splitlines()) == 1
     assert len(error) < 500
     assert not (folder / "repository").exists()
+
+
+def test_an_archive_that_would_fill_the_memory_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "x.pt", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data.pkl", b"\x80\x02N" + b"0N" * 50_000_000 + b".")
+        archive.writestr("archive/version", "3")
+
+    with pytest.raises(WeightsError, match=r"would unpack to 1000000.. bytes, .* times its size"):
+        export(tmp_path / "x.pt", Target(repository=tmp_path / "repository", name="m"))
+
+
+@pytest.mark.parametrize("pack", ["tar", "gz"])
+def test_an_archive_of_another_kind_is_no_checkpoint(pack: str, tmp_path: Path) -> None:
+    """Torch would advise to load it unsafely."""
+    content = write_checkpoint(tmp_path / "best.pt", "yolov8n-cls.yaml", names=("a", "b"))
+    if pack == "tar":
+        with tarfile.open(tmp_path / "x.pt", "w") as archive:
+            archive.add(content, "best.pt")
+    else:
+        (tmp_path / "x.pt").write_bytes(gzip.compress(content.read_bytes()))
+
+    with pytest.raises(WeightsError, match="no PyTorch checkpoint, or cut short"):
+        export(tmp_path / "x.pt", Target(repository=tmp_path / "repository", name="m"))
+
+
+def test_a_state_dict_in_place_of_the_network_is_named(run: Callable[..., Report]) -> None:
+    with pytest.raises(WeightsError, match=r"holds epoch, license, model \(OrderedDict\), .* and no network; expected"):
+        run(lambda content: content.update(model=content["model"].state_dict()))

@@ -242,3 +242,39 @@ def test_a_path_with_a_colon_is_a_path(serve: Serve, connect: Connect, name: str
 def test_a_folder_is_python_s_own_error(serve: Serve, connect: Connect, tmp_path: Path) -> None:
     with pytest.raises(IsADirectoryError):
         connect(serve()).detect(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["/9j/" + "A" * 5000, "<html>" * 1000], ids=["base64", "page"])
+def test_a_text_that_is_too_long_for_a_path_is_refused_without_the_text(
+    serve: Serve, connect: Connect, text: str
+) -> None:
+    with pytest.raises(InvalidImageError, match="is no path: decode base64 first, and pass bytes") as caught:
+        connect(serve()).detect(text)
+
+    assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize("content", ["text", None, 7, [1, 2]], ids=repr)
+def test_a_file_that_gives_no_bytes_is_a_type_error(serve: Serve, connect: Connect, content: Any) -> None:
+    class Odd:
+        def read(self) -> Any:
+            return content
+
+    with pytest.raises(TypeError, match=f"read\\(\\) of Odd returned {type(content).__name__}, expected bytes"):
+        connect(serve()).detect(Odd())
+
+
+def test_a_file_that_would_have_to_be_waited_for_is_a_type_error(serve: Serve, connect: Connect) -> None:
+    read, write = os.pipe()
+    os.set_blocking(read, False)
+    with open(write, "wb"), open(read, "rb", buffering=0) as file, pytest.raises(TypeError, match="returned NoneType"):  # noqa: PTH123
+        connect(serve()).detect(file)
+
+
+def test_an_array_with_masked_pixels_is_refused(serve: Serve, connect: Connect) -> None:
+    pixels = np.ma.masked_array(gradient(), mask=gradient() > 100)
+
+    with pytest.raises(InvalidImageError, match=r"masked pixels.*array\.filled\(0\)"):
+        connect(serve()).detect(pixels, channels="RGB")
+
+    connect(serve()).detect(np.ma.masked_array(gradient()), channels="RGB")

@@ -168,7 +168,9 @@ def _ask(
     with exiting(), client, ExitStack() as stack:
         outputs = Outputs(
             show=show_json if options.as_json else show_table,
-            pictures=None if options.output is None else Pictures(options.output),
+            pictures=None
+            if options.output is None
+            else Pictures(options.output, paths if isinstance(paths, list) else ()),
             coco=None
             if coco.coco is None
             else stack.enter_context(CocoResults(coco.coco, coco.coco_truth, client.labels)),

@@ -21,7 +21,7 @@ from yolov8_triton._canary.metrics import exposition
 from yolov8_triton._cli.access import connected
 from yolov8_triton._cli.compared import compare_models
 from yolov8_triton._cli.options import ServerOptions
-from yolov8_triton._cli.output import ExitCode, complain, exiting, table
+from yolov8_triton._cli.output import ExitCode, complain, exiting, file_to_write, table
 from yolov8_triton._cli.rollout import ControlOptions, control_of
 from yolov8_triton._client import Client
 
@@ -175,7 +175,8 @@ class _Metrics:
     """A file of metrics that follows a comparison; it is always whole. Calls write it now and then."""
 
     def __init__(self, path: Path | None, comparison: Comparison, *, old: str, new: str) -> None:
-        self._path, self._comparison, self._old, self._new = path, comparison, old, new
+        self._path = None if path is None else file_to_write(path, "--metrics")
+        self._comparison, self._old, self._new = comparison, old, new
         self._due = 0.0
 
     def __call__(self) -> None:

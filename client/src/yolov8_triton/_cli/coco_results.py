@@ -6,11 +6,12 @@ from __future__ import annotations
 import json
 import os
 import posixpath
+import unicodedata
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from yolov8_triton._cli.output import warn
+from yolov8_triton._cli.output import file_to_write, warn
 from yolov8_triton._errors import InvalidInputError, InvalidParameterError
 from yolov8_triton._results.objects import COCO_CATEGORY_IDS, DetectedObjects
 
@@ -40,9 +41,10 @@ class CocoResults:
         annotations = None if truth is None else _read(truth)
         self._truth, self._images = truth, None if annotations is None else TruthImages(annotations["images"])
         self._category_ids = _category_ids(labels, annotations)
-        if not path.name or path.is_dir():
-            raise InvalidParameterError(f"--coco: expected a file to write, got the folder {str(path)!r}")
-        self._path, self._part = path, path.with_name(f"{path.name}.part")
+        self._path = path = file_to_write(path, "--coco")
+        if truth is not None and path.exists() and path.samefile(truth):
+            raise InvalidParameterError(f"--coco: the results would overwrite the annotations {str(truth)!r}")
+        self._part = path.with_name(f"{path.name}.part")
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = self._part.open("w")
         self._between = "[\n"
@@ -67,8 +69,11 @@ class CocoResults:
         Raises:
             FileNotFoundError: The annotations have no image of that name.
             InvalidInputError: The annotations have several that it may be, or another image was given that id.
-            InvalidParameterError: There are no annotations, and the image's name is not a number.
+            InvalidParameterError: There are no annotations, and the image's name is not a number; or the results would
+                overwrite the image.
         """
+        if os.path.realpath(image) == str(self._path):
+            raise InvalidParameterError(f"--coco: the results would overwrite the image {image!r}")
         number = self._image_id(image)
         if number in self._given:
             raise InvalidInputError(
@@ -127,8 +132,9 @@ class TruthImages:
 
 
 def _folders(path: str) -> list[str]:
-    """Return the parts of a path, the file's name first."""
-    return [part for part in reversed(posixpath.normpath(path.replace("\\", "/")).split("/")) if part] or [""]
+    """Return the parts of a path, the file's name first; macOS writes letters with accents as two, others as one."""
+    path = unicodedata.normalize("NFC", path.replace("\\", "/"))
+    return [part for part in reversed(posixpath.normpath(path).split("/")) if part] or [""]
 
 
 def _common(path: list[str], name: list[str]) -> int:
@@ -171,6 +177,10 @@ def _category_ids(labels: Sequence[str], annotations: dict[str, Any] | None) -> 
     if annotations is not None:
         by_name = _category_ids_by_name(annotations["categories"], set(labels))
         unknown = [label for label in labels if label not in by_name]
+        if len(unknown) == len(labels):
+            raise InvalidParameterError(
+                f"--coco-truth: no category has the name of a class of the model, such as {labels[0]!r}"
+            )
         if unknown:
             warn(f"classes without a category of the same name are left out: {', '.join(unknown)}")
         return [by_name.get(label, _NO_CATEGORY) for label in labels]

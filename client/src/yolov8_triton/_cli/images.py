@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import glob
 import json
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import closing
@@ -70,12 +71,14 @@ class Pictures:
         OSError: The folder can't be created.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, images: Iterable[str] = ()) -> None:
+        """Set the folder, and the paths of images that no picture may overwrite."""
         with extra("draw"):
             import supervision  # noqa: F401  (a missing package is reported before the first request)
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         self._taken: set[Path] = set()
+        self._images = {os.path.realpath(path) for path in images if path != STDIN}
 
     def write(self, path: str, image: ImageInput, result: Result) -> Path:
         """Write the picture of one image; return its path, which is the image's name with the suffix ``.jpg``.
@@ -86,12 +89,13 @@ class Pictures:
             result: Its result.
 
         Raises:
-            FileExistsError: The picture would overwrite the image.
+            FileExistsError: The picture would overwrite this image or another one.
         """
         target = self._free(_STDIN_STEM if path == STDIN else Path(path).stem)
-        if path != STDIN and target.resolve() == Path(path).resolve():
+        overwritten = os.path.realpath(target)
+        if overwritten in self._images or (path != STDIN and overwritten == os.path.realpath(path)):
             raise FileExistsError(
-                None, f"the annotated picture would overwrite the image; use another folder than {self._folder}"
+                None, f"the annotated picture would overwrite the image {target}; use another folder for the pictures"
             )
         draw(image, result).save(target, quality=_QUALITY)
         return target

@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import IntEnum
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -187,6 +189,19 @@ class _Rate(ProgressColumn):
     def render(self, task: Task) -> Text:
         """Return the current rate."""
         return Text("" if task.speed is None else f"{task.speed:.1f} a second")
+
+
+def file_to_write(path: Path, option: str) -> Path:
+    """Return the file that a path means, without links: what is exchanged as a whole must not replace a link.
+
+    Raises:
+        InvalidParameterError: It is a folder, a device or a pipe, which would be lost.
+    """
+    target = Path(os.path.realpath(path))
+    if not path.name or (os.path.lexists(target) and not target.is_file()):
+        kind = "folder" if not path.name or target.is_dir() else "device or pipe"
+        raise InvalidParameterError(f"{option}: expected a file to write, got the {kind} {str(path)!r}")
+    return target
 
 
 @contextmanager

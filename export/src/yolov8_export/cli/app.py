@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import reprlib
 import sys
 import traceback
@@ -147,7 +148,10 @@ def _compose_env(
     text = (helm_values if form == "helm" else compose_env)(repository, config_name)
     if output is None:
         typer.echo(text, nl=False)
-    else:  # as a whole or not at all
+    else:  # as a whole or not at all, and never in place of a link or a device
+        output = Path(os.path.realpath(output))
+        if os.path.lexists(output) and not output.is_file():
+            raise OptionError(f"--output: expected a file to write, got the folder, device or pipe {str(output)!r}")
         new = output.with_name(f"{output.name}.new")
         new.write_text(text, encoding="utf-8")
         new.replace(output)

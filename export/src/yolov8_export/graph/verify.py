@@ -72,6 +72,7 @@ def verify(network: Run, reference: Run, model: ServedModel, *, against: str, ca
             _check_classes(outputs[0], model)
             outputs, expected_outputs = _paired(outputs, expected_outputs)
         ours, theirs = list(_named(outputs, model)), _named(expected_outputs, model)
+        _check_numbers(expected_outputs, against)
         _check_values(dict(ours), model)
         for (name, actual), (_, expected) in zip(ours, theirs, strict=True):
             difference = _distance(name, actual, expected, against, called)
@@ -141,6 +142,15 @@ def _paired(ours: Sequence[Array], theirs: Sequence[Array]) -> tuple[list[Array]
         for side, rows, index in ((mine, a, 0), (other, b, 1)):
             side.append(np.where(at_cut[:, None], 0, rows[[pair[index] for pair in pairs]]))
     return [np.stack(mine), *ours[1:]], [np.stack(other), *theirs[1:]]
+
+
+def _check_numbers(outputs: Sequence[Array], against: str) -> None:
+    """Refuse weights that compute no numbers, which differ from nothing and from everything."""
+    if not all(np.isfinite(output).all() for output in outputs):
+        raise VerificationError(
+            f"the {against} gives NaN or infinity for an ordinary image: its weights are damaged, or its training "
+            "diverged; take another one"
+        )
 
 
 def _check_values(outputs: dict[str, Array], model: ServedModel) -> None:

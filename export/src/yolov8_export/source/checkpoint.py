@@ -48,6 +48,9 @@ NUMBER_TYPES = tuple(type(np.dtype(code)) for code in "?bhilqBHILQefdgFDGSU")
 _OLDER_FORMAT = b"\x8a\x0a" + (0x1950A86A20F9469CFC6C).to_bytes(10, "little") + b"."
 """The pickled magic number with which torch's files began before they were zip archives."""
 
+_ZIP = b"PK\x03\x04"
+_MOST_UNPACKED_BYTES, _MOST_UNPACKED_TIMES = 64 << 20, 10
+
 _Value = TypeVar("_Value")
 _SIZE = "pixels such as 640 or [480, 640]"
 _NAMES = "a list, or a dictionary of names by class id, from 0"
@@ -86,7 +89,7 @@ class Checkpoint:
         """
         count = len(self.names) if isinstance(self.names, dict | list | tuple) else None
         for option, said, wanted in (
-            ("--task", self.task, overrides.task),
+            ("--task", self.task.value, overrides.task and overrides.task.value),
             ("--kpt-shape", self.kpt_shape, overrides.kpt_shape),
             ("--labels: number of classes", count, count and overrides.labels and len(overrides.labels)),
         ):
@@ -167,9 +170,10 @@ def load_checkpoint(path: Path, head: HeadChoice | None = None) -> Checkpoint:
     content = _load(path)
     models = [model for key in ("ema", "model") if isinstance(model := content.get(key), torch.nn.Module)]
     if not models:
-        held = textwrap.shorten(", ".join(sorted(map(str, content))), _SHOWN_KEYS, placeholder=" ...")
+        kinds = {key: f" ({type(content[key]).__name__})" for key in ("ema", "model") if key in content}
+        held = ", ".join(sorted(f"{key}{kinds.get(key, '')}" for key in content))
         raise WeightsError(
-            f"{path}: holds {held or 'nothing'} and no model; "
+            f"{path}: holds {textwrap.shorten(held, _SHOWN_KEYS, placeholder=' ...') or 'nothing'} and no network; "
             "expected a checkpoint as Ultralytics writes it (weights/best.pt), not a state dict"
         )
     with _as_ultralytics_writes(path):
@@ -260,10 +264,11 @@ def _load(path: Path) -> dict[str, Any]:
 
 
 def _check_format(path: Path) -> None:
-    if zipfile.is_zipfile(path):
-        return
     with path.open("rb") as file:
         start = file.read(len(_OLDER_FORMAT) + 2)
+    if start.startswith(_ZIP) and zipfile.is_zipfile(path):  # archives of other kinds may hold one of this kind
+        _check_size(path)
+        return
     if _OLDER_FORMAT in start:
         raise WeightsError(
             f"{path}: is in the format that torch wrote before 1.6, in which it loads no model safely. If you trust "
@@ -271,6 +276,17 @@ def _check_format(path: Path) -> None:
             f"torch.save(torch.load({path.name!r}, weights_only=False), 'new.pt')"
         )
     raise WeightsError(f"{path}: no PyTorch checkpoint, or cut short; download or copy it again")
+
+
+def _check_size(path: Path) -> None:
+    """Refuse an archive of a few bytes that fills the memory; torch compresses nothing."""
+    with zipfile.ZipFile(path) as archive:
+        unpacked = sum(entry.file_size for entry in archive.infolist())
+    if unpacked > max(_MOST_UNPACKED_BYTES, _MOST_UNPACKED_TIMES * path.stat().st_size):
+        raise WeightsError(
+            f"{path}: would unpack to {unpacked} bytes, {unpacked // path.stat().st_size} times its size, which no "
+            "checkpoint does; download or copy it again"
+        )
 
 
 def _reason(path: Path, exc: BaseException) -> str:

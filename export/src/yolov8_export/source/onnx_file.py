@@ -111,10 +111,17 @@ def load_onnx(path: Path) -> ir.Model:
             "put that file, not a link to it, into the same folder, or save the network as one file"
         ) from exc
     except Exception as exc:  # the bytes of a stranger: decoders raise errors of any type
-        raise WeightsError(f"{path}: no ONNX file, or damaged: {one_line(exc)}") from exc
+        raise WeightsError(f"{path}: no ONNX file, or damaged: {one_line(_root(exc))}") from exc
     if not network.graph.outputs:
         raise WeightsError(f"{path}: no ONNX file, or damaged: it contains no network")
     return network
+
+
+def _root(exc: BaseException) -> BaseException:
+    """Return the first of a chain of errors, which says what is wrong; those after it say where in the decoder."""
+    while exc.__cause__ is not None:
+        exc = exc.__cause__
+    return exc
 
 
 def described(

@@ -98,7 +98,7 @@ def class_names(said: Any) -> tuple[str, ...]:
         said = dict(enumerate(said))
     if not isinstance(said, Mapping) or not said:
         raise ValueError
-    names = {_class_id(key): str(name) for key, name in said.items()}
+    names = {_class_id(key): _class_name(name) for key, name in said.items()}
     if sorted(names) != list(range(len(said))):
         raise _WrongError(f"{len(said)} names with class ids {min(names)} to {max(names)}")
     "".join(names.values()).encode()  # a configuration is UTF-8, which has no half of a surrogate pair
@@ -106,7 +106,9 @@ def class_names(said: Any) -> tuple[str, ...]:
 
 
 def flag(said: Any) -> bool:
-    """Return whether something is true; None stands for False."""
+    """Return whether something is true; None stands for False, and JSON's texts for Python's."""
+    if isinstance(said, str):
+        said = _TRUTHS.get(said.strip().lower(), said)
     if said is not None and not isinstance(said, bool) and said not in (0, 1):
         raise ValueError
     return bool(said)
@@ -115,6 +117,15 @@ def flag(said: Any) -> bool:
 def text(said: Any) -> str | None:
     """Return a text, or None for a value of another type."""
     return said if isinstance(said, str) else None
+
+
+_TRUTHS = {"true": True, "false": False}
+
+
+def _class_name(said: Any) -> str:
+    if isinstance(said, bytes | Mapping | list | tuple | set):
+        raise _WrongError(f"one of the names is {shown(said)}")
+    return str(said)
 
 
 def _class_id(said: Any) -> int:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import importlib.util
 import logging
 import os
+import re
 import reprlib
 import stat
 from collections.abc import Callable
@@ -15,6 +16,10 @@ from yolov8_export.errors import OptionError, WeightsError, WeightsNotFoundError
 
 SUFFIXES = (".pt", ".onnx", ".torchscript")
 _AOT_INDUCTOR = ".pt2"
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
+"""What a URL begins with, also one that went through a `Path`, which leaves one slash of two."""
+_POINTER = b"version https://git-lfs.github.com/"
+"""How a file of Git LFS begins that stands for the real one."""
 
 Download = Callable[[str, Path], Path | None]
 """Downloads Ultralytics' weights of a name into a folder; returns None if there are no such weights."""
@@ -61,6 +66,8 @@ def find_weights(name: str, *, folder: Path | None, download: Download | None) -
 
 
 def _check_suffix(path: Path, name: str) -> None:
+    if _URL.match(name):
+        raise WeightsError(f"{name!r}: is a URL, which is not fetched: download the file and give its path")
     if path.suffix == _AOT_INDUCTOR:
         raise WeightsError(
             f"{name!r}: is a package of AOTInductor, which Triton's pytorch backend (torch_aoti) runs without batches "
@@ -68,14 +75,17 @@ def _check_suffix(path: Path, name: str) -> None:
         )
     if path.suffix not in SUFFIXES:
         known = f"{', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}"
-        if path.is_dir():
+        if name and os.path.isdir(path):  # noqa: PTH112  (False for a path that is too long)
             raise WeightsError(f"{name!r}: is a folder without saved_model.pb; expected a SavedModel or a {known} file")
         raise WeightsError(f"{name!r}: expected a {known} file, a SavedModel's folder, or a name such as 'yolov8n.pt'")
 
 
 def is_saved_model(path: Path) -> bool:
     """Return whether a path is the folder of a SavedModel of TensorFlow."""
-    return (path / "saved_model.pb").is_file()
+    try:
+        return (path / "saved_model.pb").is_file()
+    except OSError:  # a path that no folder can have, such as one that is too long
+        return False
 
 
 def check_file(path: Path) -> None:
@@ -97,6 +107,9 @@ def check_file(path: Path) -> None:
         raise WeightsNotFoundError(
             f"{path}: expected a file, got a {'folder' if stat.S_ISDIR(mode) else 'pipe or a device'}"
         )
+    with path.open("rb") as file:
+        if file.read(len(_POINTER)) == _POINTER:
+            raise WeightsError(f"{path}: stands for a file of Git LFS that was not fetched; run `git lfs pull` there")
 
 
 logger = logging.getLogger(__name__)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -143,3 +144,14 @@ def test_models_that_can_not_be_compared_are_refused(here: FakeTriton, photo: Pa
 
     assert done.exit_code == 2
     assert "expected the task of OLD, 'detect', got 'pose'" in " ".join(re.sub(r"[│╭╮╰╯─]", " ", done.stderr).split())
+
+
+def test_metrics_never_replace_a_pipe_or_a_device(here: FakeTriton, photo: Path, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+
+    done = canary(here, "old", "next", photo, "--metrics", pipe)
+
+    assert done.exit_code == 2
+    assert "--metrics: expected a file to write, got the device or pipe" in done.stderr
+    assert pipe.is_fifo()

@@ -327,3 +327,14 @@ def test_a_name_that_is_no_text_is_an_image_like_others(
     assert rb"\udcff.png" in done.stdout
     if options:
         assert json.loads(done.stdout)["image"] == os.fsdecode(name)
+
+
+def test_a_picture_never_overwrites_another_image_of_the_run(serve: Serve, tmp_path: Path) -> None:
+    first, second = picture(tmp_path / "a" / "x.png"), picture(tmp_path / "b" / "x.jpg")
+    before = second.read_bytes()
+
+    done = ask(serve(), first, second, "--output", tmp_path / "b")
+
+    assert done.exit_code == 1
+    assert f"{first}: the annotated picture would overwrite the image {second}; use another folder" in done.stderr
+    assert second.read_bytes() == before

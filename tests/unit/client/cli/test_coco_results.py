@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -149,6 +150,8 @@ def test_images_of_one_name_in_two_folders_have_their_own_ids(serve: Serve, tmp_
         pytest.param(["/data/a/f.jpg", "/data/b/f.jpg"], "b/f.jpg", [2], id="absolute"),
         pytest.param(["a/f.jpg"], "a/F.jpg", [], id="another-name"),
         pytest.param(["xf.jpg"], "f.jpg", [], id="ends-with-the-name"),
+        pytest.param(["e\u0301/\u00e9.jpg"], "\u00e9/e\u0301.jpg", [1], id="letters-written-in-two-ways"),
+        pytest.param(["\u00e9.jpg", "e\u0301.jpg"], "\u00e9.jpg", [1, 2], id="both-ways"),
     ],
 )
 def test_the_longest_path_in_common_decides(
@@ -324,3 +327,70 @@ def test_a_file_that_can_not_be_replaced_leaves_no_other(tmp_path: Path) -> None
         (tmp_path / "out.json").mkdir()
 
     assert [path.name for path in tmp_path.iterdir()] == ["out.json"]
+
+
+@pytest.mark.parametrize("kind", ["link-to-nothing", "link"])
+def test_results_go_through_a_link(kind: str, tmp_path: Path) -> None:
+    target = tmp_path / "elsewhere" / "out.json"
+    target.parent.mkdir()
+    if kind == "link":
+        target.write_text("old")
+    link = tmp_path / "link.json"
+    link.symlink_to(target)
+
+    with CocoResults(link, None, LABELS):
+        pass
+
+    assert link.is_symlink()
+    assert results(target) == []
+
+
+def test_results_never_replace_a_pipe_or_a_device(serve: Serve, photo: Path, tmp_path: Path) -> None:
+    """As root, exchanging the file would have removed a device such as /dev/null."""
+    pipe, link = tmp_path / "pipe", tmp_path / "link"
+    os.mkfifo(pipe)
+    link.symlink_to(pipe)
+    fake = serve()
+
+    for path in (pipe, link):
+        done = ask(fake, photo, "--coco", path)
+
+        assert done.exit_code == 2
+        assert f"--coco: expected a file to write, got the device or pipe {str(path)!r}" in done.stderr
+    assert pipe.is_fifo()
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["link", "photo.png", "pipe"]
+    assert not fake.requests
+
+
+def test_results_never_overwrite_the_annotations(serve: Serve, photo: Path, tmp_path: Path) -> None:
+    truth = truth_file(tmp_path, images("photo.png"))
+    before = truth.read_bytes()
+    (tmp_path / "link.json").symlink_to(truth)
+
+    for path in (truth, tmp_path / "link.json", tmp_path / "." / "truth.json"):
+        done = ask(serve(), photo, "--coco", path, "--coco-truth", truth)
+
+        assert done.exit_code == 2
+        assert "--coco: the results would overwrite the annotations" in done.stderr
+    assert truth.read_bytes() == before
+
+
+def test_results_never_overwrite_an_image(serve: Serve, tmp_path: Path) -> None:
+    image = picture(tmp_path / "1.png")
+    before = image.read_bytes()
+
+    done = ask(serve(), image, "--coco", image)
+
+    assert done.exit_code == 2
+    assert "--coco: the results would overwrite the image" in done.stderr
+    assert image.read_bytes() == before
+    assert [*tmp_path.iterdir()] == [image]
+
+
+@pytest.mark.parametrize("names", [(), ("Person", " bus")], ids=["none", "others"])
+def test_categories_without_a_class_of_the_model_are_refused(tmp_path: Path, names: tuple[str, ...]) -> None:
+    """The results would be an empty list, which says that nothing was found."""
+    truth = truth_file(tmp_path, images("f.jpg"), [{"id": id_, "name": name} for id_, name in enumerate(names)])
+
+    with pytest.raises(InvalidParameterError, match=r"no category .* of a class of the model, such as 'person'"):
+        CocoResults(tmp_path / "out.json", truth, LABELS)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -136,3 +137,20 @@ def test_a_path_that_compose_can_not_mount_is_refused(tmp_path: Path, folder: st
 
     with pytest.raises(RepositoryError, match="can't mount a path with a colon or a line break"):
         compose_env(place)
+
+
+@pytest.mark.slow
+def test_a_link_and_a_device_are_not_replaced(tmp_path: Path) -> None:
+    target, link, pipe = tmp_path / "real.env", tmp_path / ".env", tmp_path / "pipe"
+    link.symlink_to(target)
+    os.mkfifo(pipe)
+    program = [sys.executable, "-m", "yolov8_export", "compose-env", "--repository", str(ROOT / "model_repository")]
+
+    linked = subprocess.run([*program, "--output", str(link)], capture_output=True, text=True, check=False)
+    piped = subprocess.run([*program, "--output", str(pipe)], capture_output=True, text=True, check=False)
+
+    assert (linked.returncode, piped.returncode) == (0, 2)
+    assert link.is_symlink()
+    assert target.read_text() == compose_env(ROOT / "model_repository")
+    assert pipe.is_fifo()
+    assert "--output: expected a file to write" in piped.stderr

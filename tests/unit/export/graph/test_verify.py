@@ -68,6 +68,14 @@ def test_a_difference_beyond_the_limit_is_named(task: Task, wrong: dict[str, flo
         verify(network(task, **wrong), network(task), model_of(task), against="checkpoint")  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_compute_no_numbers_are_refused(value: float) -> None:
+    broken = network(Task.DETECT, row=5, off=value)
+
+    with pytest.raises(VerificationError, match=r"the checkpoint gives NaN or infinity .* training diverged"):
+        verify(broken, broken, model_of(Task.DETECT), against="checkpoint")
+
+
 def test_a_network_that_mixes_the_images_of_a_batch_is_refused() -> None:
     def mixing(images: Array) -> Sequence[Array]:
         return network(Task.DETECT)(images.mean(axis=0, keepdims=True).repeat(len(images), axis=0))

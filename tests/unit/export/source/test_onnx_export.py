@@ -284,6 +284,37 @@ def test_a_file_that_is_no_onnx_is_refused(content: bytes, export_tiny: Export, 
         export_tiny(weights=tmp_path / "x.onnx")
 
 
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        pytest.param({"opset": 30}, r"can't load it: ONNX Runtime only .* Opset 30", id="opset"),
+        pytest.param({"ir_version": 99}, "can't load it: Unsupported model IR version", id="ir"),
+        pytest.param({"activation": "Nix"}, "can't load it: This is an invalid model", id="operator"),
+    ],
+)
+def test_a_network_that_does_not_load_is_refused_without_the_places_in_the_runtime_s_code(
+    change: dict[str, Any], words: str, export_tiny: Export, tmp_path: Path
+) -> None:
+    weights = write_onnx(tmp_path / "x.onnx", **change)
+
+    with pytest.raises(ExportError, match=words) as caught:
+        export_tiny(weights=weights)
+
+    assert "::" not in str(caught.value)
+    assert "[ONNXRuntimeError]" not in str(caught.value)
+
+
+def test_a_damaged_network_is_refused_with_the_first_cause(export_tiny: Export, tmp_path: Path) -> None:
+    damaged = onnx.load(write_onnx(tmp_path / "x.onnx"))
+    damaged.graph.initializer[0].data_type = 99
+    (tmp_path / "x.onnx").write_bytes(damaged.SerializeToString())
+
+    with pytest.raises(WeightsError, match="99") as caught:
+        export_tiny(weights=tmp_path / "x.onnx")
+
+    assert "_deserialize" not in str(caught.value)
+
+
 @pytest.mark.parametrize(("kind", "words"), [("pipe", "got a pipe"), ("folder", "got a folder"), ("loop", "symbolic")])
 def test_what_is_no_file_is_refused_at_once(
     kind: str, words: str, export_tiny: Export, repository: Path, tmp_path: Path

@@ -25,8 +25,8 @@ READ: list[tuple[Callable[[Any], Any], Any, Any]] = [
     *((class_names, said, ("a", "b")) for said in (["a", "b"], ("a", "b"), {0: "a", 1: "b"}, {1: "b", 0: "a"})),
     *((class_names, said, ("a", "b")) for said in ({"0": "a", "1": "b"}, "['a', 'b']", np.array(["a", "b"]))),
     (class_names, {0: 1, 1: None, 2: True}, ("1", "None", "True")),
-    *((flag, said, False) for said in (None, False, 0)),
-    *((flag, said, True) for said in (True, 1)),
+    *((flag, said, False) for said in (None, False, 0, "False", "false")),
+    *((flag, said, True) for said in (True, 1, "True", " true", "TRUE")),
 ]  # fmt: skip
 REFUSED: list[tuple[Callable[[Any], Any], Any]] = [
     *((size, said) for said in ("", "big", 0, -640, 1.5, True, None, [], [1, 2, 3], {}, float("nan"), float("inf"))),
@@ -36,6 +36,7 @@ REFUSED: list[tuple[Callable[[Any], Any], Any]] = [
     *((class_names, said) for said in (None, "cat", 80, [], {}, {1: "a", 2: "b"}, {"x": "a"}, {0: "a", "0": "b"})),
     *((class_names, said) for said in ({0: "a", 2: "b"}, {-1: "a", 0: "b"}, {None: "a"}, {True: "a"}, {0.5: "a"})),
     (class_names, {"a"}),
+    *((class_names, {0: name}) for name in (["a"], {"name": "a"}, ("a",), {"a"}, b"a")),
     *((flag, said) for said in ("yes", [], {}, 2, "None")),
 ]  # fmt: skip
 

@@ -116,3 +116,27 @@ def test_other_families_of_the_same_head_get_a_note(architecture: str) -> None:
 )
 def test_tested_families_and_unnamed_architectures_get_none(architecture: str | None) -> None:
     assert note_on_family(architecture, "Detect") is None
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        pytest.param("https://host/yolov8n.onnx", "is a URL, which is not fetched: download", id="url"),
+        pytest.param("https:/host/yolov8n.pt", "is a URL", id="url-through-a-path"),
+        pytest.param("a" * 5000 + ".onnx", r"aaa\.\.\..*a\.onnx.: can't be read: File name too long", id="long"),
+        pytest.param("a" * 5000, r"expected a \.pt, \.onnx or", id="long-without-suffix"),
+        pytest.param("", r"'': expected a \.pt, \.onnx or", id="empty"),
+    ],
+)
+def test_a_name_that_no_file_has_is_refused(name: str, words: str) -> None:
+    with pytest.raises(WeightsError, match=words):
+        find_weights(name, folder=None, download=no_download)
+
+
+@pytest.mark.parametrize("suffix", ["pt", "onnx", "torchscript"])
+def test_a_pointer_of_git_lfs_is_refused_by_name(suffix: str, tmp_path: Path) -> None:
+    weights = tmp_path / f"x.{suffix}"
+    weights.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n")
+
+    with pytest.raises(WeightsError, match="git lfs pull"):
+        find_weights(str(weights), folder=None, download=no_download)
