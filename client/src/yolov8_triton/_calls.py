@@ -25,7 +25,7 @@ from yolov8_triton._errors import (
     wrong_task,
 )
 from yolov8_triton._failover import Endpoints, RetryBudget, RetryPolicy
-from yolov8_triton._headers import HEADER, AsyncToken, bearer
+from yolov8_triton._headers import HEADER, AsyncToken, bearer, checked
 from yolov8_triton._images import ArrayFormat, ImageInput, encoded
 from yolov8_triton._options import request_parameters
 from yolov8_triton._results.outcome import R
@@ -85,10 +85,14 @@ class Calls:
         """Return the calls of a client with these arguments; without a model, only requests to the server itself.
 
         Raises:
-            ValueError: ``timeout_s`` or ``token`` is invalid.
+            ValueError: ``timeout_s``, ``model``, ``headers`` or ``token`` is invalid.
         """
         Deadline(timeout_s)
-        sent = {name.lower(): value for name, value in (headers or {}).items()}  # gRPC takes lower case alone
+        if not isinstance(model, str):
+            raise ValueError(f"model: expected a name, got {model!r}")
+        sent = {} if headers is None else checked(headers)
+        if not callable(token) and not isinstance(token, str | None):
+            bearer(token)  # says what is wrong
         if isinstance(token, str):
             sent[HEADER] = bearer(token)
         return cls(

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Generator, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from yolov8_contract.served_model import ServedModel
 from yolov8_contract.task import Task
@@ -111,6 +111,9 @@ class Client:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: {self._calls.where}>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(f"{self!r} has connections, which can't be copied or pickled: create a client in each process")
 
     def close(self) -> None:
         """Close the connections, in about a second.

@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
+import re
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 Token = str | Callable[[], str]
 AsyncToken = str | Callable[[], str | Awaitable[str]]
@@ -22,6 +23,27 @@ def bearer(token: object) -> str:
         raise ValueError(f"token: expected printable ASCII without blanks, got {type(token).__name__} that isn't")
     return f"Bearer {token}"
 
+
+def checked(given: object) -> dict[str, str]:
+    """Return a caller's headers with names in lower case, which gRPC demands.
+
+    Raises:
+        ValueError: They are no names and texts that can be sent. The message shows no value, since those may be keys.
+    """
+    if not isinstance(given, Mapping):
+        raise ValueError(f"headers: expected names and values, got {type(given).__name__}")
+    for name, value in given.items():
+        if not isinstance(name, str) or not _NAME.fullmatch(name) or name.lower() in _SET_BY_TRANSPORT:
+            raise ValueError(f"headers: {name!r} is not the name of a header that a caller can set")
+        if not isinstance(value, str) or not _VALUE.fullmatch(value):
+            raise ValueError(f"headers: {name!r}: expected printable ASCII, got {type(value).__name__} that isn't")
+    return {name.lower(): value for name, value in given.items()}
+
+
+_NAME = re.compile(r"(?!.*-bin$)[0-9a-z_.-]+", re.IGNORECASE | re.ASCII)
+"""gRPC's rule; names that end in -bin have bytes."""
+_VALUE = re.compile(r"[ -~]*")
+_SET_BY_TRANSPORT = ("content-length", "transfer-encoding")
 
 _NOTHING: dict[str, str] = {}
 

@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import islice
 from typing import Any, Literal, TypedDict
 
 import numpy as np
 
 from yolov8_contract.errors import InvalidParameterError
-from yolov8_contract.parameters import NAMES, TIMINGS
+from yolov8_contract.parameters import MAX_PARAMETERS_CHARACTERS, NAMES, TIMINGS
 from yolov8_contract.served_model import ServedModel
 from yolov8_triton._images import Channels
 from yolov8_triton._results.objects import ids_of
@@ -127,13 +128,36 @@ def _scalar(name: str, value: Any) -> bool | int | float | str:
     plain = value.item() if isinstance(value, np.generic) else value
     if not isinstance(plain, bool | int | float | str):
         raise InvalidParameterError(f"{name!r} must be a number, a bool or a text, got {value!r}")
+    if isinstance(plain, int) and plain.bit_length() > _MOST_BITS:
+        raise InvalidParameterError(f"{name!r} must fit into 64 bits, got a number of {plain.bit_length()}")
     return plain
+
+
+_MOST_BITS = 63
+"""Those of the protocol's integers without their sign."""
 
 
 def _class_ids(classes: Any, labels: tuple[str, ...]) -> str:
     try:
-        listed = [classes] if isinstance(classes, int | str | np.integer) else list(classes)
-        ids = [number for one in listed for number in (ids_of(one, labels) if isinstance(one, str) else [int(one)])]
+        listed = (
+            [classes] if isinstance(classes, int | str | np.integer | bytes) else islice(classes, _MOST_CLASSES + 1)
+        )
+        ids = [number for one in listed for number in _ids(one, labels)]
     except (TypeError, ValueError) as exc:
         raise InvalidParameterError(f"'classes': {exc}") from exc
+    if len(ids) > _MOST_CLASSES:
+        raise InvalidParameterError(f"'classes': expected at most {_MOST_CLASSES} ids or names")
     return ",".join(map(str, ids))
+
+
+_MOST_CLASSES = MAX_PARAMETERS_CHARACTERS // 2
+"""More do not fit into a request: each has a digit and a comma."""
+
+
+def _ids(one: Any, labels: tuple[str, ...]) -> list[int]:
+    """Return the ids of a class. Rounded, 1.7 would be another one, as would True and the bytes of a text."""
+    if isinstance(one, str):
+        return ids_of(one, labels)
+    if isinstance(one, bool) or not isinstance(one, int | np.integer):
+        raise TypeError(f"expected ids or names of classes, got {one!r}")
+    return [int(one)]

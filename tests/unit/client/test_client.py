@@ -3,18 +3,29 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import grpc
+import numpy as np
 import pytest
 
 from tests.fakes.answers import LABELS, model
 from tests.fakes.fake_triton import FakeTriton, Refusal, ensemble_config
 from tests.unit.client.conftest import Connect, Serve
 from yolov8_contract.task import Task
-from yolov8_triton import Client, ContractMismatchError, ServerDrainingError, ServerUnavailableError, WrongTaskError
+from yolov8_triton import (
+    AsyncClient,
+    Client,
+    ContractMismatchError,
+    ServerDrainingError,
+    ServerUnavailableError,
+    WrongTaskError,
+)
+from yolov8_triton._transport.connection import addresses
 
 NOBODY = "127.0.0.1:1"
 
@@ -45,6 +56,46 @@ def test_creating_a_client_asks_nobody() -> None:
         ),
         pytest.param({"compression": "zip"}, "expected 'gzip', 'deflate' or None, got 'zip'", id="compression"),
         pytest.param({"token": ""}, "token: expected printable ASCII", id="empty-token"),
+        pytest.param({"token": 5}, "token: expected printable ASCII without blanks, got int", id="number-token"),
+        *(
+            pytest.param({"url": url}, f"got {words}", id=f"url-{url}")
+            for url, words in (
+                ("a:65536", "the port 65536"),
+                ("127.0.0.1:99999", "the port 99999"),
+                ("a:0", "the port 0"),
+                ("a:-1", "the port -1"),
+                ("http://a:99999/x", "the port 99999"),
+                ("[::1]:70000", "the port 70000"),
+                ("ftp://a:1", "the scheme 'ftp'"),
+                ("grpcs://a:1", "the scheme 'grpcs'"),
+                ("http://a:1/x?y", r"one with '\?'"),
+                ("http://a:1#x", "one with '#'"),
+                ("a b:1", "one with ' '"),
+                ("grpc://", "an empty one"),
+                (None, "a NoneType"),
+                (5, "a int"),
+                (b"a:1", "a bytes"),
+                (["a:1", 5], "a int"),
+            )
+        ),
+        *(
+            pytest.param({"headers": headers}, f"headers: {words}", id=f"headers-{headers}")
+            for headers, words in (
+                ("a", "expected names and values, got str"),
+                ([("a", "b")], "expected names and values, got list"),
+                ({"A B": "x"}, "'A B' is not the name"),
+                ({"": "x"}, "'' is not the name"),
+                ({"ü": "x"}, "'ü' is not the name"),
+                ({5: "x"}, "5 is not the name"),
+                ({"a-bin": "x"}, "'a-bin' is not the name"),
+                ({"Content-Length": "5"}, "'Content-Length' is not the name"),
+                ({"a": 5}, "'a': expected printable ASCII, got int"),
+                ({"a": "x\ny"}, "'a': expected printable ASCII, got str"),
+                ({"a": "ü"}, "'a': expected printable ASCII, got str"),
+            )
+        ),
+        pytest.param({"model": None}, "model: expected a name, got None", id="no-model"),
+        pytest.param({"model": 5}, "model: expected a name, got 5", id="model-number"),
         pytest.param({"timeout_s": 0}, "above 0", id="no-time"),
         pytest.param({"timeout_s": -1.0}, "above 0", id="negative-time"),
         pytest.param({"timeout_s": float("nan")}, "above 0", id="no-number"),
@@ -217,3 +268,46 @@ def test_the_models_of_a_server_are_its_ready_ensembles_of_the_contract(serve: S
     fake.configs |= {"yolov8n_postprocess": member, "other": stranger}
 
     assert connect(fake).models() == {"yolov8n": model(Task.DETECT), "yolov8n-pose": model(Task.POSE)}
+
+
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+@pytest.mark.parametrize("take", [pickle.dumps, copy.copy, copy.deepcopy], ids=["pickle", "copy", "deepcopy"])
+def test_a_client_can_not_be_copied(kind: Any, take: Any) -> None:
+    with pytest.raises(TypeError, match="which can't be copied or pickled: create a client in each process"):
+        take(kind())
+
+
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+@pytest.mark.parametrize("value", [0, -1, float("nan"), "5", None, True, b"1", [1]], ids=repr)
+def test_a_time_that_is_none_is_refused(kind: Any, value: Any) -> None:
+    with pytest.raises(ValueError, match="timeout_s: expected seconds above 0, got "):
+        kind(timeout_s=value)
+
+
+@pytest.mark.parametrize(
+    "value", [float("inf"), 1e30, 10**400, np.float32(3)], ids=["inf", "1e30", "10**400", "float32"]
+)
+def test_a_time_without_an_end_is_a_long_one(serve: Serve, connect: Connect, value: Any) -> None:
+    client = connect(serve(), timeout_s=value)
+
+    assert len(client.detect(b"an image")) == 2
+    assert len(client.detect(b"an image", timeout_s=value)) == 2
+
+
+@pytest.mark.parametrize(
+    ("url", "address"),
+    [
+        ("HTTP://Host:8000/", "http://Host:8000"),
+        (" host:8001\n", "host:8001"),
+        ("grpc://host:8001", "host:8001"),
+        ("GRPC://host", "host"),
+        ("dns:///host:8001", "dns:///host:8001"),
+        ("unix:/tmp/a b", "unix:/tmp/a b"),
+        ("ipv4:127.0.0.1:8001", "ipv4:127.0.0.1:8001"),
+        ("https://host/a:b/c", "https://host/a:b/c"),
+        ("[::1]:8001", "[::1]:8001"),
+        ("http://me:pw@host:8000", "http://me:pw@host:8000"),
+    ],
+)
+def test_addresses_of_each_kind_are_taken(url: str, address: str) -> None:
+    assert addresses(url) == (address,)

@@ -82,7 +82,14 @@ def test_a_threshold_travels_as_a_request_parameter(
         pytest.param({"classes": ["xyz"]}, "it has 'person', 'bus', 'stop sign'", id="unknown-class-name"),
         pytest.param({"classes": [None]}, "'classes': ", id="class-of-no-kind"),
         pytest.param({"classes": 0.5}, "'classes': ", id="classes-as-float"),
+        *(
+            pytest.param({"classes": value}, "'classes': expected ids or names of classes, got ", id=f"classes-{value}")
+            for value in ([1.0], [1.7], [True], True, b"0", [b"0"], [[1]], np.array([0.0]))
+        ),
         pytest.param({"conf": [0.5]}, "'conf' must be a number, a bool or a text, got [0.5]", id="conf-as-list"),
+        pytest.param({"classes": range(10**9)}, "'classes': expected at most 32768 ids or names", id="classes-endless"),
+        pytest.param({"max_det": 2**63}, "'max_det' must fit into 64 bits, got a number of 64", id="too-large"),
+        pytest.param({"conf": -(10**5000)}, "'conf' must fit into 64 bits, got ", id="far-too-small"),
     ],
 )
 def test_a_value_that_can_not_travel_is_refused_before_it_does(

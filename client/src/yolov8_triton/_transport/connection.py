@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import os
+import re
+import reprlib
 import ssl
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -19,9 +21,10 @@ def addresses(urls: str | Sequence[str]) -> tuple[str, ...]:
     """Return the distinct addresses: gRPC targets such as ``host:port`` and ``dns:///host:port``, or ``http://…``.
 
     Raises:
-        ValueError: No address is given, one is empty, or HTTP and gRPC addresses are mixed.
+        ValueError: No address is given, one is none, or HTTP and gRPC addresses are mixed.
     """
-    listed = tuple(dict.fromkeys(_address(url) for url in ([urls] if isinstance(urls, str) else urls)))
+    given = [urls] if isinstance(urls, str | bytes) or not isinstance(urls, Iterable) else urls
+    listed = tuple(dict.fromkeys(map(_address, given)))
     if not listed:
         raise ValueError("expected at least one address, such as localhost:8001, got none")
     if len({one.partition("://")[0] if is_http(one) else "grpc" for one in listed}) > 1:
@@ -34,13 +37,33 @@ def is_http(url: str) -> bool:
     return url.startswith(_HTTP)
 
 
-def _address(url: str) -> str:
-    address = url.removeprefix("grpc://").rstrip("/")
-    if not address or address in ("http:", "https:"):
-        raise ValueError(
-            f"expected an address such as localhost:8001 or http://localhost:8000, got an empty one: {url!r}"
-        )
+def _address(url: object) -> str:
+    if not isinstance(url, str):
+        raise _no_address(url, f"a {type(url).__name__}")
+    scheme, mark, rest = url.strip().rpartition("://")
+    scheme = scheme.lower()
+    address = (f"{scheme}://{rest}" if mark and scheme != "grpc" else rest).rstrip("/")
+    if not rest.strip("/"):
+        raise _no_address(url, "an empty one")
+    if mark and scheme not in _SCHEMES:
+        raise _no_address(url, f"the scheme {scheme!r}")
+    if scheme != "unix" and not address.startswith("unix:") and (wrong := _NO_ADDRESS.search(rest)):
+        raise _no_address(url, f"one with {wrong[0]!r}")
+    port = _PORT.search(rest.rstrip("/"))
+    if port and not 0 < int(port[1]) <= _LAST_PORT:  # gRPC would take the rest of a division by 65536
+        raise _no_address(url, f"the port {port[1]}")
     return address
+
+
+def _no_address(url: object, got: str) -> ValueError:
+    shown = reprlib.repr(url)
+    return ValueError(f"expected an address such as localhost:8001 or http://localhost:8000, got {got}: {shown}")
+
+
+_SCHEMES = ("http", "https", "grpc", "dns", "xds", "ipv4", "ipv6", "unix", "unix-abstract", "passthrough")
+_NO_ADDRESS = re.compile(r"[\s?#]")
+_PORT = re.compile(r":(-?[0-9]+)(?:/.*)?$")
+_LAST_PORT = 65535
 
 
 ChannelArgument = tuple[str, str | int]

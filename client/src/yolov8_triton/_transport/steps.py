@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Generator
+from numbers import Real
 from typing import Any, NamedTuple, TypeVar
 
 from yolov8_triton._errors import translated
@@ -14,14 +15,18 @@ _SHORTEST_S = 0.001
 """Instead of zero, which gRPC refuses in another way than a deadline that passes."""
 
 
+_LONGEST_S = 1e6
+"""Eleven days, in place of any longer time and of infinity: sockets take at most 2^31 milliseconds."""
+
+
 class Deadline:
     """The point in time at which a call ends."""
 
     def __init__(self, timeout_s: float) -> None:
-        if not timeout_s > 0:
+        if isinstance(timeout_s, bool) or not isinstance(timeout_s, Real) or not timeout_s > 0:
             raise ValueError(f"timeout_s: expected seconds above 0, got {timeout_s!r}")
-        self.timeout_s = timeout_s
-        self._at = time.monotonic() + timeout_s
+        self.timeout_s = float(min(timeout_s, _LONGEST_S))
+        self._at = time.monotonic() + self.timeout_s
 
     def spent_s(self) -> float:
         """Return the seconds since the call began."""
