@@ -88,12 +88,11 @@ class Calls:
             ValueError: ``timeout_s``, ``model``, ``headers`` or ``token`` is invalid.
         """
         Deadline(timeout_s)
-        if not isinstance(model, str):
+        named: object = model
+        if not isinstance(named, str):
             raise ValueError(f"model: expected a name, got {model!r}")
         sent = {} if headers is None else checked(headers)
-        if not callable(token) and not isinstance(token, str | None):
-            bearer(token)  # says what is wrong
-        if isinstance(token, str):
+        if token is not None and not callable(token):
             sent[HEADER] = bearer(token)
         return cls(
             endpoints=Endpoints(urls),

@@ -94,7 +94,7 @@ def of_array(array: npt.NDArray[Any], channels: str | None) -> PilImage:
             f"an array must be uint8 of shape (height, width, 3) or (height, width), "
             f"got {array.dtype} {array.shape}{advice}"
         )
-    if np.ma.is_masked(array):
+    if np.ma.is_masked(array):  # type: ignore[no-untyped-call]  # numpy's stubs lack it
         raise InvalidImageError("an array has masked pixels, whose values are not known: fill them, array.filled(0)")
     if 0 in array.shape:
         raise InvalidImageError(f"an array of shape {array.shape} has no pixels")

@@ -92,10 +92,11 @@ class Pictures:
             FileExistsError: The picture would overwrite this image or another one.
         """
         target = self._free(_STDIN_STEM if path == STDIN else Path(path).stem)
-        overwritten = os.path.realpath(target)
-        if overwritten in self._images or (path != STDIN and overwritten == os.path.realpath(path)):
+        overwritten, own = os.path.realpath(target), None if path == STDIN else os.path.realpath(path)
+        if overwritten == own or overwritten in self._images:
+            which = "" if overwritten == own else f" {target}"
             raise FileExistsError(
-                None, f"the annotated picture would overwrite the image {target}; use another folder for the pictures"
+                None, f"the annotated picture would overwrite the image{which}; use another folder than {self._folder}"
             )
         draw(image, result).save(target, quality=_QUALITY)
         return target

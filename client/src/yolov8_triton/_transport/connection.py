@@ -21,7 +21,7 @@ def addresses(urls: str | Sequence[str]) -> tuple[str, ...]:
     """Return the distinct addresses: gRPC targets such as ``host:port`` and ``dns:///host:port``, or ``http://…``.
 
     Raises:
-        ValueError: No address is given, one is none, or HTTP and gRPC addresses are mixed.
+        ValueError: No address is given, one of them can't be used, or HTTP and gRPC addresses are mixed.
     """
     given = [urls] if isinstance(urls, str | bytes) or not isinstance(urls, Iterable) else urls
     listed = tuple(dict.fromkeys(map(_address, given)))

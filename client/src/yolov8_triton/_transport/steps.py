@@ -23,9 +23,10 @@ class Deadline:
     """The point in time at which a call ends."""
 
     def __init__(self, timeout_s: float) -> None:
-        if isinstance(timeout_s, bool) or not isinstance(timeout_s, Real) or not timeout_s > 0:
+        given: Any = timeout_s
+        if isinstance(given, bool) or not isinstance(given, Real) or not given > 0:
             raise ValueError(f"timeout_s: expected seconds above 0, got {timeout_s!r}")
-        self.timeout_s = float(min(timeout_s, _LONGEST_S))
+        self.timeout_s: float = float(min(timeout_s, _LONGEST_S))
         self._at = time.monotonic() + self.timeout_s
 
     def spent_s(self) -> float:

@@ -170,7 +170,7 @@ def load_checkpoint(path: Path, head: HeadChoice | None = None) -> Checkpoint:
     content = _load(path)
     models = [model for key in ("ema", "model") if isinstance(model := content.get(key), torch.nn.Module)]
     if not models:
-        kinds = {key: f" ({type(content[key]).__name__})" for key in ("ema", "model") if key in content}
+        kinds: dict[str, str] = {key: f" ({type(content[key]).__name__})" for key in ("ema", "model") if key in content}
         held = ", ".join(sorted(f"{key}{kinds.get(key, '')}" for key in content))
         raise WeightsError(
             f"{path}: holds {textwrap.shorten(held, _SHOWN_KEYS, placeholder=' ...') or 'nothing'} and no network; "

@@ -369,3 +369,11 @@ def test_outputs_that_contradict_themselves_are_refused(serve: Serve, connect: C
 
     with pytest.raises(ContractMismatchError):
         connect(fake).detect(b"an image")
+
+
+def test_a_signalling_nan_is_refused_without_a_warning(serve: Serve, connect: Connect) -> None:
+    sent = answers.arrays(Task.DETECT)
+    sent["detection_scores"].view(np.uint32)[0, 0] = 0x7F800001
+
+    with pytest.raises(ContractMismatchError, match="'detection_scores': expected numbers from 0 to 1, got nan"):
+        connect(serve(Task.DETECT, lambda _: sent)).detect(b"an image")
