@@ -23,8 +23,8 @@ class Deadline:
     """The point in time at which a call ends."""
 
     def __init__(self, timeout_s: float) -> None:
-        given: Any = timeout_s
-        if isinstance(given, bool) or not isinstance(given, Real) or not given > 0:
+        given: object = timeout_s
+        if isinstance(given, bool) or not isinstance(given, Real) or not timeout_s > 0:
             raise ValueError(f"timeout_s: expected seconds above 0, got {timeout_s!r}")
         self.timeout_s: float = float(min(timeout_s, _LONGEST_S))
         self._at = time.monotonic() + self.timeout_s
