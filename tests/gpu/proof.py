@@ -14,7 +14,7 @@ from tritonclient.utils import InferenceServerException
 from tests.gpu import decoding, measure
 from tests.gpu.machine import Machine
 from tests.gpu.rehearsal import move_to_cpu
-from tests.gpu.subjects import Subject, match, ultralytics
+from tests.gpu.subjects import Subject, match, split, ultralytics
 from tests.parity.deployment import DEFAULTS, EVALUATION
 from tests.parity.deployment import Subject as Served
 from tests.parity.deployment import served as ask
@@ -118,9 +118,10 @@ def _export(subject: Subject, precision: str, plan: Plan, repository: Path) -> N
     command = [sys.executable, "-m", "yolov8_export", "export", str(subject.weights), "--name", subject.name]
     command += ["--repository", str(repository), "--profile", "gpu", "--precision", precision]
     if precision != "fp32":
-        command += ["--evaluation", str(subject.images[0].parent)]
+        evaluation, calibration = split(subject.images, repository.with_name(f"{repository.name}_images"))
+        command += ["--evaluation", str(evaluation)]
     if precision == "int8":
-        command += ["--calibration", str(subject.images[0].parent)]
+        command += ["--calibration", str(calibration)]
     if plan.rehearsal:
         command += ["--queue-timeout-s", "60"]  # a GPU's queues refuse what waits as long as a CPU needs
     elif plan.engine == "onnxruntime":

@@ -67,6 +67,16 @@ def _scenes(task: Any, folder: Path) -> tuple[Path, ...]:
     return tuple(paths)
 
 
+def split(images: Sequence[Path], folder: Path) -> tuple[Path, Path]:
+    """Link half of the images into each of two new folders: to judge a reduced network, and to calibrate it."""
+    halves = folder / "evaluation", folder / "calibration"
+    for first, half in enumerate(halves):
+        half.mkdir(parents=True)
+        for image in images[first::2]:
+            (half / image.name).symlink_to(image.resolve())
+    return halves
+
+
 def ultralytics(subject: Subject, settings: Sequence[Setting], work: Path, *, device: str) -> list[list[Arrays]]:
     """Return what Ultralytics finds on a device, for each setting a list with an item per image."""
     request, result = work / f"{subject.name}.json", work / f"{subject.name}.pickle"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The environments in which `make test-gpu` runs have all that its steps need."""
+"""The environments and the images of `make test-gpu` have all that its steps need."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.gpu import machine
+from tests.gpu.subjects import split
 
 ROOT = Path(__file__).parents[3]
 
@@ -23,3 +24,11 @@ def test_a_machine_without_the_quantiser_is_told_so(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(machine, "distributions", list)
 
     assert any(line.startswith("NNCF") for line in machine.this_machine().missing)
+
+
+def test_no_image_that_judges_a_network_has_calibrated_it(tmp_path: Path) -> None:
+    images = [tmp_path / f"{number}.jpg" for number in range(5)]
+
+    evaluation, calibration = (sorted(path.name for path in half.iterdir()) for half in split(images, tmp_path / "new"))
+
+    assert (evaluation, calibration) == (["0.jpg", "2.jpg", "4.jpg"], ["1.jpg", "3.jpg"])
