@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import stat
 import subprocess
 from pathlib import Path
@@ -77,3 +78,9 @@ def test_newer_ones_are_served(tmp_path: Path, release: str | None) -> None:
     environment = {} if release is None else {"NVIDIA_TRITON_SERVER_VERSION": release}
 
     assert serve(tmp_path, **environment)[0] == 0
+
+
+def test_the_image_asks_the_driver_for_the_jpeg_decoder_in_the_gpus_hardware() -> None:
+    (capabilities,) = re.findall(r"NVIDIA_DRIVER_CAPABILITIES=(\S+)", (SERVE.parent / "Dockerfile").read_text())
+
+    assert "video" in capabilities.split(",")
