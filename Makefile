@@ -64,7 +64,7 @@ check: setup ## Lint, prose, types, formatting
 	MYPYPATH=examples/driving $(BIN)/mypy examples
 
 # Two processes with rooms of their own: workers of xdist would each import torch and collect all tests.
-TESTS_WITHOUT_TORCH := tests/unit/client/ tests/unit/loadtest/ tests/unit/server/
+TESTS_WITHOUT_TORCH := $(patsubst %,tests/unit/%/,client loadtest plans server)
 OTHER_TESTS := $(filter-out $(TESTS_WITHOUT_TORCH) %/__pycache__/,$(wildcard tests/unit/*/ tests/unit/test_*.py)) tests/repository
 UNIT_TESTS = @echo "Testing in two processes; each prints what it has done at its end ..." && \
     $(MAKE) --no-print-directory --output-sync --keep-going --jobs=2 unit-without-torch unit-others

@@ -175,6 +175,7 @@ def test_callers_that_fail_together_share_one_budget(serve: Serve) -> None:
     assert len(fake.requests) == 40 + 7
 
 
+@pytest.mark.slow
 def test_answers_earn_retries_and_never_more_than_their_share(serve: Serve, ask: Ask) -> None:
     turns = itertools.count()
 

@@ -83,6 +83,7 @@ def test_a_plan_of_two_profiles_serves_single_images_and_batches(machine: Machin
     assert machine.run("--force", OPTIONS="--onnx").stderr.endswith("export without --batch-profiles\n")
 
 
+@pytest.mark.slow
 def test_an_unknown_header_is_a_warning_where_trtexec_succeeded(machine: Machine) -> None:
     done = machine.run(PLAN="new! and the rest")
 
@@ -106,6 +107,7 @@ def test_the_note_says_what_the_plan_was_built_for(built: Machine) -> None:
     assert len(note["onnx_sha256"]) == 64
 
 
+@pytest.mark.slow
 def test_what_fits_is_not_built_again(built: Machine) -> None:
     before = built.log.read_text()
 
@@ -228,6 +230,7 @@ def test_a_plan_of_a_name_is_checked_by_its_own_note(built: Machine) -> None:
     assert built.run("--check").returncode == 0
 
 
+@pytest.mark.slow
 def test_a_machine_of_another_kind_does_not_take_the_plan_away(built: Machine) -> None:
     plan = add_config(built, "l4", 8)
     built.run("--config-name", "l4")
@@ -263,6 +266,7 @@ def test_a_network_without_that_name_has_its_plan_from_config_pbtxt(machine: Mac
     assert not machine.plan.exists()
 
 
+@pytest.mark.slow
 def test_kinds_of_gpu_do_not_build_such_a_plan_in_turn(machine: Machine) -> None:
     add_config(machine, "l4", 8)
     add_config(machine, "t4", 8)

@@ -106,6 +106,7 @@ def test_a_drop_in_stands_in_for_a_backend_that_a_model_needs_and_the_installati
     assert "python/libtriton_python.so" in call.backends
 
 
+@pytest.mark.slow
 def test_a_backend_that_the_installation_has_is_never_replaced(stand_in: StandIn, onnx_repository: Path) -> None:
     stand_in.add_backend("onnxruntime", "libtriton_onnxruntime.so")
 

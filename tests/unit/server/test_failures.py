@@ -67,6 +67,7 @@ def test_a_reason_is_given_once(stand_in: StandIn, repository: Path) -> None:
     assert str(error).count("no such thing") == 1
 
 
+@pytest.mark.slow
 def test_a_free_port_that_somebody_takes_before_the_server_listens_is_replaced(
     stand_in: StandIn, repository: Path
 ) -> None:

@@ -68,6 +68,7 @@ def events(url: str, until: Callable[[list[tuple[str, Any]]], bool]) -> list[tup
     raise AssertionError("the events have ended")
 
 
+@pytest.mark.slow
 def test_the_state_has_statistics_areas_and_the_last_result() -> None:
     camera = Camera(**{**AREAS.__dict__, "source": Steady(20)})
     with walled([camera, Camera(name="dead", source=dead)], lambda *_, **__: box(30.0)) as (url, _):

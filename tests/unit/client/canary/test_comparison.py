@@ -202,6 +202,7 @@ def test_a_class_that_is_gone_counts_although_it_is_rare() -> None:
     assert tested.reasons() == ["objects of 'stop sign' without a partner: 1.0000 of an image's, beyond the limit 0.2"]
 
 
+@pytest.mark.slow
 def test_failures_roll_back_and_silence_does_not_promote() -> None:
     failing, silent = comparison(), comparison()
     for number in range(300):

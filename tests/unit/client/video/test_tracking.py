@@ -91,6 +91,7 @@ def test_the_server_is_asked_for_objects_with_low_scores(
     assert {request.parameters["conf"].double_param for request in fake.requests} == {sent}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", TRACKED, ids=lambda task: task.value)
 def test_objects_of_each_task_are_tracked(serve: Serve, connect: Connect, tmp_path: Path, task: Task) -> None:
     client = connect(serve(answer=lambda request: arrays(task, 1 + number_sent(request) // 10), task=task))

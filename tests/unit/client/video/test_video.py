@@ -49,6 +49,7 @@ def nothing(_: object, **options: object) -> Detections:
     return Detections.empty()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("in_flight", [None, 1, 100])
 def test_every_frame_of_a_file_has_one_result_in_order(
     serve: Serve, connect: Connect, path: Path, in_flight: int | None

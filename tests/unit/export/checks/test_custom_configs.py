@@ -63,6 +63,7 @@ def test_the_check_is_as_strict_with_them_as_with_config_pbtxt(
     assert all(finding.remedy for finding in findings)
 
 
+@pytest.mark.slow
 def test_what_is_wrong_with_config_pbtxt_is_said_once(tuned: Path) -> None:
     edit(Path("tiny_check", CONFIG), "max_queue_size: 64", "")(tuned)
     edit(Path("tiny") / CONFIG, '"detection_boxes"', '"boxes"')(tuned)

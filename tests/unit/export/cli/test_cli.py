@@ -76,6 +76,7 @@ def test_the_printed_command_works_where_it_is_printed(
     assert installed_program("yolov8-server") == command.format(folder=programs)
 
 
+@pytest.mark.slow
 def test_shared_memory_is_sized_for_all_models_of_the_repository(capsys: pytest.CaptureFixture[str]) -> None:
     sizes = []
     for name in ("one", "two"):
@@ -226,6 +227,7 @@ def test_an_error_that_nobody_expected_is_one_line_too(
     assert not Path("repository").exists()
 
 
+@pytest.mark.slow
 def test_check_prints_what_is_wrong_where_and_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
     run("export", write_onnx(Path("tiny.onnx")))
     Path("repository/tiny_network/1/model.onnx").unlink()

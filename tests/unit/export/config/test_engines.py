@@ -86,6 +86,7 @@ def test_tf32_is_chosen_and_not_the_default(export_tiny: Export) -> None:
     assert accelerator.parameters["use_tf32"] == "1"
 
 
+@pytest.mark.slow
 def test_a_plan_of_two_profiles_is_read_with_both(export_tiny: Export) -> None:
     assert list(network(export_tiny, profile="gpu").instance_group[0].profile) == []
     assert list(network(export_tiny, profile="gpu", batch_profiles=True).instance_group[0].profile) == ["0", "1"]
@@ -117,6 +118,7 @@ def test_tensorrt_casts_uint8_pixels_before_anything_else(
     assert kinds == first
 
 
+@pytest.mark.slow
 def test_both_orders_of_cast_and_transpose_give_the_same_bits(export_tiny: Export, repository: Path) -> None:
     pixels = np.random.default_rng(3).integers(0, 256, (2, *IMGSZ, 3), np.uint8)
     answers = []
@@ -311,6 +313,7 @@ def test_the_commands_say_how_plans_are_built_and_what_is_served(export_tiny: Ex
     assert "--shm-size=" in commands["container"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("profile", ["cpu", "gpu"])
 def test_the_container_is_restricted_and_open_to_this_machine_alone(profile: Profile, export_tiny: Export) -> None:
     container = shlex.split(export_tiny(deployment=deployment_from(profile)).commands["container"])
@@ -336,6 +339,7 @@ def test_readme_says_the_lines_that_the_export_prints() -> None:
     assert readme.count("docker run") == 1
 
 
+@pytest.mark.slow
 def test_models_of_another_origin_do_not_change_the_sizes(export_tiny: Export, repository: Path) -> None:
     export_tiny(name="one")
     (repository / "other").mkdir()

@@ -54,6 +54,7 @@ def test_tasks_that_have_no_tiles_are_refused(export_tiny: Export, repository: P
     assert not repository.exists()
 
 
+@pytest.mark.slow
 def test_shared_memory_has_room_for_the_tiles_in_flight(export_tiny: Export, repository: Path) -> None:
     def needed() -> int:
         members = [

@@ -29,6 +29,7 @@ def spec(export_tiny: Export, deployment: Deployment) -> ServedModelSpec:
     return ServedModelSpec(name="tiny", model=model, head=network.head, stride=network.stride, deployment=deployment)
 
 
+@pytest.mark.slow
 def test_the_network_takes_channels_last(export_tiny: Export) -> None:
     configs = spec(export_tiny, CPU).configs()
 

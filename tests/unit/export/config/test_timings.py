@@ -53,6 +53,7 @@ def test_nothing_changes_where_times_are_not_measured(export_tiny: Export, repos
         assert TIMINGS not in path.read_text()
 
 
+@pytest.mark.slow
 def test_check_finds_a_postprocess_that_was_not_exported_with_the_rest(export_tiny: Export, repository: Path) -> None:
     export_tiny()
     before = (repository / "tiny_postprocess" / CONFIG).read_bytes()

@@ -157,6 +157,7 @@ def test_a_network_of_all_classes_in_its_place_is_found(export_tiny: Export, rep
     assert f"output output0 FLOAT [batch, {4 + len(LABELS)}, 32]: expected output0 FP32 [6, 32]" in problems
 
 
+@pytest.mark.slow
 def test_fewer_bytes_are_planned_for(export_tiny: Export, repository: Path) -> None:
     export_tiny(name="raw")
     export_tiny(name="best", deployment=BEST)
@@ -213,6 +214,7 @@ def test_its_onnx_file_is_no_source_of_another_export(export_tiny: Export, repos
         export_tiny(weights=repository / "tiny_network" / "1" / "model.onnx", name="again")
 
 
+@pytest.mark.slow
 def test_a_version_that_would_change_it_is_refused(export_tiny: Export) -> None:
     export_tiny()
 

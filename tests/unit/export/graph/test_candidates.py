@@ -120,6 +120,7 @@ def test_an_export_says_so_and_passes_its_own_check(
     assert check(repository).findings == ()
 
 
+@pytest.mark.slow
 def test_fewer_bytes_are_planned_for(export_tiny: Export, repository: Path) -> None:
     export_tiny(name="raw")
     export_tiny(name="few", deployment=FEW)
@@ -181,6 +182,7 @@ def test_a_version_with_another_number_of_candidates_is_refused(export_tiny: Exp
         export_tiny(version=3, deployment=Deployment(network_output="candidates", max_candidates=COUNT + 1))
 
 
+@pytest.mark.slow
 def test_a_default_threshold_that_lets_in_too_many_is_said(export_tiny: Export) -> None:
     low = Deployment(network_output="candidates", max_candidates=COUNT, defaults=RequestParameters(conf=0.001))
 

@@ -52,6 +52,7 @@ def test_the_network_gives_what_the_file_gives(weights: Path, export_tiny: Expor
     ]
 
 
+@pytest.mark.slow
 def test_the_network_runs_one_image_at_a_time(weights: Path, export_tiny: Export, repository: Path) -> None:
     export_tiny(weights=weights)
 
@@ -69,6 +70,7 @@ def test_its_configurations_are_recovered_and_tuned(weights: Path, export_tiny: 
     assert check(repository).findings == ()
 
 
+@pytest.mark.slow
 def test_its_operations_are_estimated(weights: Path, export_tiny: Export, repository: Path) -> None:
     export_tiny(weights=weights)
 

@@ -49,6 +49,7 @@ def test_an_export_of_other_classes_writes_them_anew(tuned: Path, export_tiny: E
     )
 
 
+@pytest.mark.slow
 def test_they_keep_what_they_are_tuned_to_where_config_pbtxt_changes(tuned: Path, export_tiny: Export) -> None:
     export_tiny(deployment=deployment_from("gpu", instances=5, max_batch_size=2))
 
@@ -67,6 +68,7 @@ def test_what_the_new_deployment_has_no_place_for_is_not_said_to_be_kept(tuned: 
     )
 
 
+@pytest.mark.slow
 def test_one_that_the_new_deployment_can_not_have_is_dropped_with_a_line(tuned: Path, export_tiny: Export) -> None:
     report = export_tiny(deployment=deployment_from("gpu", engine="onnxruntime"))
 

@@ -94,6 +94,7 @@ def test_an_export_that_fails_halfway_leaves_the_served_model_as_it_was(
     assert list(repository.parent.iterdir()) == [repository]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("failing", FAILING_SWAPS)
 def test_a_first_export_that_fails_halfway_leaves_nothing(
     failing: int, export_tiny: Export, repository: Path, monkeypatch: pytest.MonkeyPatch
@@ -123,6 +124,7 @@ def test_a_copy_that_fails_leaves_the_served_model_as_it_was(
     assert contents(repository) == before
 
 
+@pytest.mark.slow
 def test_a_version_is_added_beside_the_one_that_is_there(export_tiny: Export, repository: Path, tmp_path: Path) -> None:
     export_tiny()
     before = contents(repository)
@@ -206,6 +208,7 @@ def test_a_model_that_only_has_the_name_is_not_replaced(
     assert [path.name for path in repository.iterdir()] == ["tiny_network"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("first", "second"), [("a", "a_network"), ("a_network", "a")])
 def test_a_model_named_as_anothers_member_is_not_replaced(
     first: str, second: str, export_tiny: Export, repository: Path
@@ -266,6 +269,7 @@ def full_disk(*_: Any, **__: Any) -> None:
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("owner", "method"),
     [
@@ -301,6 +305,7 @@ def test_a_refused_export_leaves_the_folder_that_was_there(
     assert list(repository.parent.iterdir()) == [repository]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "name", "words"),
     [

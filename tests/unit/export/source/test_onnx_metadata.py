@@ -97,6 +97,7 @@ def test_metadata_in_another_form_are_read(
     assert check(repository).findings == ()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "overrides"),
     [

@@ -64,6 +64,7 @@ def write(path: Path, module: torch.nn.Module, **changes: Any) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_given_file_is_served_unchanged(export_tiny: Export, repository: Path, tmp_path: Path) -> None:
     weights = write(tmp_path / "tiny.torchscript", Tiny())
 
@@ -105,6 +106,7 @@ def test_a_changed_file_is_found(export_tiny: Export, repository: Path, tmp_path
     assert "its hash differs" in finding.problem
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("output", ["raw", "best-class"])
 @pytest.mark.parametrize("network_input", ["fp32", "uint8"])
 def test_pixels_and_best_classes_are_computed_inside(
