@@ -92,6 +92,17 @@ def candidates(model: ServedModel, head: Sequence[Floats], count: int) -> list[F
     return [best.take(kept, axis=1), *others]  # contiguous, as from a network
 
 
+def chosen(model: ServedModel, head: Sequence[Floats], count: int) -> Floats:
+    """Return the first output of an ``end2end`` network of upright boxes: corners, score and class of the best anchors.
+
+    The head of such a network is trained to see each object with one anchor.
+    """
+    best, *_ = best_class(model, head)
+    rows = best[:, np.argsort(-best[4], kind="stable")[:count]].T
+    half = rows[:, 2:4] / 2
+    return np.concatenate([rows[:, :2] - half, rows[:, :2] + half, rows[:, 4:]], axis=1)
+
+
 def prototypes(imgsz: tuple[int, int], seed: int = 0) -> Floats:
     """Return ``(32, height, width)`` smooth waves, of which mixes make blobs."""
     rng = np.random.default_rng(seed)

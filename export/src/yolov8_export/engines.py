@@ -6,6 +6,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from yolov8_contract.served_model import ServedModel
@@ -16,6 +17,7 @@ from yolov8_export.graph.network import Network, ServedNetwork
 from yolov8_export.graph.verify import Verification, verify
 from yolov8_export.overrides import ModelOverrides
 from yolov8_export.progress import Progress
+from yolov8_export.runtime import Run
 from yolov8_export.source.original import Original
 from yolov8_export.source.weights import check_tensorflow, is_saved_model
 
@@ -59,6 +61,11 @@ def check_engine(weights: Path, deployment: Deployment) -> None:
         raise OptionError(
             f"{weights}: --network pytorch needs the .pt checkpoint, or a .torchscript file: "
             "PyTorch can't load an ONNX file"
+        )
+    if (engine, deployment.precision) == ("pytorch", "fp16") and weights.suffix == ".torchscript":
+        raise OptionError(
+            f"{weights}: --precision fp16 with --network pytorch needs the .pt checkpoint: the types of numbers in a "
+            "TorchScript file are fixed"
         )
 
 
@@ -130,6 +137,15 @@ def for_engine(
         with progress.step("Translating it for TensorFlow, and comparing it"):
             return network, _largest(compared, verify_in_tensorflow(original, network))
     return network, compared
+
+
+def fp16_writer(original: Original, model: ServedModel, engine: str, stage: Path) -> Callable[[], Run] | None:
+    """Return a function that writes the network in FP16 where its engine has a file of its own, and runs it."""
+    if engine != "pytorch":
+        return None
+    from yolov8_export.graph.torchscript import write_torchscript_in_fp16
+
+    return partial(write_torchscript_in_fp16, original, model, stage / TORCHSCRIPT_FILE)
 
 
 def with_saved_model(network: Network, stage: Path) -> Network:

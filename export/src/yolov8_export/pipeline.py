@@ -26,7 +26,7 @@ from yolov8_export.config.recover import read_spec
 from yolov8_export.config.served import as_served
 from yolov8_export.config.serving import serving_commands
 from yolov8_export.config.sizing import shm_mib
-from yolov8_export.engines import check_engine, for_engine, given_saved_model, with_saved_model
+from yolov8_export.engines import check_engine, for_engine, fp16_writer, given_saved_model, with_saved_model
 from yolov8_export.errors import OptionError
 from yolov8_export.graph.batch import has_nms_inside, mixes_images, servable_network
 from yolov8_export.graph.network import Network, ServedNetwork
@@ -166,7 +166,13 @@ def export(
         network, verification = for_engine(original, network, model, deployment.engine, verification, stage, progress)
         deployment = _with_queue_timeout(deployment, network.parameters, model, target)
         network, accuracy = reduce(
-            network, deployment.precision, deployment.engine, data, engine_file=stage / IR_FILE, progress=progress
+            network,
+            deployment.precision,
+            deployment.engine,
+            data,
+            engine_file=stage / IR_FILE,
+            write_fp16=fp16_writer(original, model, deployment.engine, stage),
+            progress=progress,
         )
         with progress.step("Writing the repository"):
             network = rewritten(
@@ -364,6 +370,8 @@ def _notes(spec: ServedModelSpec, network: ServedNetwork) -> Iterator[str]:
             "Ultralytics' own client can't use this network, which takes and returns few bytes; for that client, add "
             "--network-input fp32 --network-output raw"
         )
+    if (spec.deployment.engine, spec.deployment.device, network.precision) == ("pytorch", "cpu", "fp16"):
+        yield "PyTorch has no fast FP16 on most CPUs: this model is for rehearsals; serve it with --device gpu"
     conf = spec.deployment.defaults.conf
     if spec.model.network_output == "candidates" and conf < LEAST_CONF_OF_CANDIDATES:
         yield (

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -13,6 +13,7 @@ from tritonclient.grpc import model_config_pb2 as pb
 
 from tests import heads
 from yolov8_contract import signature
+from yolov8_contract.served_model import END2END
 from yolov8_contract.task import Task
 from yolov8_export.choices import NetworkInput, NetworkOutput
 from yolov8_export.config.deployment import DEFAULT_MAX_CANDIDATES, deployment_from
@@ -26,7 +27,9 @@ CLASSES, IMGSZ, STRIDE = 80, (640, 640), 32
 """Those of yolov8n on COCO."""
 OBJECTS = 10
 IMAGE_SHAPE = (480, 640)
-NETWORK_OUTPUTS: tuple[NetworkOutput, ...] = tuple(kind for kind in get_args(NetworkOutput) if kind != "auto")
+NETWORK_OUTPUTS: tuple[str, ...] = (*(kind for kind in get_args(NetworkOutput) if kind != "auto"), END2END)
+CHOSEN = 300
+"""The objects that an end-to-end network of Ultralytics chooses."""
 _SOURCES = {
     "check": Path("model_repository_gpu", "yolov8n_check", "1"),
     "postprocess": Path("model_repository", "yolov8n_postprocess", "1"),
@@ -47,7 +50,7 @@ class Case:
     """
 
     images: NetworkInput | None
-    network_output: NetworkOutput
+    network_output: str
     postprocess_instances: int = 1
     code: Path | None = None
 
@@ -63,11 +66,13 @@ def write(repository: Path, case: Case) -> None:
     deployment = deployment_from(
         "gpu",
         network_input=case.images,
-        network_output=case.network_output,
+        network_output="raw" if case.network_output == END2END else case.network_output,
         postprocess_instances=case.postprocess_instances,
         queue_timeout_s=0,  # a busy machine makes requests wait, and processor time is what is measured
     )
     described = heads.served(Task.DETECT, classes=CLASSES, imgsz=IMGSZ)
+    if case.network_output == END2END:
+        described = replace(described, network_output=END2END)
     model, head = as_served(described, deployment), network_output(case.network_output)
     spec = ServedModelSpec(name=case.name, model=model, head=(head.shape,), stride=STRIDE, deployment=deployment)
     made = {"output0": head, signature.ORIG_SHAPE.name: np.array(IMAGE_SHAPE, np.int32)}
@@ -84,9 +89,11 @@ def write(repository: Path, case: Case) -> None:
         (folder.parent / CONFIG).write_text(render(config), encoding="utf-8")
 
 
-def network_output(kind: NetworkOutput) -> Any:
+def network_output(kind: str) -> Any:
     """Return a drawn output of the network for one image, without a batch axis."""
     model = heads.served(Task.DETECT, classes=CLASSES, imgsz=IMGSZ)
+    if kind == END2END:
+        return heads.chosen(model, heads.outputs(model, objects=OBJECTS, per_object=1, seed=1), CHOSEN)
     raw = heads.outputs(model, objects=OBJECTS, seed=1)
     if kind == "raw":
         return raw[0]

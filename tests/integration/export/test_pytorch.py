@@ -19,7 +19,9 @@ from ultralytics import YOLO
 
 from tests.data import shapes
 from yolov8_export.checks.repository import check
+from yolov8_export.choices import CalibrationData
 from yolov8_export.config.deployment import Deployment
+from yolov8_export.estimates import estimate
 from yolov8_export.pipeline import export
 from yolov8_export.repository.layout import Target
 from yolov8_server import StartError, TritonServer
@@ -51,6 +53,17 @@ def both(repository: Path, given: Path, tmp_path_factory: pytest.TempPathFactory
     export(DATA / "shapes-pose.pt", Target(repository=folder, name="torch-pose-lean"), deployment=lean)
     unchanged = Deployment(engine="pytorch", instances=1)
     export(given, Target(repository=folder, name="torch-given"), deployment=unchanged)
+    scenes = tmp_path_factory.mktemp("scenes")
+    for seed in range(6):
+        cv2.imwrite(str(scenes / f"{seed}.png"), shapes.scene(99_000 + seed, "pose", size=(160, 160)).image)
+    half = Deployment(engine="pytorch", instances=1, precision="fp16", **VARIANTS["-lean"])
+    target = Target(repository=folder, name="torch-pose-fp16")
+    report = export(
+        DATA / "shapes-pose.pt", target, deployment=half, calibration_data=CalibrationData(evaluation=scenes)
+    )
+    assert report.accuracy is not None
+    assert (report.accuracy.engine, report.accuracy.kind) == ("pytorch", "keypoints")
+    assert any("--device gpu" in note for note in report.notes)
     assert check(folder).findings == ()
     return folder
 
@@ -86,6 +99,23 @@ def test_it_finds_what_onnx_runtime_finds(running: TritonServer, name: str, task
             assert (mine.mask != other.mask).mean() < 1e-4
         if task == "pose":
             np.testing.assert_allclose(mine.keypoints, other.keypoints, rtol=0, atol=0.02)
+
+
+def test_fp16_finds_nearly_the_same(running: TritonServer, both: Path) -> None:
+    url = running.grpc_url
+    for mine, other in zip(asked(url, "torch-pose-fp16", "pose"), asked(url, "shapes-pose", "pose"), strict=True):
+        assert len(mine) == len(other) > 0
+        np.testing.assert_array_equal(mine.class_id, other.class_id)
+        np.testing.assert_allclose(mine.confidence, other.confidence, rtol=0, atol=0.01)
+        np.testing.assert_allclose(mine.xyxy, other.xyxy, rtol=0, atol=1.0)
+        assert not np.array_equal(mine.confidence, other.confidence)
+    with Client(url, model="torch-pose-fp16") as client:
+        assert client.info().precision == "fp16"
+    network = both / "torch-pose-fp16_network" / "1" / "model.pt"
+    assert network.stat().st_size < 0.7 * (both / "torch-pose-lean_network" / "1" / "model.pt").stat().st_size
+    cost = [estimate(both, f"torch-pose-{name}") for name in ("fp16", "lean")]
+    assert [one.precision for one in cost] == ["fp16", "fp32"]
+    assert cost[0].cost.weight_bytes < 0.6 * cost[1].cost.weight_bytes
 
 
 def test_ultralytics_own_client_works_on_the_bare_network(running: TritonServer) -> None:

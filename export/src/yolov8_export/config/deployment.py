@@ -217,9 +217,8 @@ class Deployment:
                 "--network-output candidates is not possible with --network pytorch: leave it out, or say best-class",
             ),
             (
-                engine == "pytorch" and self.precision != "fp32",
-                f"--precision {self.precision} is not possible with --network pytorch, which runs what the checkpoint "
-                "computes, in FP32",
+                engine == "pytorch" and self.precision == "int8",
+                "--precision int8 is not possible with --network pytorch: say fp16, or choose another network",
             ),
             (
                 engine == "tensorflow" and self.precision != "fp32",

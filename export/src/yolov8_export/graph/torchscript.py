@@ -16,7 +16,9 @@ import torch
 
 from yolov8_contract.candidates import BOX_ROWS
 from yolov8_contract.served_model import ServedModel
+from yolov8_export.graph.half import reduce_to_fp16
 from yolov8_export.graph.verify import Verification, verify
+from yolov8_export.runtime import Run
 from yolov8_export.source.original import Original
 from yolov8_export.source.torchscript import load_torchscript, module_runner
 
@@ -42,25 +44,49 @@ def write_torchscript(original: Original, model: ServedModel, path: Path) -> Ver
     """
     assert original.module is not None  # the export has refused ONNX files
     module = original.module()
-    changed = model.network_input == "uint8" or model.network_output == "best-class"
     if original.source.format == "torchscript":
         shutil.copyfile(original.source.path, path)
     else:
-        _save(_traced(_Served(module), torch.zeros(1, 3, *model.imgsz)), path)
-    loaded, _ = load_torchscript(path)
-    found = verify(
-        module_runner(loaded, called="the TorchScript network"),
-        original.run,
-        original.model,
-        against=original.reference,
-        called=_CALLED,
-    )
-    if changed:
-        images = torch.zeros(1, 3, *model.imgsz)
-        if model.network_input == "uint8":
-            images = torch.zeros(1, *model.imgsz, 3, dtype=torch.uint8)
-        _save(_traced(_Served(module, model), images), path)
+        _save(_traced(_Served(module), _planes(model)), path)
+    found = verify(_loaded(path), original.run, original.model, against=original.reference, called=_CALLED)
+    _write_changed(module, model, path)
     return found
+
+
+def write_torchscript_in_fp16(original: Original, model: ServedModel, path: Path) -> Run:
+    """Write the network of a served model as TorchScript whose trained layers compute in FP16.
+
+    Args:
+        original: A checkpoint's network, with its ``module``.
+        model: The model with its input and output, as served.
+        path: The file to write.
+
+    Returns:
+        A function that runs the network as it is before input and output are changed.
+    """
+    assert original.module is not None  # the export has refused ONNX files
+    module = reduce_to_fp16(original.module(), _planes(model))
+    _save(_traced(_Served(module), _planes(model)), path)
+    run = _loaded(path)
+    _write_changed(module, model, path)
+    return run
+
+
+def _write_changed(module: torch.nn.Module, model: ServedModel, path: Path) -> None:
+    """Write a network anew, if it is served with another input or output than it has."""
+    if model.network_input == "uint8" or model.network_output == "best-class":
+        pixels = torch.zeros(1, *model.imgsz, 3, dtype=torch.uint8)
+        images = pixels if model.network_input == "uint8" else _planes(model)
+        _save(_traced(_Served(module, model), images), path)
+
+
+def _planes(model: ServedModel) -> torch.Tensor:
+    return torch.zeros(1, 3, *model.imgsz)
+
+
+def _loaded(path: Path) -> Run:
+    module, _ = load_torchscript(path)
+    return module_runner(module, called="the TorchScript network")
 
 
 class _Served(torch.nn.Module):

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -33,7 +33,7 @@ from yolov8_export.precision.ranking import rank, restored
 from yolov8_export.precision.search import Candidate, Layers, search
 from yolov8_export.precision.truth import Truth
 from yolov8_export.progress import Progress
-from yolov8_export.runtime import import_openvino, onnx_runner, openvino_model, openvino_runner, to_proto
+from yolov8_export.runtime import Run, import_openvino, onnx_runner, openvino_model, openvino_runner, to_proto
 
 MAX_CALIBRATION = 300
 """More images hardly change the ranges of activations, and each image is kept in memory."""
@@ -88,6 +88,7 @@ def reduce(
     data: CalibrationData,
     *,
     engine_file: Path,
+    write_fp16: Callable[[], Run] | None = None,
     progress: Progress,
 ) -> tuple[Network, Accuracy | None]:
     """Return a network in a precision, and how much that lost.
@@ -98,6 +99,7 @@ def reduce(
         engine: The engine that will run the network.
         data: The images to calibrate and to judge with.
         engine_file: The place of the file that OpenVINO loads in place of the ONNX file, if it needs one.
+        write_fp16: Writes the FP16 file of an engine that does not load the ONNX file, and returns what runs it.
         progress: Shows the steps.
 
     Raises:
@@ -116,7 +118,7 @@ def reduce(
             list(pictures(evaluation, network.model)),
             Truth(data.truth) if data.truth else None,
             # ONNX Runtime computes what the graph says; TensorRT would need the GPU that will serve.
-            engine="openvino" if engine == "openvino" else "onnxruntime",
+            engine=engine if engine in ("openvino", "pytorch") else "onnxruntime",
         )
 
     if data.keep_map is not None:
@@ -125,7 +127,10 @@ def reduce(
             made, judged = search(data.keep_map, int8.make, judge(), int8.rank, int8.layers, progress.note)
     else:
         with progress.step(f"Reducing to {precision.upper()}"):
-            candidate = _as_fp16(network, engine) if precision == "fp16" else _Int8(network, engine, seen).make(())
+            if precision == "fp16":
+                candidate = _as_fp16(network, engine, write_fp16)
+            else:
+                candidate = _Int8(network, engine, seen).make(())
         with progress.step(f"Comparing it with FP32 on {len(evaluation)} images"):
             made, judged = candidate.made, judge()(candidate.run)
             accuracies.check(judged, max_map_loss=data.max_map_loss, min_matched=data.min_matched)
@@ -137,8 +142,10 @@ def reduce(
     return replace(reduced, precision=precision), judged
 
 
-def _as_fp16(network: Network, engine: Engine) -> Candidate[Any]:
+def _as_fp16(network: Network, engine: Engine, write_own: Callable[[], Run] | None) -> Candidate[Any]:
     onnx = to_fp16(network.onnx)
+    if write_own is not None:
+        return Candidate(onnx, write_own())
     run = openvino_runner(openvino_model(onnx)) if engine == "openvino" else onnx_runner(onnx, called=_REDUCED)
     return Candidate(onnx, run)
 

@@ -8,6 +8,8 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 import torch
 
@@ -15,6 +17,7 @@ from tests.unit.export.conftest import Export
 from tests.unit.export.tiny_networks import CELL, IMGSZ, LABELS, write_onnx
 from yolov8_contract.task import Task
 from yolov8_export.checks.repository import check
+from yolov8_export.choices import CalibrationData
 from yolov8_export.config.deployment import Deployment
 from yolov8_export.config.recover import read_spec
 from yolov8_export.errors import ExportError, OptionError, UnsupportedError, WeightsError
@@ -207,7 +210,15 @@ def test_candidates_are_refused() -> None:
         Deployment(engine="pytorch", network_output="candidates")
 
 
-@pytest.mark.parametrize("precision", ["fp16", "int8"])
-def test_a_lower_precision_is_refused(precision: Any) -> None:
-    with pytest.raises(OptionError, match=f"--precision {precision} is not possible with --network pytorch"):
-        Deployment(engine="pytorch", precision=precision)
+def test_int8_is_refused() -> None:
+    with pytest.raises(OptionError, match="--precision int8 is not possible with --network pytorch: say fp16"):
+        Deployment(engine="pytorch", precision="int8")
+
+
+def test_fp16_is_refused_for_a_given_file(export_tiny: Export, tmp_path: Path) -> None:
+    given = write(tmp_path / "tiny.torchscript", Tiny())
+    cv2.imwrite(str(tmp_path / "seen.png"), np.zeros((32, 32, 3), np.uint8))
+    data = CalibrationData(evaluation=tmp_path)
+
+    with pytest.raises(OptionError, match=r"needs the \.pt checkpoint: the types of numbers in a TorchScript file"):
+        export_tiny(weights=given, deployment=Deployment(engine="pytorch", precision="fp16"), calibration_data=data)
