@@ -72,7 +72,7 @@ COPIED_BYTES_PER_S = (3e9, 6e9)
 DECODED_PER_S = (2_000, 7_000)
 """JPEGs an A100 decodes a second, with 10 and 75 % of them in its hardware (DALI's issue 5362)."""
 CHECK_MS = 0.8
-POSTPROCESS_MS = {"raw": 1.8, "best-class": 0.9, "candidates": 0.9, "end2end": 0.9}
+POSTPROCESS_MS = {"raw": 1.8, "best-class": 0.9, "candidates": 0.9, "end2end": 0.6}
 """CPU time of an image of 137 KB in the python models, by the network's output (``make benchmark-host``, one core of an
 AMD EPYC; yolov8n, default thresholds)."""
 CONTEXT_MIB = 500

@@ -80,11 +80,6 @@ def described_original(
         model = replace(model, network_output=END2END)
         accept(model)
     _check_head(path, model, overrides)
-    if not model.has_nms and source_format != "onnx":
-        raise UnsupportedError(
-            f"{path}: outputs objects that the network has chosen, which is served from .pt and .onnx files alone; "
-            f"{_EXPORT_AGAIN}"
-        )
     return Original(
         onnx=network,
         model=model,

@@ -31,6 +31,11 @@ from yolov8_export.source.values import read_value, size
 METADATA_FILE = "config.txt"
 """The file inside the archive in which Ultralytics stores its metadata as JSON."""
 _EXPORT_AGAIN = "export it again: yolo export format=torchscript, without nms, half and int8"
+_NMS = "torchvision::nms"
+_HAS_NMS = (
+    f"NMS is inside the network, as {_NMS}, which is no part of torch; networks with NMS inside are served from .onnx "
+    f"files alone; {_EXPORT_AGAIN}"
+)
 
 
 def read_torchscript(
@@ -59,6 +64,7 @@ def load_torchscript(path: Path) -> tuple[torch.jit.ScriptModule, Mapping[str, A
 
     Raises:
         WeightsError: The file is damaged, or not a TorchScript archive.
+        UnsupportedError: NMS is inside the network.
     """
     said = {METADATA_FILE: ""}
     if not zipfile.is_zipfile(path):
@@ -68,7 +74,11 @@ def load_torchscript(path: Path) -> tuple[torch.jit.ScriptModule, Mapping[str, A
             warnings.simplefilter("ignore")  # torch advises against TorchScript since 2.9; Triton's backend loads it
             module = torch.jit.load(path, map_location="cpu", _extra_files=said)  # type: ignore[no-untyped-call]
     except Exception as exc:  # the bytes of a stranger: decoders raise errors of any type
+        if _NMS in str(exc):  # torch does not know the operator, since nothing has imported torchvision
+            raise UnsupportedError(f"{path}: {_HAS_NMS}") from exc
         raise WeightsError(f"{path}: no TorchScript archive, or damaged: {one_line(exc)}") from exc
+    if _NMS in str(module.inlined_graph):
+        raise UnsupportedError(f"{path}: {_HAS_NMS}")
     return module.eval(), _metadata(said[METADATA_FILE])
 
 

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+import torchvision
 
 from tests.unit.export.conftest import Export
 from tests.unit.export.tiny_networks import CELL, IMGSZ, LABELS, write_onnx
@@ -152,7 +153,7 @@ def test_without_metadata_the_user_says_what_it_is(export_tiny: Export, tmp_path
 @pytest.mark.parametrize(
     ("changes", "error", "reason"),
     [
-        pytest.param({"args": {"nms": True}}, UnsupportedError, "from .pt and .onnx files alone", id="nms"),
+        pytest.param({"end2end": True}, UnsupportedError, "output0", id="no-chosen-objects"),
         pytest.param({"names": {"0": "cat"}}, UnsupportedError, "a detect network of 1 classes", id="other-classes"),
         pytest.param({"imgsz": "large"}, ExportError, "metadata 'imgsz'", id="malformed-size"),
         pytest.param({"task": "semantic"}, UnsupportedError, "its task is 'semantic'", id="task"),
@@ -163,6 +164,40 @@ def test_what_cannot_be_served_is_refused(
 ) -> None:
     with pytest.raises(error, match=reason):
         export_tiny(weights=write(tmp_path / "tiny.torchscript", Tiny(), **changes), deployment=PYTORCH)
+
+
+class Chosen(Tiny):
+    """Chooses the best of its cells itself."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        boxes, scores = super().forward(x).transpose(1, 2).split([4, len(LABELS)], 2)
+        best, at = scores.max(2, keepdim=True)
+        rows = torch.cat([boxes, best, at.float()], 2)
+        return rows.gather(1, best.topk(2, 1).indices.expand(-1, -1, 6))
+
+
+def test_a_file_that_chooses_its_objects_is_served_unchanged(
+    export_tiny: Export, repository: Path, tmp_path: Path
+) -> None:
+    weights = write(tmp_path / "tiny.torchscript", Chosen(), end2end=True)
+
+    report = export_tiny(weights=weights, deployment=PYTORCH)
+
+    assert (repository / "tiny_network" / "1" / "model.pt").read_bytes() == weights.read_bytes()
+    assert report.network.model.network_output == "end2end"
+    assert list(report.configs["tiny_network"].output[0].dims) == [2, 6]
+    assert check(repository).findings == ()
+
+
+def test_a_file_with_nms_inside_is_refused(export_tiny: Export, tmp_path: Path) -> None:
+    class Suppressing(Tiny):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            rows = super().forward(x)[0].T
+            return rows[torchvision.ops.nms(rows[:, :4], rows[:, 4], 0.7)][None]
+
+    weights = write(tmp_path / "tiny.torchscript", Suppressing(), args={"nms": True})
+    with pytest.raises(UnsupportedError, match=r"NMS is inside the network, as torchvision::nms.*without nms"):
+        export_tiny(weights=weights, deployment=PYTORCH)
 
 
 def test_a_half_file_is_refused(export_tiny: Export, tmp_path: Path) -> None:
