@@ -153,7 +153,9 @@ def test_without_metadata_the_user_says_what_it_is(export_tiny: Export, tmp_path
 @pytest.mark.parametrize(
     ("changes", "error", "reason"),
     [
-        pytest.param({"end2end": True}, UnsupportedError, "output0", id="no-chosen-objects"),
+        pytest.param(
+            {"end2end": True}, UnsupportedError, "with end2end output has the outputs", id="no-chosen-objects"
+        ),
         pytest.param({"names": {"0": "cat"}}, UnsupportedError, "a detect network of 1 classes", id="other-classes"),
         pytest.param({"imgsz": "large"}, ExportError, "metadata 'imgsz'", id="malformed-size"),
         pytest.param({"task": "semantic"}, UnsupportedError, "its task is 'semantic'", id="task"),
