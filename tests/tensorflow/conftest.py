@@ -16,7 +16,9 @@ import numpy as np
 import pytest
 
 from tests.data import shapes
+from yolov8_export.choices import HeadChoice
 from yolov8_export.config.deployment import Deployment
+from yolov8_export.overrides import ModelOverrides
 from yolov8_export.pipeline import export
 from yolov8_export.repository.layout import Target
 from yolov8_server import TritonServer
@@ -53,9 +55,10 @@ def repository(given: dict[str, Path], tmp_path_factory: pytest.TempPathFactory)
     """A model of each task in TensorFlow, variants, given ones, and the same networks in the other engines."""
     folder = tmp_path_factory.mktemp("engines") / "repository"
 
-    def write(name: str, source: Path, **settings: Any) -> None:
+    def write(name: str, source: Path, head: HeadChoice | None = None, **settings: Any) -> None:
         deployment = Deployment(**{"instances": 1, "engine": "tensorflow"} | settings)
-        export(source, Target(repository=folder, name=name), deployment=deployment)
+        overrides = ModelOverrides(head=head)
+        export(source, Target(repository=folder, name=name), overrides=overrides, deployment=deployment)
 
     for task in shapes.TASKS:
         write(f"onnxruntime-{task}", DATA / f"shapes-{task}.pt", engine="onnxruntime")
@@ -64,6 +67,8 @@ def repository(given: dict[str, Path], tmp_path_factory: pytest.TempPathFactory)
         write(f"{engine}-detect", DATA / "shapes-detect.pt", engine=engine)
     write("tensorflow-pose-lean", DATA / "shapes-pose.pt", **LEAN)
     write("tensorflow-detect-few", DATA / "shapes-detect.pt", **FEW)
+    for engine in ("onnxruntime", "openvino", "tensorflow"):
+        write(f"{engine}-chosen", DATA / "shapes-yolo26-detect.pt", "one2one", engine=engine)
     for task, source in given.items():
         write(f"given-{task}", source)
     return folder

@@ -61,7 +61,6 @@ def _check_end_to_end(deployment: Deployment) -> str:
     """Return the output of an end-to-end network, whose objects can't be reduced further."""
     for is_violated, option in (
         (deployment.network_output not in ("raw", "auto"), f"--network-output {deployment.network_output}"),
-        (deployment.engine == "tensorflow", "--network tensorflow"),
         (deployment.precision == "int8", "--precision int8"),
     ):
         if is_violated:

@@ -312,10 +312,6 @@ def _gather_elements(inputs: Sequence[Any], attributes: Attributes) -> Any:
     return tf.transpose(found, np.argsort(order))
 
 
-def _gather(inputs: Sequence[Any], attributes: Attributes) -> Any:
-    return tf.gather(inputs[0].first(), inputs[1].tensor, axis=attributes.get("axis", 0))
-
-
 def _gemm(inputs: Sequence[Any], attributes: Attributes) -> Any:
     left, right = (value.first() for value in inputs[:2])
     flags = {"transpose_a": bool(attributes.get("transA")), "transpose_b": bool(attributes.get("transB"))}
@@ -357,14 +353,18 @@ OPERATORS: Mapping[str, Operator] = {
     "Cast": _cast,
     "Concat": _concat,
     "Constant": lambda _, attributes: onnx.numpy_helper.to_array(attributes["value"]),
+    "ConstantOfShape": lambda inputs, attributes: np.full(
+        inputs[0].tensor, onnx.numpy_helper.to_array(attributes["value"])[0] if attributes else np.float32(0)
+    ),
     "Conv": _conv,
     "ConvTranspose": _conv_transpose,
     "Cos": _unary(tf.cos),
     "Div": _elementwise(_divide),
+    "Equal": _elementwise(tf.equal),
     "Exp": _unary(tf.exp),
     "Expand": _expand,
     "Flatten": _flatten,
-    "Gather": _gather,
+    "Gather": lambda inputs, attributes: tf.gather(inputs[0].first(), inputs[1].tensor, axis=attributes.get("axis", 0)),
     "GatherElements": _gather_elements,
     "Gemm": _gemm,
     "GlobalAveragePool": _global_average,
@@ -372,6 +372,7 @@ OPERATORS: Mapping[str, Operator] = {
     "Identity": _unary(tf.identity),
     "MatMul": lambda inputs, _: tf.matmul(inputs[0].first(), inputs[1].first()),
     "MaxPool": _max_pool,
+    "Mod": _elementwise(tf.math.floormod),
     "Mul": _elementwise(tf.multiply),
     "Neg": _unary(tf.negative),
     "Pow": _elementwise(tf.pow),
