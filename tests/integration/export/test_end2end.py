@@ -105,6 +105,7 @@ def test_a_real_server_answers_as_predict_and_refuses_what_has_no_effect(url: st
             client.detect(cv2.imencode(".png", IMAGES[0])[1].tobytes(), iou=0.5)
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit.load` is deprecated:FutureWarning")
 def test_a_torchscript_file_of_ultralytics_answers_as_predict_with_it(url: str, given: dict[str, Path]) -> None:
     model = YOLO(given["given-one2many"], task="detect")
 
@@ -126,7 +127,9 @@ def test_fp16_finds_the_same_objects(url: str, name: str) -> None:
             expected, found = (client.detect(asked, conf=0.25) for client in (fp32, fp16))
             assert fp16.info().precision == "fp16"
         assert len(found) == len(expected) > 0
-        np.testing.assert_array_equal(found.class_id, expected.class_id)
-        np.testing.assert_allclose(found.confidence, expected.confidence, rtol=0, atol=0.01)
-        np.testing.assert_allclose(found.xyxy, expected.xyxy, rtol=0, atol=1.0)
-        assert not np.array_equal(found.confidence, expected.confidence)
+        partner = np.abs(found.xyxy[:, None] - expected.xyxy).max(axis=2).argmin(axis=1)  # equal scores change places
+        assert sorted(partner) == list(range(len(expected)))
+        np.testing.assert_array_equal(found.class_id, expected.class_id[partner])
+        np.testing.assert_allclose(found.confidence, expected.confidence[partner], rtol=0, atol=0.01)
+        np.testing.assert_allclose(found.xyxy, expected.xyxy[partner], rtol=0, atol=1.0)
+        assert not np.array_equal(found.confidence, expected.confidence[partner])
