@@ -139,8 +139,7 @@ def serve(
     lend_cores: Annotated[
         bool,
         typer.Option(
-            help="Give a request that is alone at the ONNX networks the threads of all instances (a second copy of the "
-            "weights for each)"
+            help="Give a request that is alone at the ONNX networks the threads of all instances"
         ),
     ] = True,
     restarts: Annotated[

@@ -16,6 +16,7 @@ from ._ports import Ports
 
 HELP_TIMEOUT_S = 30.0
 BUSY_INSTANCES = "YOLOV8_BUSY_INSTANCES"  # as the onnxruntime drop-in reads it
+SHARED_WEIGHTS = "YOLOV8_SHARED_WEIGHTS"
 GPU_CONTROL_DEVICE = Path("/dev/nvidiactl")
 # The launcher sets these. A second value would make the server listen where the launcher does not look for it.
 OWN_OPTIONS = frozenset(

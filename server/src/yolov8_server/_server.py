@@ -16,6 +16,7 @@ from ._command import (
     ADMIN_HEADER,
     BUSY_INSTANCES,
     CLOSED_HEADER,
+    SHARED_WEIGHTS,
     build_command,
     build_environment,
     check_extra_options,
@@ -67,7 +68,7 @@ class TritonServer:
         model_control: whether models can be loaded and unloaded by request, with the key, while the server runs.
         admin_key: the key for this; clients send it as ``triton-admin-key``.
         lend_cores: whether a request that is alone at the networks of the onnxruntime backend gets the threads of all
-            instances of its model. Each instance then holds a second copy of the weights.
+            instances of its model.
         arguments: further options of tritonserver, such as ``--log-verbose=1``.
     """
 
@@ -256,15 +257,16 @@ class TritonServer:
         )
         return SupervisedProcess(
             command,
-            environment=build_environment(installation, os.environ, libraries=[folder / "lib"]) | self._lent(folder),
+            environment=build_environment(installation, os.environ, libraries=[folder / "lib"]) | self._shared(folder),
             log=self._log,
             mark=mark,
             stop_timeout_s=self._stop_timeout_s,
         )
 
-    def _lent(self, folder: Path) -> dict[str, str]:
-        """Return what tells the models of the onnxruntime backend to lend cores."""
-        return {BUSY_INSTANCES: str(folder / "busy") if self._lend_cores else ""}
+    def _shared(self, folder: Path) -> dict[str, str]:
+        """Return what tells the models of the onnxruntime backend to lend cores, and to share weights."""
+        busy = str(folder / "busy") if self._lend_cores else ""
+        return {BUSY_INSTANCES: busy, SHARED_WEIGHTS: str(folder / "weights")}
 
     def _end(self, process: SupervisedProcess, grace_s: float | None = None) -> None:
         try:

@@ -110,12 +110,12 @@ def positive_rows() -> ModelProto:
     )
 
 
-def convolution() -> ModelProto:
+def convolution(channels: int = 16) -> ModelProto:
     """Return a graph of two layers with random weights, enough arithmetic to show a difference in the last bit."""
     rng = np.random.default_rng(0)
     weights = [
         numpy_helper.from_array(rng.standard_normal(shape, dtype=np.float32), name)
-        for name, shape in (("w1", (16, 3, 3, 3)), ("w2", (8, 16, 3, 3)))
+        for name, shape in (("w1", (channels, 3, 3, 3)), ("w2", (8, channels, 3, 3)))
     ]
     return model(
         [

@@ -25,6 +25,7 @@ from onnx_device import DeviceSession, preload  # type: ignore[import-not-found]
 from onnx_options import run_options, session_options  # type: ignore[import-not-found]
 from onnx_providers import check_loaded, providers  # type: ignore[import-not-found]
 from onnx_refusals import RefusedConfigError, check_environment, check_tensors  # type: ignore[import-not-found]
+from onnx_weights import opener  # type: ignore[import-not-found]
 
 Arrays = dict[str, Any]  # of numpy, or on a GPU of cupy
 DEFAULT_FILENAME = "model.onnx"
@@ -47,12 +48,13 @@ class TritonPythonModel:
         if device is not None:
             preload()
         path = _model_path(config, args)
-        open_session = partial(ort.InferenceSession, path, providers=chosen)
         if device is None:
-            session, self._run_session = load(config, partial(session_options, config), open_session)
+            options = partial(session_options, config)
+            with opener(path, options, _warn) as open_session:
+                session, self._run_session = load(config, options, open_session)
             self._device = None
         else:
-            session = open_session(session_options(config))
+            session = ort.InferenceSession(path, session_options(config), providers=chosen)
             self._device = DeviceSession(session, device)
             self._run_session = self._device.run
         check_loaded(chosen, session.get_providers())
@@ -108,6 +110,10 @@ class TritonPythonModel:
     def _response(self, outputs: Arrays) -> Any:
         tensor = pb_utils.Tensor if self._device is None else pb_utils.Tensor.from_dlpack
         return pb_utils.InferenceResponse([tensor(name, array) for name, array in outputs.items()])
+
+
+def _warn(message: str) -> None:
+    pb_utils.Logger.log_warn(message)
 
 
 def _model_path(config: dict[str, Any], args: dict[str, str]) -> Path:
