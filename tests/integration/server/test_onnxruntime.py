@@ -5,10 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
+import psutil
 import pytest
 import tritonclient.grpc as triton
 from tritonclient.utils import InferenceServerException
@@ -138,6 +140,16 @@ def test_a_request_gets_the_bits_of_a_bare_session(client: triton.InferenceServe
 
     for name, expected in bare(image).items():
         np.testing.assert_array_equal(result.as_numpy(name), expected)
+
+
+def test_the_process_of_a_model_maps_its_weights(server: TritonServer) -> None:
+    (stub,) = [
+        process
+        for process in psutil.Process(server.pid).children(recursive=True)
+        if "convolution" in str(process.cmdline())
+    ]
+
+    assert [Path(region.path).name for region in stub.memory_maps()].count("weights") == 1
 
 
 def test_requests_at_once_share_sessions_and_get_their_own_answers(client: triton.InferenceServerClient) -> None:
