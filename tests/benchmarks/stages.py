@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -19,10 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-# Before numpy, and with it its BLAS, is loaded: one core.
-os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-_ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(_ROOT / "model_repository" / "yolov8n_preprocess" / "1"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "model_repository" / "yolov8n_preprocess" / "1"))
 
 import cv2
 import memory  # type: ignore[import-not-found]  # preprocess's own modules
@@ -33,7 +29,7 @@ from preparation import Preparation, Raw  # type: ignore[import-not-found]
 
 from tests import heads
 from tests.data import shapes
-from yolov8_contract.image_header import ImageLimits
+from yolov8_contract.image_header import ImageLimits, admit
 from yolov8_contract.letterbox import Letterbox
 from yolov8_contract.parameters import ParameterPolicy, RequestParameters
 from yolov8_contract.postprocess import postprocess
@@ -43,6 +39,7 @@ from yolov8_contract.task import Task
 LIMIT = 1.1
 """Preprocess's largest share of decode, resize and conversion."""
 _IMGSZ = (640, 640)
+LIMITS = ImageLimits()
 _SIZES = ((480, 640), (720, 1280), (1080, 1920))
 _OBJECTS = 20
 Work = Callable[[], Any]
@@ -120,22 +117,21 @@ def drawn() -> list[bytes]:
 def preprocess_lines(files: Sequence[bytes]) -> list[Line]:
     """Compare preprocess and its parts with OpenCV's functions alone, in memory that they may use again."""
     model = heads.served(Task.DETECT, classes=80, imgsz=_IMGSZ)
-    preparation = Preparation(model, ParameterPolicy(task=model.task, num_classes=len(model.labels)), ImageLimits())
-    whole, decode, resize, convert = [], [], [], []
+    preparation = Preparation(model, ParameterPolicy(task=model.task, num_classes=len(model.labels)), LIMITS)
+    whole, check, decode, fit = [], [], [], []
     for content in files:
         raw = Raw("", np.frombuffer(content, np.uint8)[None])
         image = pixels.decode(content)
         alone = Alone(content, image)
-        fitted = pixels.letterboxed(image, _IMGSZ)
         whole.append((lambda raw=raw: preparation.run(raw), alone.all))
+        check.append((lambda content=content: admit(content, model.image_formats, LIMITS), alone.look))
         decode.append((lambda content=content: pixels.decode(content), alone.decode))
-        resize.append((lambda image=image: pixels.letterboxed(image, _IMGSZ), alone.resize))
-        convert.append((lambda fitted=fitted: pixels.planes(fitted), alone.copy))
+        fit.append((lambda image=image: pixels.planes(pixels.letterboxed(image, _IMGSZ)), alone.copy))
     return [
         Line("preprocess", "decode + resize + conversion", whole, LIMIT),
+        Line("its check of the header", "memcpy of the file", check),
         Line("its decoding", "`cv2.imdecode` (libjpeg-turbo)", decode),
-        Line("its letterbox", "`cv2.resize`", resize),
-        Line("its conversion to planes of FP32", "memcpy of its 4.9 MB", convert),
+        Line("its letterbox and conversion to FP32", "`cv2.resize`, memcpy of 4.9 MB", fit),
     ]
 
 
@@ -148,11 +144,15 @@ class Alone:
         self._shape = Letterbox.fit(pixels.shape(image), _IMGSZ).new_shape
         self._fitted = pixels.letterboxed(image, _IMGSZ)
         self._input, self._copied = np.zeros((2, 3, *_IMGSZ), np.float32)
-        self._channels = [np.empty(_IMGSZ, np.uint8) for _ in range(3)]
+        self._channel = np.empty(_IMGSZ, np.uint8)
 
     def decode(self) -> Any:
         """Decode as libjpeg-turbo does in OpenCV."""
         return cv2.imdecode(self._content, cv2.IMREAD_COLOR)
+
+    def look(self) -> None:
+        """Copy the file's bytes."""
+        self._content.copy()
 
     def resize(self) -> None:
         """Resize, where the image does not fit as it is."""
@@ -161,14 +161,15 @@ class Alone:
 
     def convert(self) -> Any:
         """Divide each channel by 255."""
-        cv2.split(self._fitted, self._channels)
         planes = np.empty((3, *_IMGSZ), np.float32)
-        for channel, plane in zip(self._channels, planes, strict=True):
+        for index, plane in enumerate(planes):
+            channel = cv2.extractChannel(self._fitted, index, self._channel)
             np.divide(channel, np.float32(255), out=plane, dtype=np.float32)
         return planes
 
     def copy(self) -> None:
-        """Copy as many bytes as the network's input has."""
+        """Resize, and copy as many bytes as the network's input has."""
+        self.resize()
         np.copyto(self._copied, self._input)
 
     def all(self) -> None:

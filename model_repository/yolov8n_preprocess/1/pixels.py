@@ -96,8 +96,16 @@ def letterboxed(image: Image, imgsz: tuple[int, int]) -> Image:
         image = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)  # type: ignore[assignment]
     if fit.new_shape == imgsz:
         return image
-    boxed = np.full((*imgsz, 3), PAD_VALUE, np.uint8)
-    boxed[fit.top : fit.top + height, fit.left : fit.left + width] = image
+    boxed = np.empty((*imgsz, 3), np.uint8)
+    bottom, right = fit.top + height, fit.left + width
+    for border in (
+        boxed[: fit.top],
+        boxed[bottom:],
+        boxed[fit.top : bottom, : fit.left],
+        boxed[fit.top : bottom, right:],
+    ):
+        border.fill(PAD_VALUE)
+    boxed[fit.top : bottom, fit.left : right] = image
     return boxed
 
 
@@ -107,8 +115,9 @@ def planes(image: Image) -> Planes:
     Ultralytics divides by 255; multiplying by 1 / 255 would differ in the last bit.
     """
     out = np.empty((1, 3, *shape(image)), np.float32)
-    for plane, channel in zip(out[0, ::-1], cv2.split(image), strict=True):
-        np.divide(channel, _WHITE, out=plane, dtype=np.float32)
+    channel = np.empty(shape(image), np.uint8)  # one for all three, which stays in the processor's cache
+    for index, plane in enumerate(out[0, ::-1]):
+        np.divide(cv2.extractChannel(image, index, channel), _WHITE, out=plane, dtype=np.float32)
     return out
 
 
