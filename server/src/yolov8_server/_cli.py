@@ -138,9 +138,7 @@ def serve(
     ] = "none",
     lend_cores: Annotated[
         bool,
-        typer.Option(
-            help="Give a request that is alone at the ONNX networks the threads of all instances"
-        ),
+        typer.Option(help="Give a request that is alone at the ONNX networks the threads of all instances"),
     ] = True,
     restarts: Annotated[
         int, typer.Option(min=0, metavar="N", help="Early ends or failed starts in a row after which to give up")
