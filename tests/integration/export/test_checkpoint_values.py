@@ -214,5 +214,5 @@ def test_an_archive_of_another_kind_is_no_checkpoint(pack: str, tmp_path: Path) 
 
 
 def test_a_state_dict_in_place_of_the_network_is_named(run: Callable[..., Report]) -> None:
-    with pytest.raises(WeightsError, match=r"holds epoch, license, model \(OrderedDict\), .* and no network; expected"):
+    with pytest.raises(WeightsError, match=r"holds epoch, model \(OrderedDict\), .* and no network; expected"):
         run(lambda content: content.update(model=content["model"].state_dict()))
