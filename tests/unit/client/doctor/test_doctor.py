@@ -114,7 +114,7 @@ def test_an_unknown_name_is_told(url: str) -> None:
     assert "correct the name" in finding["advice"]
 
 
-@pytest.mark.parametrize("url", ["localhost:port", "localhost:99999", "http://localhost:x"])
+@pytest.mark.parametrize("url", ["localhost:port", "http://localhost:x"])
 def test_a_port_that_is_no_number_is_told(url: str) -> None:
     code, (finding,) = doctor("--url", url)
 
@@ -351,8 +351,13 @@ def test_a_proxy_that_leaves_out_the_host_is_not_told(serve: Serve, monkeypatch:
     assert problems(doctor("--url", serve().url)[1]) == []
 
 
-def test_an_empty_address_is_wrong_usage() -> None:
+def test_an_address_that_can_not_be_one_is_wrong_usage() -> None:
     assert RUNNER.invoke(app, ["doctor", "--url", ""]).exit_code == 2
+
+    done = RUNNER.invoke(app, ["doctor", "--url", "localhost:99999"])
+
+    assert done.exit_code == 2
+    assert "got the port 99999" in done.stderr
 
 
 def test_a_server_that_lists_nothing_is_a_problem_unless_a_model_is_named(serve: Serve) -> None:
