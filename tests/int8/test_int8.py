@@ -27,7 +27,7 @@ from yolov8_server import TritonServer
 from yolov8_triton import Client
 
 CANDIDATES = 60
-OUT_OF_RANGE = 3000.0
+OUT_OF_RANGE = -3000.0
 WEIGHTS = Path(__file__).parents[1] / "data" / "shapes-detect.pt"
 
 
