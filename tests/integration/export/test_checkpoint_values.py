@@ -152,7 +152,7 @@ def test_torchs_older_format_is_refused_with_how_to_convert_it(tmp_path: Path) -
         pytest.param(torch.nn.Conv2d(1, 1, 1), "holds a Conv2d; expected a checkpoint", id="module"),
         pytest.param({f"model.{i}.conv.weight": torch.zeros(1) for i in range(300)}, "not a state dict", id="weights"),
         pytest.param({"date": np.datetime64("2026-01-01")}, "DateTime64DType", id="numpy-date"),
-        pytest.param({"model": None}, "and no model", id="model-none"),
+        pytest.param({"model": None}, "and no network", id="model-none"),
     ],
 )
 def test_another_content_is_refused_in_one_short_line(
@@ -167,8 +167,8 @@ def test_another_content_is_refused_in_one_short_line(
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"PK\x05\x06" + bytes(18), b"xx%s", b"version https://git-lfs.github.com/spec/v1\n"],
-    ids=["empty", "empty-zip", "bytes-before", "git-lfs"],
+    [b"", b"PK\x05\x06" + bytes(18), b"xx%s"],
+    ids=["empty", "empty-zip", "bytes-before"],
 )
 def test_another_file_is_refused_without_advice_to_run_it(content: bytes, tmp_path: Path) -> None:
     write_checkpoint(tmp_path / "x.pt", "yolov8n.yaml")

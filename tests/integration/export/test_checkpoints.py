@@ -231,7 +231,7 @@ def yolov5_repository(path: Path) -> None:
         pytest.param(cut_short, "no PyTorch checkpoint, or cut short", id="cut-short"),
         pytest.param(damaged, "can't be loaded", id="damaged"),
         pytest.param(other_zip, "can't be loaded", id="another-zip"),
-        pytest.param(state_dict, "and no model; expected a checkpoint", id="state-dict"),
+        pytest.param(state_dict, "and no network; expected a checkpoint", id="state-dict"),
         pytest.param(bare_tensor, "holds a Tensor; expected a checkpoint", id="tensor"),
         pytest.param(torchscript, "is a TorchScript archive", id="torchscript"),
         pytest.param(yolov5_repository, "checkpoint of the YOLOv5 repository", id="yolov5-repository"),
