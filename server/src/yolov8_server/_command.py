@@ -50,7 +50,7 @@ def check_allowable(names: Collection[str]) -> None:
 def restrictions(
     *, http: bool, allow: Collection[str], extra: Sequence[str], key: str, admin_key: str | None = None
 ) -> list[str]:
-    """Return the options that close protocols with a key.
+    """Return the options that close protocols with a key, and bound what refused HTTP requests leave in memory.
 
     Args:
         http: Whether inference over HTTP is open.

@@ -11,8 +11,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime as ort
 import pytest
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantize_static
 
 from tests.drop_ins import importable
 from tests.integration.server import models
@@ -57,6 +59,34 @@ def mapped() -> set[str]:
 
 def weights_in(folder: Path) -> list[Path]:
     return sorted(folder.rglob("weights"))
+
+
+def _with_external_weights(path: Path) -> None:
+    onnx.save(models.convolution(channels=64), path, save_as_external_data=True, location="external", size_threshold=0)
+
+
+def _in_int8(path: Path) -> None:
+    class Images(CalibrationDataReader):
+        def __init__(self) -> None:
+            self._left = iter([{"images": np.random.default_rng(1).random((1, 3, 64, 64), np.float32)}])
+
+        def get_next(self) -> dict[str, Any]:
+            return next(self._left, {})
+
+    quantize_static(models.convolution(channels=64), path, Images(), quant_format=QuantFormat.QDQ)
+
+
+@pytest.mark.parametrize("write", [_with_external_weights, _in_int8])
+def test_networks_of_other_kinds_compute_the_same_bits(
+    write: Callable[[Path], None], network: Path, shared: Path
+) -> None:
+    write(network)
+    own = ort.InferenceSession(network, OPTIONS(), providers=["CPUExecutionProvider"])
+
+    session = opened(network)
+
+    assert weights_in(shared)
+    assert all(np.array_equal(*pair) for pair in zip(ran(session), ran(own), strict=True))
 
 
 def test_all_sessions_map_one_file_of_weights_and_give_the_same_bits(network: Path, shared: Path) -> None:
