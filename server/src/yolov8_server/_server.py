@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+import signal
 import time
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -37,7 +38,9 @@ logger = logging.getLogger(__name__)
 DEFAULT_READY_TIMEOUT_S = 120.0
 DEFAULT_STOP_TIMEOUT_S = 30.0
 RESTART_GRACE_S = 2.0
-PORT_ATTEMPTS = 3  # another process may take a free port before the server listens
+START_ATTEMPTS = 3  # another process may take a free port before the server listens, or a crash end the server
+# A machine that stands still for a second while models load ends the server: docs/limits.md, "after a pause".
+CRASHES = {-signal.SIGABRT, -signal.SIGBUS, -signal.SIGSEGV}
 MANY_LINES = 2000  # of the log, searched for the reasons of a failed start
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 0.5
 DEFAULT_HOST = "127.0.0.1"  # loopback, because Triton has no authentication
@@ -146,15 +149,20 @@ class TritonServer:
         installation = find_tritonserver()
         check_extra_options(installation, self._arguments)
         _leftovers.sweep()
-        for attempt in range(PORT_ATTEMPTS):
+        for left in reversed(range(START_ATTEMPTS)):
             self._ports = choose_ports(self._address, self._wanted)
             try:
                 self._launch(installation)
                 return
             except PortInUseError as exc:
-                if attempt == PORT_ATTEMPTS - 1 or not self._wanted.any_free:
+                if left == 0 or not self._wanted.any_free:
                     raise
                 logger.warning("a free port was taken before the server listened, trying others: %s", exc)
+            except StartError as exc:
+                if left == 0 or exc.exit_code not in CRASHES:
+                    raise
+                self._keep_log = True
+                logger.warning("starting it again: %s", exc)
 
     def stop(self) -> None:
         """Stop the server and wait for the cleanup; do nothing if it isn't running."""

