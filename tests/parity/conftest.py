@@ -30,7 +30,7 @@ References = dict[str, list[list[Arrays]]]
 
 SCENES = 120
 ENGINES = os.environ.get("PARITY_ENGINES", "").split() or ["onnxruntime"]
-READY_S = 300
+READY_S = 600
 
 
 @pytest.fixture(scope="session")
