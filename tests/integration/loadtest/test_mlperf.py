@@ -47,6 +47,18 @@ def test_accuracy_and_speed_come_from_one_run(scenes: Path) -> None:
     assert "Test Parameters Used" in (scenes / "out" / "SingleStream" / "mlperf_log_summary.txt").read_text()
 
 
+def test_the_load_generator_measures_the_same_server_beside_loadgen(scenes: Path) -> None:
+    done = mlperf(scenes, "--scenario", "Offline", "--compare", "--rounds", "1", "--conf", "0.3", "--in-flight", "2")
+
+    assert "| Offline | 2 | images per s | " in done.stdout, done.stderr
+    report = json.loads((scenes / "out" / "mlperf.json").read_text())
+    (compared,) = report["comparisons"]
+    assert compared["ratio"] == pytest.approx(compared["ours"][0] / compared["theirs"][0], abs=1e-3)
+    passed = compared["agrees"] and all(one["valid"] for one in report["results"])
+    assert done.returncode == (0 if passed else 1)
+    assert "Test Parameters Used" in (scenes / "out" / "Offline-round-1" / "mlperf_log_summary.txt").read_text()
+
+
 def test_what_can_not_be_run_is_said_in_one_line(scenes: Path) -> None:
     done = mlperf(scenes, "--scenario", "DoubleStream")
 

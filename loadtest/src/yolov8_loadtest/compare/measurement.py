@@ -90,22 +90,35 @@ def _fill(tensor: Any, spec: TensorSpec) -> None:
 
 WARM_UP_S = 1
 PATIENCE_S = 120.0
+PATIENCE_AN_IMAGE_S = 2.0
+"""The generator asks about each image once before it starts."""
 _NAME = "round"
 
 
 def run_locust_round(
-    *, url: str, model: str, images: Path, in_flight: int, seconds: int, processes: int, work: Path
+    *,
+    url: str,
+    model: str,
+    images: Path,
+    in_flight: int,
+    seconds: int,
+    work: Path,
+    processes: int = 1,
+    image_count: int = 1,
+    conf: float | None = None,
 ) -> Reading:
     """Run the load generator for one round, as a user would, and read its report.
 
     Args:
         url: Address of the server's gRPC port.
         model: The model to ask.
-        images: A folder with the one image to send.
+        images: A folder with the images to send.
         in_flight: Number of users; each asks again when it has its answer.
         seconds: Length of the round without its warm-up.
-        processes: Number of generator processes.
         work: A folder for the scenario and the report.
+        processes: Number of generator processes.
+        image_count: Number of images to send, in random order.
+        conf: Threshold of scores; None leaves it to the deployment.
 
     Raises:
         LoadTestError: It failed, or an answer was not as expected.
@@ -115,19 +128,23 @@ def run_locust_round(
         f"{{ users = {in_flight}, duration_s = {WARM_UP_S}, warmup = true }}, "
         f"{{ users = {in_flight}, duration_s = {seconds} }}"
     )
-    scenario.write_text(f"[load]\nstages = [{stages}]\n\n[[traffic]]\nimages = 1\n\n[slo]\nerror_ratio = 0\n")
+    traffic = f"images = {image_count}\n" + ("" if conf is None else f"parameters = {{ conf = {conf!r} }}\n")
+    scenario.write_text(f"[load]\nstages = [{stages}]\n\n[[traffic]]\n{traffic}\n[slo]\nerror_ratio = 0\n")
     arguments = ["--loglevel", "WARNING", "--host", url, "--scenario", str(scenario), "--model", model]
     arguments += ["--images", str(images), "--report", str(work)]
     command = locust_command(arguments, processes=processes, web=False)
+    timeout_s = seconds + PATIENCE_S + image_count * PATIENCE_AN_IMAGE_S
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=seconds + PATIENCE_S)
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=timeout_s)
     except subprocess.TimeoutExpired as exc:
         raise LoadTestError(f"the load generator did not end within {exc.timeout:g} s") from exc
     if done.returncode:
         said = [line for line in (done.stdout + done.stderr).splitlines() if line.startswith(("FAILED", "error"))]
         raise LoadTestError(f"the load generator ended with code {done.returncode}: {' / '.join(said)}")
     total = json.loads((work / f"{_NAME}.json").read_text(encoding="utf-8"))["total"]
-    return Reading(per_s=total["throughput_per_s"], p50_ms=total["p50_ms"], p99_ms=total["p99_ms"])
+    return Reading(
+        per_s=total["throughput_per_s"], p50_ms=total["p50_ms"], p90_ms=total["p90_ms"], p99_ms=total["p99_ms"]
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,6 +24,7 @@ class Reading:
 
     per_s: float
     p50_ms: float
+    p90_ms: float
     p99_ms: float
 
 
@@ -70,6 +71,7 @@ def middle(readings: Sequence[Reading]) -> Reading:
     return Reading(
         per_s=statistics.median(one.per_s for one in readings),
         p50_ms=statistics.median(one.p50_ms for one in readings),
+        p90_ms=statistics.median(one.p90_ms for one in readings),
         p99_ms=statistics.median(one.p99_ms for one in readings),
     )
 
@@ -152,6 +154,7 @@ def read_table(text: str) -> Reading:
         return Reading(
             per_s=float(row["Inferences/Second"]),
             p50_ms=float(row["p50 latency"]) / 1000,
+            p90_ms=float(row["p90 latency"]) / 1000,
             p99_ms=float(row["p99 latency"]) / 1000,
         )
     except (KeyError, ValueError) as exc:

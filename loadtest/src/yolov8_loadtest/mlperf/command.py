@@ -9,6 +9,7 @@ from typing import Any
 from yolov8_contract.task import Task
 from yolov8_loadtest.errors import PreparationError
 from yolov8_loadtest.mlperf.accuracy import Truth
+from yolov8_loadtest.mlperf.agreement import Comparison, comparable, table, to_json
 from yolov8_loadtest.mlperf.run import IN_PROCESS, MlperfArguments, Result, Run
 from yolov8_loadtest.mlperf.scenarios import Scenario
 from yolov8_loadtest.mlperf.system import loadgen_module
@@ -22,7 +23,7 @@ from yolov8_loadtest.workload.images import image_files
 from yolov8_loadtest.workload.requests import chosen_model, served_models
 from yolov8_triton.low_level import Connection
 
-EXIT_INVALID = 1
+EXIT_FAILED = 1
 _HEADER = (
     "scenario", "LoadGen's verdict", "queries", "images per s", "p50 ms", "p90 ms", "p99 ms", "mAP50-95", "no answer",
 )  # fmt: skip
@@ -36,12 +37,14 @@ def mlperf(server: ServerArguments, arguments: MlperfArguments) -> int:
     """
     loadgen = loadgen_module()
     scenarios = _scenarios(arguments.scenario)
+    compared = comparable(scenarios) if arguments.compare else []
     with server_for(server, [Task.DETECT]) as endpoint:
         run = _prepared(loadgen, endpoint, arguments)
         results = [run.scenario(one) for one in scenarios]
         if arguments.in_process:
             results.append(run.in_process(endpoint))
-    return _report(results, run, arguments)
+        comparisons = [one for scenario in compared for one in run.compared(scenario)]
+    return _report(results, comparisons, run, arguments)
 
 
 def _scenarios(names: list[str] | None) -> list[Scenario]:
@@ -75,7 +78,7 @@ def _row(result: Result) -> list[Cell]:
     return [result.name, said, verdict.queries, *figures, precision, result.unanswered]
 
 
-def _report(results: list[Result], run: Run, arguments: MlperfArguments) -> int:
+def _report(results: list[Result], comparisons: list[Comparison], run: Run, arguments: MlperfArguments) -> int:
     here = machine()
     expected, length = run.expected, run.length
     how = (
@@ -86,7 +89,8 @@ def _report(results: list[Result], run: Run, arguments: MlperfArguments) -> int:
     errors = [
         f"{one.name}: {one.unanswered} images were not answered; {one.first_error}" for one in results if one.unanswered
     ]
-    text = "\n\n".join([how, markdown_table(_HEADER, [_row(one) for one in results]), *_ratio(results), *errors])
+    tables = [markdown_table(_HEADER, [_row(one) for one in results]), *_ratio(results), *errors]
+    text = "\n\n".join([how, *tables, *([table(comparisons)] if comparisons else [])])
     document = {
         "machine": here,
         "seconds": length.seconds,
@@ -105,12 +109,14 @@ def _report(results: list[Result], run: Run, arguments: MlperfArguments) -> int:
             }
             for one in results
         ],
+        "comparisons": to_json(comparisons),
     }
     arguments.output.mkdir(parents=True, exist_ok=True)
     (arguments.output / "mlperf.md").write_text(text + "\n", encoding="utf-8")
     (arguments.output / "mlperf.json").write_text(json.dumps(plain(document), indent=1) + "\n", encoding="utf-8")
     say(f"\n{text}\n\nwritten: {arguments.output / 'mlperf.md'} and .json, and LoadGen's logs in a folder each")
-    return 0 if all(one.passed for one in results) else EXIT_INVALID
+    passed = all(one.passed for one in results) and all(one.agrees for one in comparisons)
+    return 0 if passed else EXIT_FAILED
 
 
 def _ratio(results: list[Result]) -> list[str]:

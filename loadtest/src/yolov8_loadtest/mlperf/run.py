@@ -9,12 +9,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
 import typer
 
-from yolov8_loadtest.errors import PreparationError
+from yolov8_loadtest.compare.measurement import run_locust_round
+from yolov8_loadtest.errors import LoadTestError, PreparationError
 from yolov8_loadtest.mlperf.accuracy import Truth, read_rows, to_rows
+from yolov8_loadtest.mlperf.agreement import Comparison, Figures, as_figures, compare_in_turns
 from yolov8_loadtest.mlperf.log import ACCURACY, Verdict, read_verdict
 from yolov8_loadtest.mlperf.scenarios import FULL_S, Expected, Length, Scenario, settings
 from yolov8_loadtest.mlperf.system import Answer, System
@@ -65,6 +68,13 @@ class MlperfArguments:
     in_process: Annotated[
         bool, typer.Option("--in-process", help="Run SingleStream in this process without a server, too, to compare")
     ] = False
+    compare: Annotated[
+        bool,
+        typer.Option(
+            "--compare", help="Measure SingleStream and Offline with the load generator, too, and fail above 5 %"
+        ),
+    ] = False
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds of both with --compare, in turns")] = 3
     output: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder for LoadGen's logs and the table")] = Path(
         "build/mlperf"
     )
@@ -148,7 +158,40 @@ class Run:
         with self._answering(patient=not open_loop) as answer:
             in_flight = self._arguments.server_in_flight if open_loop else self._arguments.in_flight
             system = System(self._loadgen, self._images, answer, in_flight)
-            return self._run(scenario, scenario.value, system, self.expected)
+            return self._run(scenario, scenario.value, system, self.expected, self._truth)
+
+    def compared(self, scenario: Scenario) -> list[Comparison]:
+        """Measure a scenario in turns with the load generator and with LoadGen, without average precision.
+
+        Raises:
+            LoadTestError: An image was not answered, or an answer was not as expected.
+        """
+        in_flight = 1 if scenario is Scenario.SINGLE_STREAM else self._arguments.in_flight
+        with self._answering() as answer, TemporaryDirectory() as work:
+            system = System(self._loadgen, self._images, answer, in_flight)
+
+            def ours(number: int) -> Figures:
+                say(f"{scenario.value}, load generator, round {number + 1}: {self.length.seconds} s ...")
+                return as_figures(
+                    run_locust_round(
+                        url=self._url,
+                        model=self._model,
+                        images=self._images[0].parent,
+                        in_flight=in_flight,
+                        seconds=self.length.seconds,
+                        work=Path(work),
+                        image_count=len(self._images),
+                        conf=self._conf,
+                    )
+                )
+
+            def theirs(number: int) -> Figures:
+                done = self._run(scenario, f"{scenario.value}, round {number + 1}", system, self.expected, None)
+                if done.unanswered:
+                    raise LoadTestError(f"{done.name}: {done.unanswered} images were not answered; {done.first_error}")
+                return done.verdict.figures
+
+            return compare_in_turns(scenario, in_flight, self._arguments.rounds, ours=ours, theirs=theirs)
 
     def in_process(self, endpoint: Endpoint) -> Result:
         """Run SingleStream with the model's own code and network in this process, with all cores for an image."""
@@ -177,19 +220,19 @@ class Run:
         system = System(self._loadgen, self._images, answer, 1)
         latency_s, rate = system.estimate()
         expected = replace(self.expected, latency_s=latency_s, rate=rate)
-        return self._run(Scenario.SINGLE_STREAM, IN_PROCESS, system, expected)
+        return self._run(Scenario.SINGLE_STREAM, IN_PROCESS, system, expected, self._truth)
 
-    def _run(self, scenario: Scenario, name: str, system: System, expected: Expected) -> Result:
+    def _run(self, scenario: Scenario, name: str, system: System, expected: Expected, truth: Truth | None) -> Result:
         folder = self._arguments.output / name.replace(", ", "-").replace(" ", "-")
         folder.mkdir(parents=True, exist_ok=True)
         say(f"{name}: at least {self.length.seconds} s ...")
-        accuracy = self._truth is not None
+        images = len(self._images)
         failures = system.run(
-            settings(self._loadgen, scenario, self.length, expected, len(self._images), accuracy=accuracy), folder
+            settings(self._loadgen, scenario, self.length, expected, images, accuracy=truth is not None), folder
         )
         precision = None
-        if self._truth is not None:
-            precision = self._truth.average_precision(read_rows(folder / ACCURACY), self._images)
+        if truth is not None:
+            precision = truth.average_precision(read_rows(folder / ACCURACY), self._images)
         return Result(
             name=name,
             verdict=read_verdict(folder),

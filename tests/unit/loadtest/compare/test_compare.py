@@ -23,11 +23,11 @@ TABLE = (
 
 
 def reading(per_s: float, p50_ms: float) -> Reading:
-    return Reading(per_s=per_s, p50_ms=p50_ms, p99_ms=2 * p50_ms)
+    return Reading(per_s=per_s, p50_ms=p50_ms, p90_ms=1.5 * p50_ms, p99_ms=2 * p50_ms)
 
 
 def test_its_microseconds_become_milliseconds() -> None:
-    assert read_table(TABLE) == Reading(per_s=12.5, p50_ms=310.0, p99_ms=400.5)
+    assert read_table(TABLE) == Reading(per_s=12.5, p50_ms=310.0, p90_ms=320.0, p99_ms=400.5)
 
 
 def test_another_table_is_an_error() -> None:
