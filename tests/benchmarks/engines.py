@@ -59,7 +59,7 @@ def main() -> None:
     parser.add_argument("weights", type=Path)
     parser.add_argument("--calibrate", type=int, default=24, help="images to calibrate with")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--variants", default="", help="part of the variants' titles; the default is all of them")
+    parser.add_argument("--variants", default="", help="parts of the variants' titles, with commas; the default is all")
     options = parser.parse_args()
     coco = Path(os.environ["YOLOV8_COCO_DIR"])
     images = sorted((coco / "images").glob("*.jpg"))
@@ -69,7 +69,8 @@ def main() -> None:
             (work / name).mkdir()
             for path in paths:
                 shutil.copy(path, work / name)
-        chosen = {title: said for title, said in VARIANTS.items() if options.variants in title}
+        parts = options.variants.split(",")
+        chosen = {title: said for title, said in VARIANTS.items() if any(part in title for part in parts)}
         names = export(options.weights, work, coco / "instances.json", chosen)
         measure(names, work, sorted((work / "unseen").iterdir()), options.rounds)
 
