@@ -24,7 +24,7 @@ from yolov8_triton import Client, InvalidImageError
 CONTAINERS = "tests/docker/containers.sh"
 ADDRESS = "127.77.0.1"
 """A loopback address of its own, because other programs may use ports 8000 and 8001 of 127.0.0.1."""
-TRITON, PROXY, PROMETHEUS = (f"yolov8-triton_{name}_1" for name in ("triton-cpu", "proxy", "prometheus"))
+TRITON, PROMETHEUS = "yolov8-triton_triton-cpu_1", "yolov8-triton_prometheus_1"
 BUILD_S, READY_S = 600, 90
 CONFINED = ("--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges", "--network=none", "--tmpfs=/tmp")
 

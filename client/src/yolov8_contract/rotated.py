@@ -17,7 +17,6 @@ _PAIRS_AT_ONCE = 1 << 16
 """The pairs of one chunk, which limits memory; a chunk's arrays fit into the second-level cache."""
 
 _Floats = npt.NDArray[np.float32]
-_Doubles = npt.NDArray[np.float64]
 _Indices = npt.NDArray[np.intp]
 
 

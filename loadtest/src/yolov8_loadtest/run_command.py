@@ -23,7 +23,6 @@ from yolov8_loadtest.report.progress import say
 from yolov8_loadtest.servers import Endpoint, ServerArguments, server_for
 
 LOCUSTFILE = Path(__file__).parent / "locustfile.py"
-STOP_TIMEOUT_S = 60.0
 
 
 def locust_command(arguments: Sequence[str], *, processes: int, web: bool) -> list[str]:

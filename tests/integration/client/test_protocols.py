@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Callable
 from typing import Any
 
 import cv2
@@ -22,8 +21,6 @@ from yolov8_triton import (
     ModelNotFoundError,
     ServerOverloadedError,
 )
-
-Way = Callable[..., Any]
 
 
 def blocking(url: str, method: str, *arguments: Any, model: str, **options: Any) -> Any:

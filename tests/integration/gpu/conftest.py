@@ -16,7 +16,6 @@ from yolov8_contract.build import BUILD_FILE
 from yolov8_export.config.files import CONFIG, read_config, render
 from yolov8_server import TritonServer
 
-WEIGHTS = Path(__file__).parents[2] / "data" / "shapes-detect.pt"
 STAND_IN = Path(__file__).with_name("stand_in.py")
 CPU, GPU, PIXELS = "shapes_cpu", "shapes_gpu", "shapes_uint8"
 

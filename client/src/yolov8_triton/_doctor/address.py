@@ -16,7 +16,7 @@ from yolov8_triton._doctor.findings import Finding, note, ok, problem, warning
 from yolov8_triton._transport.connection import is_http
 
 CONNECT_S = 3.0
-GRPC_PORT, HTTP_PORT, METRICS_PORT = 8001, 8000, 8002
+GRPC_PORT, HTTP_PORT = 8001, 8000
 """Triton's ports unless set otherwise."""
 _MOST_BYTES = 65_536
 _DEFAULT_PORTS = {"http": 80, "https": 443, "grpc": 443}

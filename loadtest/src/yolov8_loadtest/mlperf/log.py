@@ -14,7 +14,7 @@ from typing import Any
 
 from yolov8_loadtest.errors import LoadTestError
 
-DETAIL, SUMMARY, ACCURACY = "mlperf_log_detail.txt", "mlperf_log_summary.txt", "mlperf_log_accuracy.json"
+DETAIL, ACCURACY = "mlperf_log_detail.txt", "mlperf_log_accuracy.json"
 _MARK = ":::MLLOG "
 _NS_A_MS = 1e6
 _FIGURES = {

@@ -18,7 +18,6 @@ MS = 1000.0
 """Microseconds in a millisecond."""
 
 _HALF_BITS = 10
-_HALF = 1 << _HALF_BITS
 """Buckets per power of two: a value is known within 1 / 1024 of itself, and to the microsecond below 2 ms."""
 
 
