@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -73,3 +74,19 @@ class Camera:
 
     def close(self) -> None:
         self.closed += 1
+
+
+def held_frames(camera: Any) -> set[int]:
+    """Return the numbers of a camera's frames that somebody still holds; the set changes as the camera is read."""
+    held: set[int] = set()
+    read = camera.read
+
+    def watched_read() -> Any:
+        frame = read()
+        if frame is not None:
+            held.add(camera.taken)
+            weakref.finalize(frame[1], held.discard, camera.taken)
+        return frame
+
+    camera.read = watched_read
+    return held

@@ -3,10 +3,15 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
 
 import yolov8_server
 
@@ -22,3 +27,14 @@ def importable(backend: str) -> Iterator[Path]:
         yield folder
     finally:
         sys.path.remove(str(folder))
+
+
+def module_fixture(backend: str, name: str) -> Any:
+    """Return a fixture that imports one module of a backend."""
+
+    @pytest.fixture(scope="module")
+    def imported() -> Iterator[ModuleType]:
+        with importable(backend):
+            yield importlib.import_module(name)
+
+    return imported

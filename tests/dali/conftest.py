@@ -6,10 +6,8 @@ DALI takes 1.1 GB, so these tests have a verb and an environment of their own; n
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import shutil
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +16,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+
+from tests.modules import from_file
 
 SOURCE = Path(__file__).parents[2] / "model_repository_gpu" / "yolov8n_preprocess" / "1"
 
@@ -58,13 +58,7 @@ def module(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
         shutil.copy(SOURCE / "dali.py", folder)
         defaults = json.loads((SOURCE / "settings.json").read_text())
         (folder / "settings.json").write_text(json.dumps(defaults | {"network_input": "fp32"} | settings))
-        spec = importlib.util.spec_from_file_location(folder.name, folder / "dali.py")
-        assert spec is not None
-        assert spec.loader is not None
-        loaded = importlib.util.module_from_spec(spec)
-        sys.modules[spec.name] = loaded
-        spec.loader.exec_module(loaded)
-        return loaded
+        return from_file(folder.name, folder / "dali.py")
 
     return load
 

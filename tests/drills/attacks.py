@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import Any
 
 import grpc
 import numpy as np
@@ -27,43 +28,28 @@ SEED = 20261128
 
 def cancellations(subject: Subject, count: int) -> int:
     """Cancel 64 calls at once, again and again, at once or a moment after they were sent."""
-    made = 0
-    for number in range(count // IN_FLIGHT):
-        with subject.stub() as stub:
-            calls = [stub.ModelInfer.future(subject.request(), timeout=30) for _ in range(IN_FLIGHT)]
-            time.sleep(random.uniform(0, 0.02) if number % 2 else 0)
-            for call in calls:
-                call.cancel()
-        made += IN_FLIGHT
-        _wait_while_away(subject)
-    return made
+
+    def cancel(calls: list[Any], number: int) -> None:
+        time.sleep(random.uniform(0, 0.02) if number % 2 else 0)
+        for call in calls:
+            call.cancel()
+
+    return _in_rounds(subject, count, cancel)
 
 
 def closed_channels(subject: Subject, count: int) -> int:
     """Close connections on which 64 requests are in flight."""
-    made = 0
-    for _ in range(count // IN_FLIGHT):
-        with subject.stub() as stub:
-            _ = [stub.ModelInfer.future(subject.request(), timeout=30) for _ in range(IN_FLIGHT)]
-            time.sleep(random.uniform(0, 0.01))
-        made += IN_FLIGHT
-        _wait_while_away(subject)
-    return made
+    return _in_rounds(subject, count, lambda *_: time.sleep(random.uniform(0, 0.01)))
 
 
 def expired_deadlines(subject: Subject, count: int) -> int:
     """Send requests whose deadlines expire on their way."""
-    made = 0
-    for _ in range(count // IN_FLIGHT):
-        with subject.stub() as stub:
-            calls = [
-                stub.ModelInfer.future(subject.request(), timeout=random.uniform(0.001, 0.1)) for _ in range(IN_FLIGHT)
-            ]
-            for call in calls:
-                call.exception()
-        made += IN_FLIGHT
-        _wait_while_away(subject)
-    return made
+
+    def wait(calls: list[Any], _: int) -> None:
+        for call in calls:
+            call.exception()
+
+    return _in_rounds(subject, count, wait, lambda: random.uniform(0.001, 0.1))
 
 
 def fuzzed_images(subject: Subject, count: int) -> int:
@@ -153,6 +139,22 @@ def overload(subject: Subject, count: int) -> int:
                 call.exception()
         made += len(calls)
     return made
+
+
+def _in_rounds(
+    subject: Subject,
+    count: int,
+    attack: Callable[[list[Any], int], None],
+    timeout_s: Callable[[], float] = lambda: 30.0,
+) -> int:
+    """Send 64 requests at once over a connection of their own, attack them, and close it; again and again."""
+    rounds = count // IN_FLIGHT
+    for number in range(rounds):
+        with subject.stub() as stub:
+            calls = [stub.ModelInfer.future(subject.request(), timeout=timeout_s()) for _ in range(IN_FLIGHT)]
+            attack(calls, number)
+        _wait_while_away(subject)
+    return rounds * IN_FLIGHT
 
 
 def _capacity_per_s(subject: Subject) -> float:

@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 import ssl
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from tests.fakes.threads import in_thread
 
 Reply = tuple[int, bytes]
 Handle = Callable[[BaseHTTPRequestHandler], Reply]
@@ -42,11 +43,5 @@ def serving(handle: Handle, context: ssl.SSLContext | None = None) -> Iterator[s
     server = Server(("127.0.0.1", 0), Handler)
     if context is not None:
         server.socket = context.wrap_socket(server.socket, server_side=True)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    try:
-        yield f"127.0.0.1:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with in_thread(server) as address:
+        yield address

@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 import socketserver
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
+
+from tests.fakes.threads import in_thread
 
 CONNECT, CONNACK, PUBLISH, PINGREQ, PINGRESP, DISCONNECT = 1, 2, 3, 12, 13, 14
 REFUSED = 5
@@ -91,18 +92,15 @@ def serving(*, port: int = 0, code: int = 0, reading: Callable[[], object] = lam
         reading: Called before each packet is read.
     """
     broker = Broker()
-    with Server(port, broker, code, reading) as server:
-        broker.port = server.server_address[1]
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
-        try:
+    server = Server(port, broker, code, reading)
+    broker.port = server.server_address[1]
+    try:
+        with in_thread(server):
             yield broker
-        finally:
-            server.shutdown()
-            thread.join()
-            for connection in broker.connections:
-                with suppress(OSError):
-                    connection.shutdown(2)
+    finally:
+        for connection in broker.connections:
+            with suppress(OSError):
+                connection.shutdown(2)
 
 
 def credentials(body: bytes) -> tuple[str, str]:

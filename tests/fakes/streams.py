@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import socketserver
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -14,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tests.fakes import rtp
+from tests.fakes.threads import in_thread
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -44,14 +44,8 @@ def served(scheme: str, frames: Callable[[], Iterable[Pixels]], *, fps: float, p
         daemon_threads = True
         allow_reuse_address = True
 
-    with Server(("127.0.0.1", port), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
-        try:
-            yield f"{scheme}://127.0.0.1:{server.server_address[1]}/stream"
-        finally:
-            server.shutdown()
-            thread.join()
+    with in_thread(Server(("127.0.0.1", port), Handler)) as address:
+        yield f"{scheme}://{address}/stream"
 
 
 def _http(connection: socketserver.StreamRequestHandler, frames: Iterable[Pixels], fps: float) -> None:

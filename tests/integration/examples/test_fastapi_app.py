@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import os
 import re
 import subprocess
@@ -23,6 +22,7 @@ import pytest
 from tests.data import shapes
 from tests.fakes.answers import model
 from tests.fakes.fake_triton import Answer, FakeTriton, ensemble_config, refusing, serving
+from tests.modules import from_file
 from yolov8_contract.task import Task
 from yolov8_server import TritonServer
 
@@ -71,12 +71,7 @@ def test_images_are_answered_by_a_real_server(server: TritonServer) -> None:
 
 @pytest.fixture
 def app() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("fastapi_app", EXAMPLES / "fastapi_app.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return from_file("fastapi_app", EXAMPLES / "fastapi_app.py")
 
 
 def posted(app: ModuleType, answer: Answer, monkeypatch: pytest.MonkeyPatch, content: Any) -> httpx.Response:

@@ -185,14 +185,19 @@ def cut_short(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:100_000])
 
 
-def damaged(path: Path) -> None:
-    """Zip directory intact, the pickle inside it not."""
+def rewrite(path: Path, change: Callable[[str, bytes], bytes]) -> None:
+    """Write a checkpoint with changed files in its archive."""
     write_checkpoint(path, "yolov8n.yaml")
     with zipfile.ZipFile(path) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
     with zipfile.ZipFile(path, "w") as archive:
         for name, content in members.items():
-            archive.writestr(name, b"\x80\x02garbage" if name.endswith("data.pkl") else content)
+            archive.writestr(name, change(name, content))
+
+
+def damaged(path: Path) -> None:
+    """Zip directory intact, the pickle inside it not."""
+    rewrite(path, lambda name, content: b"\x80\x02garbage" if name.endswith("data.pkl") else content)
 
 
 def other_zip(path: Path) -> None:
@@ -214,12 +219,7 @@ def torchscript(path: Path) -> None:
 
 def yolov5_repository(path: Path) -> None:
     """What github.com/ultralytics/yolov5 writes names classes of that repository."""
-    write_checkpoint(path, "yolov8n.yaml")
-    with zipfile.ZipFile(path) as archive:
-        members = {name: archive.read(name) for name in archive.namelist()}
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, content in members.items():
-            archive.writestr(name, content.replace(b"ultralytics.nn.tasks", b"models.yolo"))
+    rewrite(path, lambda _, content: content.replace(b"ultralytics.nn.tasks", b"models.yolo"))
 
 
 @pytest.mark.filterwarnings("ignore:.torch.jit:FutureWarning")  # TorchScript is deprecated, and still to be refused

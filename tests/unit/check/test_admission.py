@@ -3,9 +3,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ import pytest
 
 from tests import corpus
 from tests.data.warmup import PICTURE
+from tests.modules import from_file
 from yolov8_contract import header_jpeg, jpeg_tables, signature
 from yolov8_contract.errors import InvalidImageError, InvalidParameterError
 from yolov8_contract.image_header import ImageLimits
@@ -29,12 +28,7 @@ GOOD = corpus.good_images()
 
 @pytest.fixture(scope="module")
 def admission() -> Any:
-    spec = importlib.util.spec_from_file_location("gpu_admission", SOURCE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
+    module = from_file("gpu_admission", SOURCE)
     model = ServedModel(
         task=Task.DETECT, labels=("circle", "square"), imgsz=(160, 160), image_formats=GPU_IMAGE_FORMATS
     )

@@ -154,6 +154,15 @@ def test_a_slow_answer_ends_at_the_deadline(serve: Serve) -> None:
         over.set()
 
 
+async def cancel(client: AsyncClient, asked: threading.Event) -> None:
+    """Cancel a call that has reached the server, which sets ``asked``."""
+    call = asyncio.ensure_future(client.detect(b"an image"))
+    assert await asyncio.to_thread(asked.wait, 30)
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+
+
 @pytest.mark.slow
 def test_a_call_that_is_cancelled_leaves_the_client_usable(serve: Serve) -> None:
     asked, over = threading.Event(), threading.Event()
@@ -165,11 +174,7 @@ def test_a_call_that_is_cancelled_leaves_the_client_usable(serve: Serve) -> None
         return arrays(Task.DETECT)
 
     async def cancel_then_ask(client: AsyncClient) -> Any:
-        call = asyncio.ensure_future(client.detect(b"an image"))
-        assert await asyncio.to_thread(asked.wait, 30)
-        call.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await call
+        await cancel(client, asked)
         return await client.detect(b"an image")
 
     try:
@@ -187,11 +192,7 @@ def test_a_call_that_is_cancelled_runs_out_at_the_server(serve: Serve) -> None:
         return arrays(Task.DETECT)
 
     async def leave(client: AsyncClient) -> None:
-        call = asyncio.ensure_future(client.detect(b"an image"))
-        assert await asyncio.to_thread(asked.wait, 30)
-        call.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await call
+        await cancel(client, asked)
         asyncio.get_running_loop().call_later(0.2, over.set)
 
     fake = serve(answer=wait)

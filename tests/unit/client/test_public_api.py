@@ -103,14 +103,24 @@ def test_importing_the_client_loads_nothing_that_an_extra_or_another_distributio
 
 
 @pytest.mark.slow
-def test_what_an_extra_brings_is_named_with_the_command_that_installs_it(tmp_path: Path) -> None:
-    (tmp_path / "supervision.py").write_text("raise ModuleNotFoundError('none', name='supervision')")
+@pytest.mark.parametrize(
+    ("package", "use", "extra"),
+    [
+        pytest.param("supervision", "Detections.empty().to_supervision()", "draw", id="draw"),
+        pytest.param("httpx", "Client('http://localhost:8000')", "http", id="http"),
+        pytest.param("cv2", "video(print, 0)", "video", id="video"),
+    ],
+)
+def test_what_an_extra_brings_is_named_with_the_command_that_installs_it(
+    package: str, use: str, extra: str, tmp_path: Path
+) -> None:
+    (tmp_path / f"{package}.py").write_text(f"raise ModuleNotFoundError('none', name='{package}')")
     code = (
-        "import sys; sys.path.insert(0, sys.argv[1]); from yolov8_triton import Detections\n"
-        "try: Detections.empty().to_supervision()\n"
+        "import sys; sys.path.insert(0, sys.argv[1]); from yolov8_triton import Client, Detections, video\n"
+        f"try: {use}\n"
         "except ImportError as exc: print(exc)"
     )
 
     done = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=True)
 
-    assert done.stdout == "this needs supervision: pip install 'yolov8-triton-client[draw]'\n"
+    assert done.stdout == f"this needs {package}: pip install 'yolov8-triton-client[{extra}]'\n"

@@ -3,21 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
 import pytest
 
-from tests.drop_ins import importable
+from tests.drop_ins import module_fixture
 
-
-@pytest.fixture(scope="module")
-def options() -> Iterator[ModuleType]:
-    with importable("dali"):
-        import dali_options
-
-        yield dali_options
+options = module_fixture("dali", "dali_options")
 
 
 def config(**parameters: str) -> dict[str, Any]:

@@ -4,34 +4,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
 import pytest
 
-from tests.drop_ins import importable
+from tests.drop_ins import module_fixture
 
-
-@pytest.fixture(scope="module", autouse=True)
-def on_path() -> Iterator[None]:
-    with importable("openvino"):
-        yield
-
-
-@pytest.fixture(scope="module")
-def refusals() -> ModuleType:
-    import openvino_refusals
-
-    return openvino_refusals
-
-
-@pytest.fixture(scope="module")
-def options() -> ModuleType:
-    import openvino_options
-
-    return openvino_options
+refusals = module_fixture("openvino", "openvino_refusals")
+options = module_fixture("openvino", "openvino_options")
 
 
 @dataclass

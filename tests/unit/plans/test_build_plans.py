@@ -18,13 +18,6 @@ def machine(tmp_path: Path) -> Machine:
     return Machine(tmp_path, {"trtexec": TRTEXEC, "nvidia-smi": NVIDIA_SMI}, PLAN=PLAN.decode())
 
 
-@pytest.fixture
-def built(machine: Machine) -> Machine:
-    done = machine.run()
-    assert done.returncode == 0, done.stderr
-    return machine
-
-
 def test_a_plan_is_built_with_one_profile_for_all_batch_sizes(built: Machine) -> None:
     said = built.log.read_text().splitlines()
 

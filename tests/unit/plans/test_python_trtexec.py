@@ -30,13 +30,6 @@ def machine(tmp_path: Path) -> Machine:
     return Machine(tmp_path, {"nvidia-smi": NVIDIA_SMI}, PYTHONPATH=str(FAKES))
 
 
-@pytest.fixture
-def built(machine: Machine) -> Machine:
-    done = machine.run()
-    assert done.returncode == 0, done.stderr
-    return machine
-
-
 def test_the_plan_has_the_options_that_trtexec_would_get(built: Machine) -> None:
     facts, note = facts_of(built), json.loads((built.version / "plan.json").read_text())
 

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import sys
 from pathlib import Path
@@ -16,6 +15,7 @@ import pytest
 from google.protobuf.json_format import MessageToDict
 
 from tests import heads
+from tests.modules import from_file
 from yolov8_contract.task import Task
 from yolov8_export.config.files import CONFIG, read_config
 
@@ -52,11 +52,7 @@ def served(monkeypatch: pytest.MonkeyPatch) -> Any:
     )
     monkeypatch.setitem(sys.modules, "triton_python_backend_utils", backend)
     monkeypatch.setattr(sys, "path", list(sys.path))
-    spec = importlib.util.spec_from_file_location("postprocess_model", FOLDER / "1" / "model.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = from_file("postprocess_model", FOLDER / "1" / "model.py")
     model = module.TritonPythonModel()
     config = json.dumps(MessageToDict(read_config(FOLDER / CONFIG), preserving_proto_field_name=True))
     model.initialize({"model_repository": "/", "model_name": FOLDER.name, "model_version": "1", "model_config": config})

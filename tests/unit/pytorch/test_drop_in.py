@@ -3,33 +3,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
 import pytest
 
-from tests.drop_ins import importable
+from tests.drop_ins import module_fixture
 
-
-@pytest.fixture(scope="module", autouse=True)
-def on_path() -> Iterator[None]:
-    with importable("pytorch"):
-        yield
-
-
-@pytest.fixture(scope="module")
-def refusals() -> ModuleType:
-    import pytorch_refusals
-
-    return pytorch_refusals
-
-
-@pytest.fixture(scope="module")
-def options() -> ModuleType:
-    import pytorch_options
-
-    return pytorch_options
+refusals = module_fixture("pytorch", "pytorch_refusals")
+options = module_fixture("pytorch", "pytorch_options")
 
 
 INPUT = {"name": "images", "data_type": "TYPE_FP32", "dims": [3, 640, 640]}

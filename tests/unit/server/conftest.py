@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import sys
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Any
 import pytest
 
 import yolov8_server
+from tests.modules import from_file
 from yolov8_server import StartError, TritonServer, find_tritonserver
 
 DROP_IN = Path(yolov8_server.__file__).parent / "backends" / "onnxruntime"
@@ -125,10 +125,6 @@ def drop_in() -> ModuleType:
     """The backend, loaded from its folder as the stub loads it."""
     before = list(sys.path)
     sys.path.append(str(find_tritonserver().backends / "python"))
-    spec = importlib.util.spec_from_file_location("onnxruntime_drop_in", DROP_IN / "model.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = from_file("onnxruntime_drop_in", DROP_IN / "model.py")
     sys.path[:] = before
     return module

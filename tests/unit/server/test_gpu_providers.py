@@ -9,7 +9,6 @@ from __future__ import annotations
 import ctypes
 import json
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -19,7 +18,7 @@ import onnx
 import onnxruntime as ort
 import pytest
 
-from tests.drop_ins import importable
+from tests.drop_ins import module_fixture
 from tests.unit.server.graphs import GRAPHS
 
 AVAILABLE = ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"]
@@ -32,12 +31,7 @@ DEFAULTS = {
 }
 
 
-@pytest.fixture(scope="module")
-def onnx_providers() -> Iterator[ModuleType]:
-    with importable("onnxruntime"):
-        import onnx_providers
-
-        yield onnx_providers
+onnx_providers = module_fixture("onnxruntime", "onnx_providers")
 
 
 def config(*accelerators: tuple[str, dict[str, str]], **parameters: str) -> dict[str, Any]:

@@ -3,33 +3,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
 import pytest
 
-from tests.drop_ins import importable
+from tests.drop_ins import module_fixture
 
-
-@pytest.fixture(scope="module", autouse=True)
-def on_path() -> Iterator[None]:
-    with importable("tensorflow"):
-        yield
-
-
-@pytest.fixture(scope="module")
-def tensors() -> ModuleType:
-    import tensorflow_tensors
-
-    return tensorflow_tensors
-
-
-@pytest.fixture(scope="module")
-def options() -> ModuleType:
-    import tensorflow_options
-
-    return tensorflow_options
+tensors = module_fixture("tensorflow", "tensorflow_tensors")
+options = module_fixture("tensorflow", "tensorflow_options")
 
 
 INPUT = {"name": "images", "data_type": "TYPE_FP32", "dims": [640, 640, 3]}

@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 
 from tests.drop_ins import importable
+from tests.modules import from_file
 from tests.unit.server.graphs import GRAPHS
 
 FAKES = Path(__file__).parents[2] / "fakes" / "gpu"
@@ -78,14 +79,7 @@ def drop_in(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     warnings.clear()
     before = set(sys.modules)
     with importable("tensorrt") as folder:
-        import importlib.util
-
-        spec = importlib.util.spec_from_file_location("tensorrt_drop_in", folder / "model.py")
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        yield module
+        yield from_file("tensorrt_drop_in", folder / "model.py")
     for name in set(sys.modules) - before:
         if name == "cupy" or name.startswith("tensorrt"):
             del sys.modules[name]

@@ -6,7 +6,6 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.clips import clip, number, number_sent, numbered
+from tests.clips import clip, held_frames, number, number_sent, numbered
 from tests.fakes.answers import arrays
 from tests.unit.client.cameras.sources import Rubbish, Stalling, Steady, dead
 from tests.unit.client.conftest import Connect, Serve
@@ -361,20 +360,11 @@ def test_what_makes_no_sense_is_refused_by_name(make: Callable[[], object], mess
 
 
 def test_frames_are_released_after_their_results() -> None:
-    alive: set[int] = set()
-    most = 0
+    camera = Steady(500, 300)
+    held = held_frames(camera)
 
-    class Watched(Steady):
-        def read(self) -> Any:
-            frame = super().read()
-            if frame is not None:
-                alive.add(self.taken)
-                weakref.finalize(frame[1], alive.discard, self.taken)
-            return frame
-
-    with hub(nothing, {"one": Watched(500, 300)}) as frames:
-        for _ in frames:
-            most = max(most, len(alive))
+    with hub(nothing, {"one": camera}) as frames:
+        most = max(len(held) for _ in frames)
 
     assert most <= 2 + 5  # requests in flight, and the frames that reader, slot, loop and `last` refer to
 

@@ -52,95 +52,45 @@ def test_each_task_has_its_own_arrays(serve: Serve, connect: Connect, task: Task
     np.testing.assert_array_equal(getattr(result, field), answers.arrays(task)[tensor][0])
 
 
-def without(name: str) -> Callable[[answers.Arrays], answers.Arrays]:
-    return lambda sent: {key: array for key, array in sent.items() if key != name}
+def floats(*shape: int) -> Any:
+    return np.zeros(shape, np.float32)
 
 
-def with_array(name: str, array: Any) -> Callable[[answers.Arrays], answers.Arrays]:
-    return lambda sent: {**sent, name: array}
+BROKEN: dict[str, tuple[Task, str, Any, str]] = {
+    "missing": (Task.DETECT, "detection_scores", None, "FP32 [1, -1] (-1: any), got none"),
+    "wrong-type": (
+        Task.DETECT,
+        "detection_boxes",
+        np.zeros((1, 2, 4)),
+        "FP32 [1, -1, 4] (-1: any), got FP64 [1, 2, 4]",
+    ),
+    "wrong-shape": (Task.DETECT, "detection_boxes", floats(1, 2, 5), "FP32 [1, -1, 4] (-1: any), got FP32 [1, 2, 5]"),
+    "no-batch-axis": (Task.DETECT, "detection_boxes", floats(2, 4), "FP32 [1, -1, 4] (-1: any), got FP32 [2, 4]"),
+    "rows-differ": (Task.DETECT, "detection_boxes", floats(1, 3, 4), "2 rows (num_detections), got 3"),
+    "class-without-label": (Task.DETECT, "detection_classes", np.int32([[0, 3]]), "ids from 0 to 2, got 0 to 3"),
+    "negative-class": (Task.DETECT, "detection_classes", np.int32([[-1, 0]]), "ids from 0 to 2, got -1 to 0"),
+    "no-masks": (Task.SEGMENT, "detection_masks", None, "BYTES [1, -1] (-1: any), got none"),
+    "other-keypoints": (
+        Task.POSE,
+        "detection_keypoints",
+        floats(1, 2, 17, 2),
+        "FP32 [1, -1, 17, 3] (-1: any), got FP32 [1, 2, 17, 2]",
+    ),
+    "upright-boxes": (Task.OBB, "detection_boxes", floats(1, 2, 4), "FP32 [1, -1, 5] (-1: any), got FP32 [1, 2, 4]"),
+    "other-classes": (Task.CLASSIFY, "class_scores", floats(1, 4), "FP32 [1, 3] (-1: any), got FP32 [1, 4]"),
+}
 
 
-@pytest.mark.parametrize(
-    ("task", "broken", "message"),
-    [
-        pytest.param(
-            Task.DETECT,
-            without("detection_scores"),
-            "output 'detection_scores': expected FP32 [1, -1] (-1: any), got none",
-            id="missing",
-        ),
-        pytest.param(
-            Task.DETECT,
-            with_array("detection_boxes", np.zeros((1, 2, 4), np.float64)),
-            "output 'detection_boxes': expected FP32 [1, -1, 4] (-1: any), got FP64 [1, 2, 4]",
-            id="wrong-type",
-        ),
-        pytest.param(
-            Task.DETECT,
-            with_array("detection_boxes", np.zeros((1, 2, 5), np.float32)),
-            "expected FP32 [1, -1, 4] (-1: any), got FP32 [1, 2, 5]",
-            id="wrong-shape",
-        ),
-        pytest.param(
-            Task.DETECT,
-            with_array("detection_boxes", np.zeros((2, 4), np.float32)),
-            "got FP32 [2, 4]",
-            id="no-batch-axis",
-        ),
-        pytest.param(
-            Task.DETECT,
-            with_array("detection_boxes", np.zeros((1, 3, 4), np.float32)),
-            "output 'detection_boxes': expected 2 rows (num_detections), got 3",
-            id="rows-differ",
-        ),
-        pytest.param(
-            Task.DETECT,
-            with_array("detection_classes", np.array([[0, 3]], np.int32)),
-            "output 'detection_classes': expected ids from 0 to 2, got 0 to 3",
-            id="class-without-label",
-        ),
-        pytest.param(
-            Task.DETECT,
-            with_array("detection_classes", np.array([[-1, 0]], np.int32)),
-            "expected ids from 0 to 2, got -1 to 0",
-            id="negative-class",
-        ),
-        pytest.param(
-            Task.SEGMENT,
-            without("detection_masks"),
-            "output 'detection_masks': expected BYTES [1, -1] (-1: any), got none",
-            id="no-masks",
-        ),
-        pytest.param(
-            Task.POSE,
-            with_array("detection_keypoints", np.zeros((1, 2, 17, 2), np.float32)),
-            "output 'detection_keypoints': expected FP32 [1, -1, 17, 3] (-1: any), got FP32 [1, 2, 17, 2]",
-            id="other-keypoints",
-        ),
-        pytest.param(
-            Task.OBB,
-            with_array("detection_boxes", np.zeros((1, 2, 4), np.float32)),
-            "expected FP32 [1, -1, 5] (-1: any), got FP32 [1, 2, 4]",
-            id="upright-boxes",
-        ),
-        pytest.param(
-            Task.CLASSIFY,
-            with_array("class_scores", np.zeros((1, 4), np.float32)),
-            "output 'class_scores': expected FP32 [1, 3] (-1: any), got FP32 [1, 4]",
-            id="other-number-of-classes",
-        ),
-    ],
-)
-def test_an_answer_that_breaks_the_contract_says_where_and_how(
-    serve: Serve, connect: Connect, task: Task, broken: Callable[[answers.Arrays], answers.Arrays], message: str
-) -> None:
-    fake = serve(task, lambda _: broken(answers.arrays(task)))
+@pytest.mark.parametrize("case", BROKEN)
+def test_an_answer_that_breaks_the_contract_says_where_and_how(serve: Serve, connect: Connect, case: str) -> None:
+    task, name, array, problem = BROKEN[case]
+    sent = answers.arrays(task) | {name: array}
+    fake = serve(task, lambda _: {key: value for key, value in sent.items() if value is not None})
 
     with pytest.raises(ContractMismatchError) as caught:
         getattr(connect(fake), task.value)(b"an image")
 
-    assert message in str(caught.value)
-    assert f"model 'yolov8n' at {fake.url}: " in str(caught.value)
+    assert f"model 'yolov8n' at {fake.url}: output '{name}': expected {problem}" in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -179,7 +129,7 @@ def changed(name: str, index: Any, value: float) -> Callable[[answers.Arrays], a
 def masks_of(*texts: bytes) -> Callable[[answers.Arrays], answers.Arrays]:
     array = np.empty((1, len(texts)), np.object_)
     array[0] = texts
-    return with_array("detection_masks", array)
+    return lambda sent: sent | {"detection_masks": array}
 
 
 WHOLE = rle.encode([np.array([0, answers.HEIGHT * answers.WIDTH])])[0]

@@ -6,8 +6,6 @@ from __future__ import annotations
 import json
 import socket
 import ssl
-import subprocess
-import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler
@@ -145,17 +143,3 @@ def test_an_answer_that_trickles_ends_at_the_deadline_too(ask: Ask) -> None:
             thread.join(timeout=30)
 
     assert time.monotonic() - begin < 10
-
-
-@pytest.mark.slow
-def test_the_extra_is_named_where_it_is_missing(tmp_path: Path) -> None:
-    (tmp_path / "httpx.py").write_text("raise ModuleNotFoundError('none', name='httpx')")
-    code = (
-        "import sys; sys.path.insert(0, sys.argv[1]); from yolov8_triton import Client\n"
-        "try: Client('http://localhost:8000')\n"
-        "except ImportError as exc: print(exc)"
-    )
-
-    done = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=True)
-
-    assert done.stdout == "this needs httpx: pip install 'yolov8-triton-client[http]'\n"

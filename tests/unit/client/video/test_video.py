@@ -10,7 +10,6 @@ import subprocess
 import sys
 import threading
 import time
-import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,7 +20,7 @@ import grpc
 import numpy as np
 import pytest
 
-from tests.clips import FPS, MOST, Camera, clip, number, number_sent, numbered
+from tests.clips import FPS, MOST, Camera, clip, held_frames, number, number_sent, numbered
 from tests.fakes.answers import arrays
 from tests.fakes.fake_triton import Refusal
 from tests.unit.client.conftest import Connect, Serve
@@ -98,21 +97,13 @@ def test_the_other_frames_are_processed_after_one_fails(serve: Serve, connect: C
 
 
 def test_frames_are_released_after_their_results() -> None:
-    alive: set[int] = set()
+    camera = Camera(VideoInfo(width=100, height=60), 500)
+    held = held_frames(camera)
     most = 0
 
-    class Watched(Camera):
-        def read(self) -> Any:
-            frame = super().read()
-            if frame is not None:
-                alive.add(self.taken)
-                weakref.finalize(frame[1], alive.discard, self.taken)
-            return frame
-
-    info = VideoInfo(width=100, height=60)
-    for frame in video(nothing, Watched(info, 500), in_flight=4):
+    for frame in video(nothing, camera, in_flight=4):
         assert frame.error is None
-        most = max(most, len(alive))
+        most = max(most, len(held))
 
     assert most <= 4 + 4  # requests in flight, and the frames that generator, loop and threads refer to
 
@@ -266,20 +257,6 @@ def test_a_file_that_ends_early_is_logged(tmp_path: Path, caplog: pytest.LogCapt
 def test_wrong_arguments_are_refused_at_once(wrong: dict[str, Any], path: Path) -> None:
     with pytest.raises(ValueError, match=f"{next(iter(wrong))}: expected"):
         video(nothing, path, **wrong)
-
-
-@pytest.mark.slow
-def test_a_missing_extra_is_an_error_that_says_what_to_install(tmp_path: Path) -> None:
-    (tmp_path / "cv2.py").write_text("raise ModuleNotFoundError(\"No module named 'cv2'\", name='cv2')")
-    code = (
-        "import sys; sys.path.insert(0, sys.argv[1]); from yolov8_triton import video\n"
-        "try: video(print, 0)\n"
-        "except ImportError as exc: print(exc)"
-    )
-
-    done = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=True)
-
-    assert done.stdout == "this needs cv2: pip install 'yolov8-triton-client[video]'\n"
 
 
 @pytest.fixture(autouse=True)
