@@ -51,6 +51,10 @@ class Machine:
             command, env=self.environment | environment, capture_output=True, text=True, check=False, timeout=60
         )
 
+    def refusal(self, difference: str) -> list[str]:
+        """Return the lines that refuse a plan which was built elsewhere."""
+        return [f"{self.plan}: was built for {difference}; build it: python3 build_plans.py {self.repository}"]
+
     @property
     def plan(self) -> Path:
         return self.version / "model.plan"

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A request as bare tritonclient makes it, for tests that ask without our client."""
+"""Requests as bare tritonclient makes them, for tests that ask without our client."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 import tritonclient.grpc as triton
@@ -13,3 +15,9 @@ def image_input(content: bytes) -> triton.InferInput:
     tensor = triton.InferInput("image", array.shape, "UINT8")
     tensor.set_data_from_numpy(array)
     return tensor
+
+
+def executions(client: Any, model: str) -> tuple[int, int]:
+    """Return how many images a model has taken and how many times it ran for them."""
+    (statistics,) = client.get_inference_statistics(model).model_stats
+    return statistics.inference_count, statistics.execution_count

@@ -21,7 +21,7 @@ from tritonclient.utils import InferenceServerException
 
 from tests import corpus
 from tests.data import shapes
-from tests.raw_request import image_input
+from tests.raw_request import executions, image_input
 from yolov8_contract.distributions import METRIC as DISTRIBUTIONS
 from yolov8_server import TritonServer
 from yolov8_triton import Client, InvalidImageError, InvalidInputError
@@ -46,12 +46,6 @@ def client(server: TritonServer) -> Iterator[Client]:
 def raw(server: TritonServer) -> Iterator[Any]:
     with triton.InferenceServerClient(server.grpc_url) as asked:
         yield asked
-
-
-def executions(raw: Any, model: str) -> tuple[int, int]:
-    """Return how many images a model has taken and how many times it ran for them."""
-    (statistics,) = raw.get_inference_statistics(model).model_stats
-    return statistics.inference_count, statistics.execution_count
 
 
 def at_once(calls: list[Any]) -> list[Any]:

@@ -13,6 +13,8 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
+from .letterbox import Placement
+
 _WEIGHT_BITS = 22
 """Pillow's integer weights for 8-bit values sum to 2 ** 22."""
 
@@ -24,22 +26,8 @@ _Weights = tuple[npt.NDArray[np.intp], npt.NDArray[np.float64]]
 
 
 @dataclass(frozen=True, slots=True)
-class CenterCrop:
-    """The position of a classifier's input inside the resized image.
-
-    Attributes:
-        orig_shape: Height and width of the image as displayed, in pixels.
-        imgsz: Height and width of the network's input, in pixels.
-        new_shape: Height and width to which the image is resized.
-        top: Rows of the resized image above the input.
-        left: Columns of the resized image to the left of the input.
-    """
-
-    orig_shape: tuple[int, int]
-    imgsz: tuple[int, int]
-    new_shape: tuple[int, int]
-    top: int
-    left: int
+class CenterCrop(Placement):
+    """The position of a classifier's input inside the resized image."""
 
     @classmethod
     def fit(cls, orig_shape: tuple[int, int], imgsz: tuple[int, int]) -> CenterCrop:

@@ -18,15 +18,15 @@ _Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
-class Letterbox:
-    """The position of one image inside the network's input.
+class Placement:
+    """The sizes of an image and of the network's input, and how one lies in the other.
 
     Attributes:
         orig_shape: Height and width of the image as displayed, in pixels.
         imgsz: Height and width of the network's input, in pixels.
         new_shape: Height and width to which the image is resized.
-        top: Rows of padding above the image.
-        left: Columns of padding to the left of the image.
+        top: Rows between the upper edges of the resized image and of the input.
+        left: Columns between their left edges.
     """
 
     orig_shape: tuple[int, int]
@@ -34,6 +34,11 @@ class Letterbox:
     new_shape: tuple[int, int]
     top: int
     left: int
+
+
+@dataclass(frozen=True, slots=True)
+class Letterbox(Placement):
+    """The position of one image inside the network's input; the border around it is `PAD_VALUE`."""
 
     @classmethod
     def fit(cls, orig_shape: tuple[int, int], imgsz: tuple[int, int]) -> Letterbox:

@@ -4,26 +4,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from yolov8_contract.served_model import ServedModel
-from yolov8_triton._calls import (
-    DEFAULT_MODEL,
-    DEFAULT_RETRY,
-    DEFAULT_TIMEOUT_S,
-    DEFAULT_URL,
-    Calls,
-)
-from yolov8_triton._failover import RetryPolicy
+from yolov8_triton._client import BaseClient
 from yolov8_triton._headers import AsyncToken
-from yolov8_triton._images import ArrayFormat, ImageInput
+from yolov8_triton._images import ImageInput
 from yolov8_triton._in_flight import DEFAULT_IN_FLIGHT, ahead_async
 from yolov8_triton._options import CallOptions, PredictCallOptions
 from yolov8_triton._results.class_probabilities import ClassProbabilities
 from yolov8_triton._results.detections import Detections, OrientedBoxes, Poses, Segmentations
 from yolov8_triton._results.outcome import ITEM_ERRORS, Outcome, R
-from yolov8_triton._transport.connection import ChannelArgument, Compression, Connection, Tls
+from yolov8_triton._transport.connection import Connection
 from yolov8_triton._transport.drivers import AsyncDriver
 from yolov8_triton._transport.steps import Deadline
 
@@ -35,7 +28,7 @@ AsyncImages = Iterable[ImageInput] | AsyncIterable[ImageInput]
 """Images for the calls of an `AsyncClient` for many images."""
 
 
-class AsyncClient:
+class AsyncClient(BaseClient[AsyncToken]):
     """An asyncio client of one model on one Triton server or several: `Client` with ``await`` before every call.
 
     It belongs to the event loop of its first call. Files are read, and arrays compressed, in a thread.
@@ -45,37 +38,8 @@ class AsyncClient:
         ...     found = await asyncio.gather(*(client.detect(path) for path in paths))
     """
 
-    def __init__(
-        self,
-        url: str | Sequence[str] = DEFAULT_URL,
-        *,
-        model: str = DEFAULT_MODEL,
-        timeout_s: float = DEFAULT_TIMEOUT_S,
-        array_format: ArrayFormat = "jpeg",
-        headers: Mapping[str, str] | None = None,
-        retry: RetryPolicy = DEFAULT_RETRY,
-        token: AsyncToken | None = None,
-        tls: bool | Tls | None = None,
-        compression: Compression | None = None,
-        shared_memory: bool = False,
-        channel_args: Sequence[ChannelArgument] = (),
-    ) -> None:
-        """Take the arguments of `Client`; ``token`` may be asynchronous."""
-        connection = Connection.of(
-            url, tls=tls, compression=compression, shared_memory=shared_memory, channel_args=channel_args
-        )
-        self._calls = Calls.of(
-            connection.urls,
-            model=model,
-            timeout_s=timeout_s,
-            array_format=array_format,
-            headers=headers,
-            token=token,
-            shared_memory=shared_memory,
-            retry=retry,
-        )
+    def _begin(self, connection: Connection) -> None:
         self._driver = AsyncDriver(connection, self._calls.where)
-        self._info: ServedModel | None = None
         self._asking: asyncio.Future[ServedModel] | None = None
 
     async def __aenter__(self) -> Self:
@@ -83,12 +47,6 @@ class AsyncClient:
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__}: {self._calls.where}>"
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError(f"{self!r} has connections, which can't be copied or pickled: create a client in each process")
 
     async def close(self) -> None:
         """Close the connections, in about a second; calls in flight fail at once."""

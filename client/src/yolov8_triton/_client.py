@@ -5,19 +5,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Generator, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 from yolov8_contract.served_model import ServedModel
 from yolov8_contract.task import Task
-from yolov8_triton._calls import (
-    DEFAULT_MODEL,
-    DEFAULT_RETRY,
-    DEFAULT_TIMEOUT_S,
-    DEFAULT_URL,
-    Calls,
-)
+from yolov8_triton._calls import DEFAULT_MODEL, DEFAULT_RETRY, DEFAULT_TIMEOUT_S, DEFAULT_URL, Calls
 from yolov8_triton._failover import RetryPolicy
-from yolov8_triton._headers import Token
+from yolov8_triton._headers import AsyncToken, Token
 from yolov8_triton._images import ArrayFormat, ImageInput
 from yolov8_triton._in_flight import DEFAULT_IN_FLIGHT, ahead
 from yolov8_triton._options import CallOptions, PredictCallOptions
@@ -32,23 +26,13 @@ if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
 
-class Client:
-    """A client of one model on one Triton server, or on several that serve the same.
+TokenT = TypeVar("TokenT", Token, AsyncToken)
 
-    Thread-safe: one client serves all threads of a process. Creating it does no I/O; the first call connects and
-    reads the model's configuration. A process that is forked off later needs a client of its own.
 
-    An image is a path, the bytes of a file, an open binary file, a PIL image, or a uint8 array of pixels with
-    ``channels="RGB"`` or ``"BGR"``. The options ``conf``, ``iou``, ``max_det``, ``classes`` (ids or names) and
-    ``agnostic`` mean what they mean in Ultralytics; the deployment sets the defaults.
+class BaseClient(Generic[TokenT]):
+    """What both clients have in common."""
 
-    Every call raises a `YoloTritonError` if it gets no answer; the subclasses name the reason.
-
-    Example:
-        >>> with Client("localhost:8001", model="yolov8n") as client:
-        ...     found = client.detect("bus.jpg", conf=0.4, classes=["person"])
-        >>> found.xyxy, found.confidence, found.class_name
-    """
+    _info: ServedModel | None = None
 
     def __init__(
         self,
@@ -59,7 +43,7 @@ class Client:
         array_format: ArrayFormat = "jpeg",
         headers: Mapping[str, str] | None = None,
         retry: RetryPolicy = DEFAULT_RETRY,
-        token: Token | None = None,
+        token: TokenT | None = None,
         tls: bool | Tls | None = None,
         compression: Compression | None = None,
         shared_memory: bool = False,
@@ -76,7 +60,8 @@ class Client:
                 Files are sent as they are.
             headers: Sent with every request; a restricted server needs ``{"triton-grpc-protocol-KEY": "VALUE"}``.
             retry: Retries where a server is dead or draining.
-            token: Sent as ``Authorization: Bearer``; a callable is called before every request.
+            token: Sent as ``Authorization: Bearer``; a callable is called before every request. That of an
+                `AsyncClient` may be asynchronous.
             tls: Secure connections: True, or `Tls` with certificates. An ``https://`` address implies it.
             compression: Compression of requests; images are compressed already, so it pays for ``bmp`` alone.
             shared_memory: Whether images go through shared memory of this host, on which all servers must run.
@@ -99,8 +84,39 @@ class Client:
             shared_memory=shared_memory,
             retry=retry,
         )
+        self._begin(connection)
+
+    def _begin(self, connection: Connection) -> None:
+        """Make the driver, without connecting."""
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {self._calls.where}>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(f"{self!r} has connections, which can't be copied or pickled: create a client in each process")
+
+
+class Client(BaseClient[Token]):
+    """A client of one model on one Triton server, or on several that serve the same.
+
+    Thread-safe: one client serves all threads of a process. Creating it does no I/O; the first call connects and
+    reads the model's configuration. A process that is forked off later needs a client of its own.
+
+    An image is a path, the bytes of a file, an open binary file, a PIL image, or a uint8 array of pixels with
+    ``channels="RGB"`` or ``"BGR"``. The options ``conf``, ``iou``, ``max_det``, ``classes`` (ids or names) and
+    ``agnostic`` mean what they mean in Ultralytics; the deployment sets the defaults.
+
+    Every call raises a `YoloTritonError` if it gets no answer; the subclasses name the reason.
+
+    Example:
+        >>> with Client("localhost:8001", model="yolov8n") as client:
+        ...     found = client.detect("bus.jpg", conf=0.4, classes=["person"])
+        >>> found.xyxy, found.confidence, found.class_name
+    """
+
+    def _begin(self, connection: Connection) -> None:
         self._driver = Driver(connection, self._calls.where)
-        self._info: ServedModel | None = None
         self._asking = threading.Lock()
 
     def __enter__(self) -> Self:
@@ -108,12 +124,6 @@ class Client:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__}: {self._calls.where}>"
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError(f"{self!r} has connections, which can't be copied or pickled: create a client in each process")
 
     def close(self) -> None:
         """Close the connections, in about a second.

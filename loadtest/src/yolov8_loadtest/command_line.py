@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import MISSING, Field, fields
+from dataclasses import MISSING, Field, dataclass, fields
 from importlib.metadata import version
-from typing import Any, get_type_hints
+from typing import Annotated, Any, get_type_hints
 
 import typer
 from typer.core import TyperCommand
@@ -16,6 +16,19 @@ from yolov8_loadtest.errors import LoadTestError
 
 DISTRIBUTION = "yolov8-triton-loadtest"
 PROGRAM = "yolov8-loadtest"
+
+ModelToAsk = Annotated[str | None, typer.Option(help="Model to ask, if the server has several")]
+ImageFolder = Annotated[str | None, typer.Option(metavar="FOLDER", help="Folder with images to send")]
+ImageCount = Annotated[int, typer.Option(min=1, help="Images to send in turn")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageArguments:
+    """The model to ask, and the images to send."""
+
+    model: ModelToAsk = None
+    images: ImageFolder = None
+    image_count: ImageCount = 8
 
 
 class Numbers(tuple[int, ...]):

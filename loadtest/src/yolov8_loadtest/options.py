@@ -12,6 +12,7 @@ from typing import Annotated, Any, get_args, get_type_hints
 
 import typer
 
+from yolov8_loadtest.command_line import ImageFolder
 from yolov8_loadtest.errors import LoadTestError
 from yolov8_loadtest.messages import scenario_to_wire
 from yolov8_loadtest.scenario import file
@@ -58,7 +59,7 @@ class RunArguments:
     """What a run is told beside its scenario and its server, as it is typed."""
 
     model: Annotated[str | None, typer.Option(help="Model to ask where the scenario names none")] = None
-    images: Annotated[str | None, typer.Option(metavar="FOLDER", help="Folder with images to send")] = None
+    images: ImageFolder = None
     report: Annotated[str, typer.Option(metavar="FOLDER", help="Folder for the report")] = DEFAULT_REPORT
     limit: Annotated[list[str], typer.Option(metavar="NAME=VALUE", help="SLO limit, such as p95_ms=200")] = field(
         default_factory=list

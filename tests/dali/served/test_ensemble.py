@@ -20,6 +20,7 @@ from tests import corpus
 from tests.dali.served.conftest import CPU, GPU
 from tests.data import shapes
 from tests.parity.matching import box_iou
+from tests.raw_request import executions
 from yolov8_server import StartError, TritonServer
 from yolov8_triton import Client, Detections, InvalidImageError
 
@@ -44,11 +45,6 @@ def clients(server: TritonServer) -> Iterator[dict[str, Client]]:
 def raw(server: TritonServer) -> Iterator[Any]:
     with triton.InferenceServerClient(server.grpc_url) as asked:
         yield asked
-
-
-def executions(raw: Any) -> tuple[int, int]:
-    (statistics,) = raw.get_inference_statistics(f"{GPU}_preprocess").model_stats
-    return statistics.inference_count, statistics.execution_count
 
 
 def assert_alike(one: Detections, other: Detections) -> None:
@@ -82,12 +78,12 @@ def test_every_kind_of_jpeg_is_served(clients: dict[str, Client], name: str) -> 
 def test_images_of_different_lengths_form_batches(clients: dict[str, Client], raw: Any) -> None:
     images = [picture(seed) for seed in range(24)]
     alone = [clients[GPU].detect(image).to_dict() for image in images]
-    before = executions(raw)
+    before = executions(raw, f"{GPU}_preprocess")
 
     with ThreadPoolExecutor(24) as pool:
         together = list(pool.map(clients[GPU].detect, images))
 
-    after = executions(raw)
+    after = executions(raw, f"{GPU}_preprocess")
     assert after[0] - before[0] == 24
     assert after[1] - before[1] < 24
     assert [json.dumps(answer.to_dict()) for answer in together] == [json.dumps(answer) for answer in alone]

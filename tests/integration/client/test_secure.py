@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.either_client import of_either_kind
 from tests.fakes import tiny_model
 from tests.fakes.certificates import Authority
 from tests.unit.client.cli.test_cli import run
@@ -43,10 +44,7 @@ def ask_asyncio(url: str, **options: Any) -> Detections:
     return asyncio.run(run())
 
 
-@pytest.fixture(params=[ask_blocking, ask_asyncio], ids=["blocking", "asyncio"])
-def ask(request: pytest.FixtureRequest) -> Ask:
-    made: Ask = request.param
-    return made
+ask = of_either_kind(ask_blocking, ask_asyncio)
 
 
 @pytest.fixture(scope="module")

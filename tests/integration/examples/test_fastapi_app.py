@@ -92,12 +92,12 @@ def posted(app: ModuleType, answer: Answer, monkeypatch: pytest.MonkeyPatch, con
 @pytest.mark.parametrize(
     ("status", "text", "expected", "error"),
     [
-        pytest.param("INVALID_ARGUMENT", "invalid image: x", 422, "InvalidImageError", id="bad-image"),
-        pytest.param("INVALID_ARGUMENT", "invalid parameter: x", 422, "InvalidParameterError", id="bad-parameter"),
-        pytest.param("UNAVAILABLE", "Exceeds maximum queue size", 503, "ServerOverloadedError", id="overload"),
-        pytest.param("UNAVAILABLE", "Server is stopping", 503, "ServerDrainingError", id="draining"),
-        pytest.param("DEADLINE_EXCEEDED", "", 504, "DeadlineExceededError", id="deadline"),
-        pytest.param("UNAUTHENTICATED", "", 502, "AccessRefusedError", id="credential"),
+        ("INVALID_ARGUMENT", "invalid image: x", 422, "InvalidImageError"),
+        ("INVALID_ARGUMENT", "invalid parameter: x", 422, "InvalidParameterError"),
+        ("UNAVAILABLE", "Exceeds maximum queue size", 503, "ServerOverloadedError"),
+        ("UNAVAILABLE", "Server is stopping", 503, "ServerDrainingError"),
+        ("DEADLINE_EXCEEDED", "", 504, "DeadlineExceededError"),
+        ("UNAUTHENTICATED", "", 502, "AccessRefusedError"),
     ],
 )
 def test_an_error_is_a_status(

@@ -226,15 +226,15 @@ def yolov5_repository(path: Path) -> None:
 @pytest.mark.parametrize(
     ("write", "words"),
     [
-        pytest.param(text, "no PyTorch checkpoint, or cut short", id="text"),
-        pytest.param(empty, "no PyTorch checkpoint, or cut short", id="empty"),
-        pytest.param(cut_short, "no PyTorch checkpoint, or cut short", id="cut-short"),
-        pytest.param(damaged, "can't be loaded", id="damaged"),
-        pytest.param(other_zip, "can't be loaded", id="another-zip"),
-        pytest.param(state_dict, "and no network; expected a checkpoint", id="state-dict"),
-        pytest.param(bare_tensor, "holds a Tensor; expected a checkpoint", id="tensor"),
-        pytest.param(torchscript, "is a TorchScript archive", id="torchscript"),
-        pytest.param(yolov5_repository, "checkpoint of the YOLOv5 repository", id="yolov5-repository"),
+        (text, "no PyTorch checkpoint, or cut short"),
+        (empty, "no PyTorch checkpoint, or cut short"),
+        (cut_short, "no PyTorch checkpoint, or cut short"),
+        (damaged, "can't be loaded"),
+        (other_zip, "can't be loaded"),
+        (state_dict, "and no network; expected a checkpoint"),
+        (bare_tensor, "holds a Tensor; expected a checkpoint"),
+        (torchscript, "is a TorchScript archive"),
+        (yolov5_repository, "checkpoint of the YOLOv5 repository"),
     ],
 )
 def test_a_file_that_is_no_checkpoint_is_refused_in_one_line(

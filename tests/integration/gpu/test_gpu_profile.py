@@ -19,7 +19,7 @@ import tritonclient.grpc as triton
 from tests import corpus
 from tests.data import shapes
 from tests.integration.gpu.conftest import CPU, GPU, PIXELS
-from tests.raw_request import image_input
+from tests.raw_request import executions, image_input
 from yolov8_export.checks.repository import check
 from yolov8_export.config.files import CONFIG, read_config
 from yolov8_server import TritonServer
@@ -48,12 +48,6 @@ def clients(gpu_server: TritonServer) -> Iterator[dict[str, Client]]:
 def raw(gpu_server: TritonServer) -> Iterator[Any]:
     with triton.InferenceServerClient(gpu_server.grpc_url) as asked:
         yield asked
-
-
-def executions(raw: Any, model: str) -> tuple[int, int]:
-    """Return how many images a model has taken and how many times it ran for them."""
-    (statistics,) = raw.get_inference_statistics(model).model_stats
-    return statistics.inference_count, statistics.execution_count
 
 
 def found(client: Client, image: bytes, **parameters: Any) -> str:

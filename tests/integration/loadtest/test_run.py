@@ -51,15 +51,11 @@ expect = "InvalidParameterError"
 error_ratio = 0
 """
 
-REFUSAL_EXPECTED = """
-[load]
-stages = [{ users = 1, duration_s = 1 }]
+REFUSAL_EXPECTED = f"""{BRIEF}
 [[traffic]]
 [[traffic]]
 name = "refused, they say"
 expect = "InvalidImageError"
-[slo]
-error_ratio = 0
 """
 
 CAMERAS = """

@@ -18,6 +18,7 @@ import tritonclient.grpc as triton
 
 from tests import corpus, ultralytics_input
 from tests.integration.preprocess import member
+from tests.raw_request import executions
 from yolov8_contract.image_header import ImageLimits
 from yolov8_contract.served_model import ServedModel
 from yolov8_contract.task import Task
@@ -63,12 +64,6 @@ def ask(
     return client.infer(
         name, [tensor], outputs=wanted, parameters=parameters, headers=headers, client_timeout=TIMEOUT_S
     )
-
-
-def executions(client: Any, name: str) -> tuple[int, int]:
-    """Return how many requests a model answered and how many batches it ran for them."""
-    (statistics,) = client.get_inference_statistics(name).model_stats
-    return statistics.inference_count, statistics.execution_count
 
 
 @pytest.mark.parametrize("name", GOOD)

@@ -95,9 +95,7 @@ def test_creating_a_client_asks_nobody() -> None:
             )
         ),
         pytest.param({"model": None}, "model: expected a name, got None", id="no-model"),
-        pytest.param({"model": 5}, "model: expected a name, got 5", id="model-number"),
         pytest.param({"timeout_s": 0}, "above 0", id="no-time"),
-        pytest.param({"timeout_s": -1.0}, "above 0", id="negative-time"),
         pytest.param({"timeout_s": float("nan")}, "above 0", id="no-number"),
     ],
 )
@@ -239,11 +237,11 @@ def newer_contract(config: Any) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        pytest.param(renamed_output, "boxes TYPE_FP32 [-1, 4]", id="renamed-output"),
-        pytest.param(other_dims, "detection_boxes TYPE_FP32 [-1, 6]", id="other-dims"),
-        pytest.param(no_batches, "max_batch_size: expected 1, got 0", id="no-batch-axis"),
-        pytest.param(no_labels, "parameter 'labels' is missing", id="no-labels"),
-        pytest.param(newer_contract, "contract_version is 2, this code supports 1", id="newer-contract"),
+        (renamed_output, "boxes TYPE_FP32 [-1, 4]"),
+        (other_dims, "detection_boxes TYPE_FP32 [-1, 6]"),
+        (no_batches, "max_batch_size: expected 1, got 0"),
+        (no_labels, "parameter 'labels' is missing"),
+        (newer_contract, "contract_version is 2, this code supports 1"),
     ],
 )
 def test_a_model_that_differs_from_the_contract_fails_the_check(

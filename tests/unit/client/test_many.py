@@ -15,6 +15,7 @@ from typing import Any
 import grpc
 import pytest
 
+from tests.either_client import of_either_kind
 from tests.fakes.answers import arrays
 from tests.fakes.fake_triton import FakeTriton, Refusal
 from tests.unit.client.conftest import Connect, Serve
@@ -59,11 +60,8 @@ def many_asyncio(
     return asyncio.run(run())
 
 
-@pytest.fixture(params=[many_blocking, many_asyncio], ids=["blocking", "asyncio"])
-def many(request: pytest.FixtureRequest) -> Many:
-    """Ask about many images with a client of either kind; return the outcomes, all or the first ones."""
-    made: Many = request.param
-    return made
+many = of_either_kind(many_blocking, many_asyncio)
+"""Ask about many images with a client of either kind; return the outcomes, all or the first ones."""
 
 
 def counted(request: Any) -> dict[str, Any]:

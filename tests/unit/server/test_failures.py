@@ -149,11 +149,11 @@ def test_an_invalid_argument_is_refused(repository: Path, options: dict[str, Any
 @pytest.mark.parametrize(
     ("path", "message"),
     [
-        pytest.param("nowhere", "the folder does not exist", id="missing"),
-        pytest.param("repository/model/config.pbtxt", "the folder does not exist", id="file"),
-        pytest.param("empty", "none of its folders has a config.pbtxt", id="empty"),
-        pytest.param("repository/model", "the folder is a model itself, give its parent '.*repository'", id="model"),
-        pytest.param("odd", "the model name 'my model' can't be served", id="blank-in-a-name"),
+        ("nowhere", "the folder does not exist"),
+        ("repository/model/config.pbtxt", "the folder does not exist"),
+        ("empty", "none of its folders has a config.pbtxt"),
+        ("repository/model", "the folder is a model itself, give its parent '.*repository'"),
+        ("odd", "the model name 'my model' can't be served"),
     ],
 )
 def test_a_folder_that_is_no_repository_is_refused(tmp_path: Path, path: str, message: str) -> None:

@@ -7,7 +7,7 @@ import json
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -56,13 +56,7 @@ class LimitOptions:
             typer.BadParameter: One is out of range.
         """
         try:
-            return CanaryLimits(
-                changed=self.max_changed,
-                class_changed=self.max_class_changed,
-                score=self.max_score,
-                overlap=self.max_overlap,
-                failed=self.max_failed,
-            )
+            return CanaryLimits(**{name.removeprefix("max_"): value for name, value in asdict(self).items()})
         except ValueError as exc:
             raise typer.BadParameter(str(exc), param_hint="--max-...") from exc
 

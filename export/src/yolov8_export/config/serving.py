@@ -125,12 +125,7 @@ def compose_env(repository: Path, config_name: str | None = None) -> str:
 def helm_values(repository: Path, config_name: str | None = None) -> str:
     """Return the values of the Helm chart (kubernetes/helm/yolov8-triton) that follow from a repository, as YAML.
 
-    Args:
-        repository: The folder that Triton serves.
-        config_name: The custom model configuration to serve; None for ``config.pbtxt``.
-
-    Raises:
-        RepositoryError: The repository contains no exported model.
+    The arguments and errors are those of `compose_env`.
     """
     models, sizes = _all_served(repository, config_name)
     on_gpu = any(is_on_gpu(member) for members, _ in models for member in members)

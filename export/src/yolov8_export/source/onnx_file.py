@@ -42,8 +42,7 @@ def read_onnx(
 
     Raises:
         WeightsError: The file is damaged, or not an ONNX file.
-        OptionError: A fact is neither in its metadata nor in ``overrides``, or they contradict each other.
-        UnsupportedError: The network can't be served.
+        OptionError, UnsupportedError: As in `described_original`.
     """
     with progress.step(f"Reading {path}"):
         network = load_onnx(path)

@@ -45,8 +45,7 @@ def read_torchscript(
 
     Raises:
         WeightsError: The file is damaged, or not a TorchScript archive.
-        OptionError: A fact is neither in its metadata nor in ``overrides``, or they contradict each other.
-        UnsupportedError: The network can't be served.
+        OptionError, UnsupportedError: As in `described_original`.
     """
     with progress.step(f"Reading {path}"):
         module, metadata = load_torchscript(path)

@@ -15,7 +15,7 @@ from yolov8_contract.task import Task
 from yolov8_loadtest.benchmark.contenders import SUFFIXES, Setting, available_cores, contenders, export_variants
 from yolov8_loadtest.benchmark.measurement import Plan, measure
 from yolov8_loadtest.benchmark.results import Results, latency_table, stage_table, threshold_table, throughput_table
-from yolov8_loadtest.command_line import Numbers, numbers_option
+from yolov8_loadtest.command_line import ImageArguments, Numbers, numbers_option
 from yolov8_loadtest.report.machine import machine
 from yolov8_loadtest.report.progress import say
 from yolov8_loadtest.report.report import plain
@@ -31,12 +31,9 @@ EXIT_MISSED = 1
 
 
 @dataclass(frozen=True, kw_only=True)
-class BenchmarkArguments:
+class BenchmarkArguments(ImageArguments):
     """What is compared, and for how long."""
 
-    model: Annotated[str | None, typer.Option(help="Model to ask, if the server has several")] = None
-    images: Annotated[str | None, typer.Option(metavar="FOLDER", help="Folder with images to send")] = None
-    image_count: Annotated[int, typer.Option(min=1, help="Images to send in turn")] = 8
     baselines: Annotated[
         Path | None, typer.Option(metavar="PROGRAM", help="Program that runs Ultralytics' own ways of serving")
     ] = None

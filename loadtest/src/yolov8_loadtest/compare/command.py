@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from yolov8_contract.task import Task
-from yolov8_loadtest.command_line import Numbers, numbers_option
+from yolov8_loadtest.command_line import ModelToAsk, Numbers, numbers_option
 from yolov8_loadtest.compare.measurement import NAME, Plan, measure, write_tiny_model
 from yolov8_loadtest.compare.perf_analyzer import Row, find_perf_analyzer, middle
 from yolov8_loadtest.report.machine import machine
@@ -78,7 +78,7 @@ class CompareArguments:
     perf_analyzer: Annotated[
         str | None, typer.Option(metavar="PROGRAM", help="perf_analyzer; by default $PERF_ANALYZER, or what is on PATH")
     ] = None
-    model: Annotated[str | None, typer.Option(help="Model to ask, if the server has several")] = None
+    model: ModelToAsk = None
     images: Annotated[str | None, typer.Option(metavar="FOLDER", help="Folder with images; the first one is sent")] = (
         None
     )

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
+from yolov8_loadtest.command_line import ImageArguments, ImageCount
 from yolov8_loadtest.compare.measurement import run_locust_round
 from yolov8_loadtest.errors import LoadTestError, PreparationError
 from yolov8_loadtest.mlperf.accuracy import Truth, read_rows, to_rows
@@ -36,12 +37,10 @@ IN_PROCESS = f"{Scenario.SINGLE_STREAM.value}, in process"
 
 
 @dataclass(frozen=True, kw_only=True)
-class MlperfArguments:
+class MlperfArguments(ImageArguments):
     """The options of ``mlperf``."""
 
-    model: Annotated[str | None, typer.Option(help="Model to ask, if the server has several")] = None
-    images: Annotated[str | None, typer.Option(metavar="FOLDER", help="Folder with images to send")] = None
-    image_count: Annotated[int, typer.Option(min=1, help="Images to send in turn")] = 64
+    image_count: ImageCount = 64
     truth: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="COCO annotations of the images, for average precision in the same run"),

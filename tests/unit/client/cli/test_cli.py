@@ -114,11 +114,11 @@ def test_thresholds_that_are_not_given_are_not_sent(serve: Serve, photo: Path) -
 @pytest.mark.parametrize(
     ("task", "name"),
     [
-        pytest.param(Task.DETECT, "yolov8n", id="detect"),
-        pytest.param(Task.SEGMENT, "yolov8n-seg", id="segment"),
-        pytest.param(Task.POSE, "yolov8n-pose", id="pose"),
-        pytest.param(Task.OBB, "yolov8n-obb", id="obb"),
-        pytest.param(Task.CLASSIFY, "yolov8n-cls", id="classify"),
+        (Task.DETECT, "yolov8n"),
+        (Task.SEGMENT, "yolov8n-seg"),
+        (Task.POSE, "yolov8n-pose"),
+        (Task.OBB, "yolov8n-obb"),
+        (Task.CLASSIFY, "yolov8n-cls"),
     ],
 )
 def test_a_command_uses_the_model_that_ultralytics_has_for_its_task(

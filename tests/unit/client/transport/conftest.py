@@ -8,8 +8,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-import pytest
-
+from tests.either_client import of_either_kind
 from tests.fakes import fake_http
 from tests.fakes.answers import model
 from tests.unit.client.conftest import QUICK
@@ -32,10 +31,7 @@ def ask_asyncio(url: str, **options: Any) -> Any:
     return asyncio.run(run())
 
 
-@pytest.fixture(params=[ask_blocking, ask_asyncio], ids=["blocking", "asyncio"])
-def ask(request: pytest.FixtureRequest) -> Ask:
-    made: Ask = request.param
-    return made
+ask = of_either_kind(ask_blocking, ask_asyncio)
 
 
 def config(_: object = None) -> fake_http.Reply:

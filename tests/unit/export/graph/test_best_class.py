@@ -128,17 +128,24 @@ def test_it_goes_with_pixels_and_half_precision(task: Task, tmp_path: Path) -> N
 @pytest.mark.slow
 @every_task
 @pytest.mark.parametrize("profile", ["cpu", "gpu"])
+@pytest.mark.parametrize(("network_output", "max_candidates"), [("best-class", None), ("candidates", 20)])
 def test_an_export_says_so_and_passes_its_own_check(
-    task: Task, profile: str, export_tiny: Export, repository: Path
+    task: Task,
+    profile: Any,
+    network_output: str,
+    max_candidates: int | None,
+    export_tiny: Export,
+    repository: Path,
 ) -> None:
-    report = export_tiny(task, deployment=deployment_from(profile, network_output="best-class"))
+    deployment = deployment_from(profile, network_output=network_output, max_candidates=max_candidates)
+    report = export_tiny(task, deployment=deployment)
 
     rows, anchors = shapes(task)[0]
-    expected = [rows - len(LABELS) + 2, anchors]
+    expected = [rows - len(LABELS) + 2, max_candidates or anchors]
     postprocess = {tensor.name: list(tensor.dims) for tensor in report.configs["tiny_postprocess"].input}
     assert list(report.configs["tiny_network"].output[0].dims) == postprocess["output0"] == expected
     for member in ("tiny", "tiny_postprocess"):
-        assert report.configs[member].parameters["network_output"].string_value == '"best-class"'
+        assert report.configs[member].parameters["network_output"].string_value == f'"{network_output}"'
     assert check(repository).findings == ()
 
 

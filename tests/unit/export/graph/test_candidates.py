@@ -20,8 +20,7 @@ from tests.unit.export.tiny_networks import IMGSZ, LABELS, metadata, shapes, wri
 from yolov8_contract.parameters import RequestParameters
 from yolov8_contract.served_model import ServedModel
 from yolov8_contract.task import Task
-from yolov8_export.checks.repository import check
-from yolov8_export.config.deployment import Deployment, deployment_from
+from yolov8_export.config.deployment import Deployment
 from yolov8_export.errors import OptionError, RepositoryError, UnsupportedError
 from yolov8_export.estimates import estimate
 from yolov8_export.graph.rewrite import keep_candidates, reduce_to_best_class
@@ -102,22 +101,6 @@ def test_any_number_of_classes_can_have_it(classes: int) -> None:
 
     for index, image in enumerate(head):
         np.testing.assert_array_equal(got[index], heads.candidates(served, [image], COUNT)[0], strict=True)
-
-
-@pytest.mark.slow
-@every_task
-@pytest.mark.parametrize("profile", ["cpu", "gpu"])
-def test_an_export_says_so_and_passes_its_own_check(
-    task: Task, profile: Any, export_tiny: Export, repository: Path
-) -> None:
-    deployment = deployment_from(profile, network_output="candidates", max_candidates=COUNT)
-    report = export_tiny(task, deployment=deployment)
-
-    postprocess = {tensor.name: list(tensor.dims) for tensor in report.configs["tiny_postprocess"].input}
-    expected = [shapes(task)[0][0] - len(LABELS) + 2, COUNT]
-    assert list(report.configs["tiny_network"].output[0].dims) == postprocess["output0"] == expected
-    assert report.configs["tiny"].parameters["network_output"].string_value == '"candidates"'
-    assert check(repository).findings == ()
 
 
 @pytest.mark.slow

@@ -84,12 +84,7 @@ def test_files_of_other_kinds_are_refused(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("head", "words"),
-    [
-        pytest.param("RTDETRDecoder", "RT-DETR", id="rt-detr"),
-        pytest.param("WorldDetect", "YOLO-World", id="world"),
-        pytest.param("YOLOESegment", "YOLOE", id="yoloe"),
-        pytest.param("MyHead", "'MyHead' is not served", id="anything"),
-    ],
+    [("RTDETRDecoder", "RT-DETR"), ("WorldDetect", "YOLO-World"), ("YOLOESegment", "YOLOE"), ("MyHead", "not served")],
 )
 def test_heads_of_other_layouts_are_refused_by_name(head: str, words: str) -> None:
     with pytest.raises(ExportError, match=words):
