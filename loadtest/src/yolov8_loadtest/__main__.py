@@ -10,7 +10,15 @@ import typer
 
 from yolov8_loadtest import run_command
 from yolov8_loadtest.benchmark.command import BenchmarkArguments, benchmark
-from yolov8_loadtest.command_line import PROGRAM, PassingCommand, check_passed_on, exit_with, print_version, takes
+from yolov8_loadtest.command_line import (
+    PROGRAM,
+    CommandLine,
+    PassingCommand,
+    check_passed_on,
+    exit_with,
+    print_version,
+    takes,
+)
 from yolov8_loadtest.compare.command import CompareArguments, compare
 from yolov8_loadtest.mlperf.command import mlperf
 from yolov8_loadtest.mlperf.run import MlperfArguments
@@ -25,6 +33,7 @@ from yolov8_loadtest.tune.command import TuneArguments, tune
 EXIT_NOT_RUN = 2
 
 app = typer.Typer(
+    cls=CommandLine,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},

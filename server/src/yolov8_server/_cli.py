@@ -6,9 +6,11 @@ from __future__ import annotations
 import logging
 import os
 import re
+import shlex
 import signal
 from contextlib import ExitStack
 from importlib.metadata import version
+from itertools import pairwise
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any, Literal, NoReturn
@@ -48,7 +50,10 @@ class _ServeCommand(TyperCommand):
         return ["[OPTIONS]", "REPOSITORY", "[-- TRITON OPTIONS]"]
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Let ``--playground`` stand without a port; Typer has no optional values."""
+        """Refuse empty words, and let ``--playground`` stand without a port; Typer has no optional values."""
+        for before, word in pairwise([PROGRAM, *args]):
+            if not word or re.fullmatch("--[a-z-]+=", word):
+                ctx.fail(f"a value is empty: {shlex.join([before, word])}")
         own = args[: args.index("--")] if "--" in args else args
         if PLAYGROUND in own:
             place = own.index(PLAYGROUND)

@@ -94,6 +94,9 @@ class TritonServer:
         lend_cores: bool = True,
         arguments: Sequence[str] = (),
     ) -> None:
+        for name, path in (("repository", repository), ("log_file", log_file)):
+            if path is not None and not os.fspath(path):
+                raise InvalidArgumentError(f"{name} is an empty path")
         self._repository = Path(repository)
         self._host = self._address = host
         self._wanted = self._ports = Ports(grpc=grpc_port, http=http_port, metrics=metrics_port)

@@ -22,9 +22,11 @@ from yolov8_triton._cli.coco_results import CocoResults
 from yolov8_triton._cli.doctor import doctor
 from yolov8_triton._cli.images import Outputs, Pictures, ask, listed_images, named_images, show_json, show_table
 from yolov8_triton._cli.options import (
+    PROGRAM,
     AccessOptions,
     CocoOptions,
     Command,
+    CommandLine,
     ImageOptions,
     Images,
     Model,
@@ -39,7 +41,6 @@ from yolov8_triton._client import Client
 from yolov8_triton._options import PredictOptions
 
 DISTRIBUTION = "yolov8-triton-client"
-PROGRAM = "yolov8-triton"
 
 _TASKS = {
     Task.DETECT: ("Detect objects in images.", DEFAULT_MODEL),
@@ -51,6 +52,7 @@ _TASKS = {
 """The help of each task's command, and the name of Ultralytics' smallest model for it."""
 
 app = typer.Typer(
+    cls=CommandLine,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import json
 import os
@@ -16,7 +17,7 @@ from typing import Any
 from rich.console import Console
 
 from yolov8_triton._cli.coco_results import CocoResults
-from yolov8_triton._cli.output import SERVER_ERRORS, USAGE_ERRORS, ExitCode, complain, progress, show_result, warn
+from yolov8_triton._cli.output import SERVER_ERRORS, USAGE_ERRORS, ExitCode, complain, progress, show_result
 from yolov8_triton._drawing.draw import draw
 from yolov8_triton._errors import YoloTritonError
 from yolov8_triton._extras import extra
@@ -35,7 +36,8 @@ def named_images(words: Iterable[str]) -> list[str]:
     """Return the paths that the words of a command line name, in order.
 
     A folder stands for the images in it, and a pattern (``*``, ``?``, ``[...]``, and ``**`` for folders at any depth)
-    for the files that it matches, both sorted by name. Every other word is a path itself; ``-`` is stdin.
+    for the files that it matches, both sorted by name. Every other word is a path itself; ``-`` is stdin. A folder or
+    pattern without images stays a path, which `image` refuses.
     """
     return [path for word in words for path in _paths(word)]
 
@@ -46,21 +48,32 @@ def listed_images(lines: Iterable[str]) -> Iterator[str]:
 
 
 def image(path: str) -> str | bytes:
-    """Return the image for a client: the path, or the bytes that stdin has."""
-    return encoded(sys.stdin.buffer, channels=None, array_format="bmp") if path == STDIN else path
+    """Return the image for a client: the path, or the bytes that stdin has.
+
+    Raises:
+        FileNotFoundError: The path is a folder without images, or a pattern that matches no file.
+    """
+    if path == STDIN:
+        return encoded(sys.stdin.buffer, channels=None, array_format="bmp")
+    if os.path.isdir(path) and not _images_in(Path(path)):  # noqa: PTH112  (False for a path that is too long)
+        raise FileNotFoundError(errno.ENOENT, "no images in this folder", path)
+    if glob.has_magic(path) and not os.path.exists(path):  # noqa: PTH110  (as above)
+        raise FileNotFoundError(errno.ENOENT, "no file has this name or matches this pattern", path)
+    return path
+
+
+def _images_in(folder: Path) -> list[str]:
+    return sorted(str(file) for file in folder.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
 
 
 def _paths(word: str) -> Iterable[str]:
     path = Path(word)
     if path.is_dir():
-        images = sorted(str(file) for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
-        if not images:
-            warn(f"{path}: no images in this folder")
-        return images
+        return _images_in(path) or [word]
     if word == STDIN or path.exists() or not glob.has_magic(word):
         return [word]
     matched = sorted(name for name in glob.glob(word, recursive=True) if Path(name).is_file())  # noqa: PTH207
-    return matched or [word]  # the run then reports this path as missing
+    return matched or [word]
 
 
 class Pictures:

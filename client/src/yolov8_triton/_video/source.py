@@ -89,7 +89,7 @@ def open_source(source: str | os.PathLike[str] | int, *, stall_s: float) -> Fram
         import cv2
     name = source if isinstance(source, int) else os.fspath(source)
     scheme = _scheme(name)
-    if isinstance(name, str) and not scheme and not Path(name).exists():
+    if isinstance(name, str) and not scheme and (not name or not Path(name).exists()):
         raise FileNotFoundError(2, "no such video file", name)
     with quiet(cv2):
         if scheme:

@@ -23,8 +23,10 @@ from yolov8_contract.parameters import RequestParameters
 from yolov8_export.cli.export import ExportCommand, export_command
 from yolov8_export.cli.options import (
     DEFAULT_REPOSITORY,
+    PROGRAM,
     AsJson,
     Command,
+    CommandLine,
     ConfigName,
     Given,
     Group,
@@ -41,10 +43,10 @@ from yolov8_export.errors import ExportError, OptionError, WeightsNotFoundError
 # The commands import slow modules themselves, so that --help is fast.
 
 DISTRIBUTION = "yolov8-triton-export"
-PROGRAM = "yolov8-export"
 EXIT_FAILED, EXIT_USAGE, EXIT_NO_WEIGHTS = 1, 2, 3
 
 app = typer.Typer(
+    cls=CommandLine,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},

@@ -9,19 +9,22 @@ from __future__ import annotations
 
 import inspect
 import re
+import shlex
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args, get_type_hints
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
 from yolov8_export.config.deployment import parse_gpus
 from yolov8_export.overrides import parse_classes, parse_imgsz, parse_kpt_shape, parse_labels
 
 _Value = TypeVar("_Value")
 
+PROGRAM = "yolov8-export"
 DEFAULT_REPOSITORY = Path("repository")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON")]
@@ -55,6 +58,17 @@ METAVARS = {
     "truth": "FILE",
     "keep_map": "SHARE",
 }
+
+
+class CommandLine(TyperGroup):
+    """A command line that takes no empty values."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Refuse an empty word, as an unset variable of the shell gives; as a path, it means the working directory."""
+        for before, word in pairwise([PROGRAM, *args]):
+            if not word or re.fullmatch("--[a-z-]+=", word):
+                ctx.fail(f"a value is empty: {shlex.join([before, word])}")
+        return super().parse_args(ctx, args)
 
 
 class Command(TyperCommand):

@@ -68,7 +68,7 @@ def test_an_empty_folder_is_named_once(here: FakeTriton, tmp_path: Path) -> None
     done = canary(here, "old", "next", tmp_path)
 
     assert done.exit_code == 5
-    assert done.stderr == f"warning: {tmp_path}: no images in this folder\n"
+    assert done.stderr == f"error: {tmp_path}: no images in this folder\n"
 
 
 def test_a_source_that_can_not_be_read_is_one_line(here: FakeTriton, tmp_path: Path) -> None:
@@ -124,7 +124,7 @@ def test_a_fall_to_undecided_leaves_metrics_of_no_images(here: FakeTriton, tmp_p
         pytest.param(["old", "next", "--output", "no/such/c.json"], "folder 'no/such' does not exist", id="output"),
         pytest.param(["old", "next", "--metrics", "no/such/c.prom"], "folder 'no/such' does not exist", id="metrics"),
         pytest.param(["old", "next", "--max-images", "0"], "'--max-images': Input should be", id="no-images"),
-        pytest.param(["old", "next", "--new-url", ""], "Invalid value for --new-url", id="address"),
+        pytest.param(["old", "next", "--new-url", "http://"], "Invalid value for --new-url", id="address"),
     ],
 )
 def test_what_can_not_work_is_refused_before_a_request(

@@ -68,20 +68,22 @@ def test_a_file_whose_name_looks_like_a_pattern_is_that_file(serve: Serve, tmp_p
     assert asked(ask(serve(), path, "--json")) == [str(path)]
 
 
-def test_a_pattern_that_matches_nothing_is_a_missing_file(serve: Serve, tmp_path: Path) -> None:
+def test_a_pattern_that_matches_nothing_is_an_error(serve: Serve, tmp_path: Path) -> None:
     done = ask(serve(), tmp_path / "*.png", "--json")
 
     assert done.exit_code == 1
-    assert done.stderr == f"error: {tmp_path / '*.png'}: No such file or directory\n"
+    assert done.stderr == f"error: {tmp_path / '*.png'}: no file has this name or matches this pattern\n"
 
 
-def test_a_folder_without_images_is_a_warning(serve: Serve, photo: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("more", [False, True], ids=["alone", "beside-an-image"])
+def test_a_folder_without_images_is_an_error(serve: Serve, photo: Path, tmp_path: Path, more: bool) -> None:
     (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "notes.txt").write_text("no image")
 
-    done = ask(serve(), tmp_path / "empty", photo, "--json")
+    done = ask(serve(), tmp_path / "empty", *[photo] * more, "--json")
 
-    assert asked(done) == [str(photo)]
-    assert (done.exit_code, done.stderr) == (0, f"warning: {tmp_path / 'empty'}: no images in this folder\n")
+    assert asked(done) == [str(photo)] * more
+    assert (done.exit_code, done.stderr) == (1, f"error: {tmp_path / 'empty'}: no images in this folder\n")
 
 
 def test_an_image_is_read_from_stdin(serve: Serve, photo: Path, tmp_path: Path) -> None:

@@ -210,6 +210,7 @@ def test_a_slow_loop_over_a_live_source_gets_new_frames() -> None:
     ("source", "error", "message"),
     [
         pytest.param("missing.mp4", FileNotFoundError, "no such video file", id="missing"),
+        pytest.param("", FileNotFoundError, "no such video file", id="empty"),
         pytest.param("notes.txt", VideoError, "notes.txt: OpenCV can't open it", id="no-video"),
         pytest.param(77, VideoError, "camera 77: OpenCV can't open it", id="no-camera"),
     ],
