@@ -29,6 +29,12 @@ def answer(box: tuple[float, ...], *, rows: range, columns: range, without: tupl
     }
 
 
+def compared(ours: Arrays, theirs: Arrays) -> Comparison:
+    found = Comparison()
+    compare(found, "image", ours, theirs, SETTING, GAIN)
+    return found
+
+
 def moved(edge: int, by: float) -> tuple[float, ...]:
     return tuple(value + by * (number == edge) for number, value in enumerate(BOX))
 
@@ -43,16 +49,7 @@ def moved(edge: int, by: float) -> tuple[float, ...]:
     ],
 )
 def test_a_mask_cut_off_a_pixel_further_is_on_the_border(box: tuple[float, ...], rows: range, columns: range) -> None:
-    found = Comparison()
-
-    compare(
-        found,
-        "image",
-        answer(box, rows=rows, columns=columns),
-        answer(BOX, rows=range(20, 60), columns=range(10, 50)),
-        SETTING,
-        GAIN,
-    )
+    found = compared(answer(box, rows=rows, columns=columns), answer(BOX, rows=range(20, 60), columns=range(10, 50)))
 
     assert found.borderline == [f"image: {CROPPED}"]
     assert not found.unmatched
@@ -68,25 +65,15 @@ def test_a_mask_cut_off_a_pixel_further_is_on_the_border(box: tuple[float, ...],
     ],
 )
 def test_masks_that_differ_elsewhere_are_no_pair(box: tuple[float, ...], rows: range, columns: range) -> None:
-    found = Comparison()
-
-    compare(
-        found,
-        "image",
-        answer(box, rows=rows, columns=columns),
-        answer(BOX, rows=range(20, 60), columns=range(10, 50)),
-        SETTING,
-        GAIN,
-    )
+    found = compared(answer(box, rows=rows, columns=columns), answer(BOX, rows=range(20, 60), columns=range(10, 50)))
 
     assert not found.borderline
     assert "pixels apart" in found.unmatched[0]
 
 
 def test_one_pixel_of_a_small_mask_is_on_the_border() -> None:
-    found = Comparison()
     small = {"rows": range(20, 40), "columns": range(10, 30)}
 
-    compare(found, "image", answer(BOX, **small, without=(25, 15)), answer(BOX, **small), SETTING, GAIN)
+    found = compared(answer(BOX, **small, without=(25, 15)), answer(BOX, **small))
 
     assert found.borderline == [f"image: {ONE_PIXEL}"]
