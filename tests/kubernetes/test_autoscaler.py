@@ -12,8 +12,8 @@ CHART_UP = Direction(0, [Policy("Percent", 100, 30), Policy("Pods", 2, 30)])
 CHART_DOWN = Direction(300, [Policy("Pods", 1, 60)])
 
 
-def scaler(pods: int, *, up: Direction = FREE, down: Direction = FREE, least: int = 1, most: int = 20) -> Autoscaler:
-    return Autoscaler(least, most, up, down, pods)
+def scaler(pods: int, *, up: Direction = FREE, down: Direction = FREE, least: int = 1) -> Autoscaler:
+    return Autoscaler(least, 20, up, down, pods)
 
 
 @pytest.mark.parametrize(

@@ -110,11 +110,10 @@ class RetryPolicy:
 class RetryBudget:
     """The retries that a client has left. Thread-safe."""
 
-    def __init__(self, policy: RetryPolicy, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, policy: RetryPolicy) -> None:
         self._policy = policy
-        self._clock = clock
         self._left = policy.budget
-        self._as_of = clock()
+        self._as_of = time.monotonic()
         self._changing = threading.Lock()
 
     def earn(self) -> None:
@@ -125,7 +124,7 @@ class RetryBudget:
     def spend(self) -> bool:
         """Take one retry; tell whether one was left."""
         with self._changing:
-            now = self._clock()
+            now = time.monotonic()
             earned = (now - self._as_of) * self._policy.budget_per_s
             self._left, self._as_of = min(self._left + earned, self._policy.budget), now
             if self._left < 1:

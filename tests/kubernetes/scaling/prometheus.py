@@ -40,7 +40,6 @@ class Chart:
     least: int
     most: int
     scrape_s: float
-    poll_s: float
 
 
 def chart(model: str, instances: int, speed: float) -> Chart:
@@ -62,7 +61,6 @@ def chart(model: str, instances: int, speed: float) -> Chart:
         least=scaled["minReplicaCount"],
         most=scaled["maxReplicaCount"],
         scrape_s=_seconds(kinds["ServiceMonitor"]["endpoints"][0]["interval"]) / speed,
-        poll_s=scaled["pollingInterval"] / speed,
     )
 
 

@@ -150,10 +150,10 @@ class Results:
         candidates = [(key, in_flight) for key, in_flight in self._cells if way_of(key) == way]
         return max(candidates, key=lambda at: self._cells[at].throughput, default=None)
 
-    def quickest(self, way: str, in_flight: int = 1) -> str | None:
-        """Return the key with the lowest p50 of a way to serve; None where the way was not measured."""
-        keys = [key for key, number in self._cells if way_of(key) == way and number == in_flight]
-        return min(keys, key=lambda key: self._cells[key, in_flight].p50_ms, default=None)
+    def quickest(self, way: str) -> str | None:
+        """Return the key with the lowest p50 of one request in a way to serve; None where it was not measured."""
+        keys = [key for key, in_flight in self._cells if way_of(key) == way and in_flight == 1]
+        return min(keys, key=lambda key: self._cells[key, 1].p50_ms, default=None)
 
     def throughput_ratio(self, way: str, other: str) -> float:
         """Return the ratio of the highest throughputs of two ways to serve: the median over the rounds."""
@@ -163,9 +163,9 @@ class Results:
         pairs = zip(self._cells[first].by_round, self._cells[second].by_round, strict=True)
         return statistics.median(a / b for a, b in pairs)
 
-    def outside_ms(self, key: str, in_flight: int = 1) -> float:
-        """Return the mean time of a request outside of the server; NaN for a contender without a server."""
-        figures = self._cells[key, in_flight]
+    def outside_ms(self, key: str) -> float:
+        """Return the mean time outside of the server of one request; NaN for a contender without a server."""
+        figures = self._cells[key, 1]
         model = next(one.model for one in self.contenders if one.key == key)
         counters = figures.models.get(model) if model else None
         return figures.mean_ms - counters.mean_ms("total") if counters else math.nan

@@ -7,7 +7,6 @@ import io
 import os
 import struct
 import zlib
-from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -54,7 +53,7 @@ SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
 JPEG_QUALITY = 90
 
 
-def image_folder(given: str | None, environment: Mapping[str, str] = os.environ) -> Path:
+def image_folder(given: str | None) -> Path:
     """Return the folder to take images from: the one given, ``$YOLOV8_COCO_DIR/images``, or Ultralytics' samples.
 
     Raises:
@@ -62,7 +61,7 @@ def image_folder(given: str | None, environment: Mapping[str, str] = os.environ)
     """
     if given:
         return Path(given)
-    if coco := environment.get("YOLOV8_COCO_DIR"):
+    if coco := os.environ.get("YOLOV8_COCO_DIR"):
         return Path(coco) / "images"
     spec = find_spec("ultralytics")  # located without importing it
     if spec is None or spec.origin is None:

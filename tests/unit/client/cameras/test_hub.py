@@ -292,9 +292,9 @@ def test_an_error_of_the_program_is_raised() -> None:
         next(frames)
 
 
-def box(x: float, y: float = 50.0) -> Detections:
+def box(x: float) -> Detections:
     return Detections(
-        xyxy=np.array([[x - 10, y - 20, x + 10, y]], np.float32),
+        xyxy=np.array([[x - 10, 30, x + 10, 50]], np.float32),
         confidence=np.array([0.9], np.float32),
         class_id=np.array([0], np.int32),
         labels=("person",),

@@ -24,9 +24,9 @@ from yolov8_triton._cameras.wall import MOST_LISTENERS, Wall
 
 
 @contextmanager
-def walled(cameras: Any, ask: Any = nothing, host: str = "127.0.0.1") -> Iterator[tuple[str, Wall]]:
+def walled(cameras: Any, ask: Any = nothing) -> Iterator[tuple[str, Wall]]:
     """Run a hub and its server; yield the server's address."""
-    with hub(ask, cameras, reconnect=QUICK) as frames, closing(Wall(frames, [], host=host, port=0)) as wall:
+    with hub(ask, cameras, reconnect=QUICK) as frames, closing(Wall(frames, [], host="127.0.0.1", port=0)) as wall:
 
         def take() -> None:
             for frame in frames:

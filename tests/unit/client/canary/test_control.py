@@ -51,8 +51,8 @@ def control(servers: list[FakeTriton]) -> Iterator[ModelControl]:
         yield models
 
 
-def answering(fake: FakeTriton, name: str = "old") -> list[str]:
-    return [step.model_name for step in fake.configs[name].ensemble_scheduling.step]
+def answering(fake: FakeTriton) -> list[str]:
+    return [step.model_name for step in fake.configs["old"].ensemble_scheduling.step]
 
 
 def test_a_promotion_exchanges_the_steps_on_all_servers_and_can_be_undone(

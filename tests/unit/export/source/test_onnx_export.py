@@ -32,8 +32,8 @@ from yolov8_export.source.onnx_graph import read_graph
 TASKS = [pytest.param(task, id=task.value) for task in Task]
 
 
-def exported_graph(repository: Path, name: str = "tiny") -> Any:
-    return read_graph(ir.load(repository / f"{name}_network" / "1" / "model.onnx"))
+def exported_graph(repository: Path) -> Any:
+    return read_graph(ir.load(repository / "tiny_network" / "1" / "model.onnx"))
 
 
 @pytest.mark.parametrize("task", TASKS)
