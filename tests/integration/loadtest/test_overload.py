@@ -24,8 +24,6 @@ RATE = 50
 CROWD = """
 [load]
 stages = [{ users = 24, duration_s = 2 }]
-[slo]
-error_ratio = 0
 """
 
 TOO_MUCH = f"""
@@ -35,7 +33,6 @@ max_in_flight = 300
 stages = [{{ rate_per_s = {RATE}, duration_s = {DURATION_S} }}]
 [slo]
 p50_ms = 100
-error_ratio = 0
 """
 
 

@@ -18,15 +18,12 @@ about = "Two callers."
 [load]
 stages = [{ users = 1, duration_s = 1, warmup = true }, { users = 2, duration_s = 2 }]
 [slo]
-error_ratio = 0
 p99_ms = 5000
 """
 
 BRIEF = """
 [load]
 stages = [{ users = 1, duration_s = 1 }]
-[slo]
-error_ratio = 0
 """
 
 TASKS = """
@@ -47,8 +44,6 @@ damage = "truncated"
 name = "conf of 2"
 parameters = { conf = 2 }
 expect = "InvalidParameterError"
-[slo]
-error_ratio = 0
 """
 
 REFUSAL_EXPECTED = f"""{BRIEF}
@@ -63,7 +58,6 @@ CAMERAS = """
 fps = 200
 stages = [{ cameras = 2, duration_s = 2 }]
 [slo]
-error_ratio = 0
 dropped_ratio = 0.01
 """
 
