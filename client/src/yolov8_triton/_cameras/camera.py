@@ -109,6 +109,7 @@ class Camera:
     def __post_init__(self) -> None:
         if not self.name or not self.name.isprintable():
             raise ValueError(f"name: expected printable text, got {self.name!r}")
+        self._check("source", "a file, a URL or the number of a camera", lambda value: value != "")
         for name in ("fps", "deadline_s", "stall_s"):
             self._check(name, "a number above 0", lambda value: 0 < value < math.inf)
         self._check("priority", "1 (first) or more", lambda value: value >= 1)

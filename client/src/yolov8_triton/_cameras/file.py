@@ -199,6 +199,8 @@ def _source(path: Path, where: str, source: str | int) -> str | int:
         return os.environ[name]
 
     text = _VARIABLE.sub(value, source)
+    if not text:
+        raise CamerasFileError(f"{where}: source: {source!r} is empty")
     if device := _DEVICE.fullmatch(text):
         return int(device[1])
     return text if "://" in text else str(path.parent / text)

@@ -142,9 +142,13 @@ A = '[[camera]]\nname = "a"\nsource = 0\n'
             "camera 'a': source: the environment variable 'NO_SUCH' is not set",
             id="variable",
         ),
+        pytest.param(A.replace("0\n", '"${EMPTY}"\n'), "camera 'a': source: '${EMPTY}' is empty", id="empty"),
     ],
 )
-def test_a_wrong_key_or_value_is_named_with_file_and_camera(tmp_path: Path, text: str, message: str) -> None:
+def test_a_wrong_key_or_value_is_named_with_file_and_camera(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, message: str
+) -> None:
+    monkeypatch.setenv("EMPTY", "")
     path = written(tmp_path, text)
 
     with pytest.raises(CamerasFileError) as caught:

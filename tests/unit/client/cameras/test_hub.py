@@ -342,6 +342,7 @@ def test_objects_are_counted_in_zones_and_at_lines() -> None:
         pytest.param(lambda: Camera(name="a", source=0, fps=0), "camera 'a': fps: expected a number above 0", id="fps"),
         pytest.param(lambda: Camera(name="a", source=0, priority=0), "priority: expected 1 (first) or", id="priority"),
         pytest.param(lambda: Camera(name="a\n", source=0), "name: expected printable text", id="name"),
+        pytest.param(lambda: Camera(name="a", source=""), "camera 'a': source: expected a file", id="source"),
         pytest.param(
             lambda: Camera(name="a", source=0, lines=[Line(name="l", start=(0, 0), end=(1, 1))]),
             "line 'l' needs a tracker",
