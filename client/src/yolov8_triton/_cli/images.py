@@ -165,7 +165,7 @@ def ask(call: Callable[..., Result], paths: Iterable[str], outputs: Outputs, *, 
     Raises:
         YoloTritonError: An error that every other image would have as well.
     """
-    code = ExitCode.OK
+    code, count = ExitCode.OK, 0
     total = len(paths) if isinstance(paths, Sized) else None
 
     def one(path: str) -> tuple[str, Outcome[Any] | Exception]:
@@ -185,6 +185,10 @@ def ask(call: Callable[..., Result], paths: Iterable[str], outputs: Outputs, *, 
                 complain(f"{path}: {_reason(exc)}")
                 code = ExitCode.SOME_FAILED
             advance("")
+            count += 1
+    if not count:  # each word of the command line names an image at least
+        complain("--files-from: no paths in this list")
+        code = ExitCode.SOME_FAILED
     return code
 
 

@@ -109,6 +109,14 @@ def test_a_list_of_paths_is_read_from_a_file_or_stdin(serve: Serve, tmp_path: Pa
     assert asked(done) == paths
 
 
+@pytest.mark.parametrize("text", ["", "\n\r\n"], ids=["empty", "empty-lines"])
+def test_a_list_without_paths_is_an_error(serve: Serve, text: str) -> None:
+    done = ask(serve(), "--files-from", "-", "--json", stdin=text.encode())
+
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert done.stderr == "error: --files-from: no paths in this list\n"
+
+
 def test_several_requests_are_in_flight(serve: Serve, photo: Path) -> None:
     together = threading.Barrier(3)
 
