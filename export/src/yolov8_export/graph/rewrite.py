@@ -153,9 +153,10 @@ def _candidates(graph: ir.Graph, best: ir.Value, rows: int, count: int) -> ir.Va
     number = add_initializer(graph, "candidates_number", np.array([count]))
     every_row = add_initializer(graph, "candidates_every_row", np.zeros((1, rows, 1), np.float32))
     (scores,) = _append(graph, "Gather", [best, score_row], ["candidates_scores"], axis=1)
-    # TopK leaves open where NaN comes. Comparing with NaN gives False, so that anchors with NaN come last.
-    (above,) = _append(graph, "Greater", [scores, zero], ["candidates_above_zero"])
-    (ranked,) = _append(graph, "Where", [above, scores, zero], ["candidates_ranked"])
+    # TopK leaves open where NaN comes, so anchors with NaN rank as 0. No comparison finds them: with AVX-512, OpenVINO
+    # says that NaN is greater than 0.
+    (invalid,) = _append(graph, "IsNaN", [scores], ["candidates_invalid"])
+    (ranked,) = _append(graph, "Where", [invalid, zero, scores], ["candidates_ranked"])
     names = ["candidates_values", "candidates_at"]
     _, at = _append(graph, "TopK", [ranked, number], names, axis=2, largest=1, sorted=1)
     # Floats hold the index of every anchor, and all engines sort them.

@@ -370,6 +370,7 @@ OPERATORS: Mapping[str, Operator] = {
     "GlobalAveragePool": _global_average,
     "Greater": _elementwise(tf.greater),
     "Identity": _unary(tf.identity),
+    "IsNaN": _unary(tf.math.is_nan),
     "MatMul": lambda inputs, _: tf.matmul(inputs[0].first(), inputs[1].first()),
     "MaxPool": _max_pool,
     "Mod": _elementwise(tf.math.floormod),
