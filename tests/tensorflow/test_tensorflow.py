@@ -5,18 +5,16 @@ from __future__ import annotations
 
 import json
 import shutil
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import onnx_ir as ir
 import pytest
-import tritonclient.grpc as triton
 import yaml
 
 from tests.data import shapes
+from tests.engine_answers import assert_batched, assert_same_found
 from tests.tensorflow.conftest import DATA
 from yolov8_export.checks.repository import check
 from yolov8_export.config.deployment import Deployment
@@ -28,10 +26,8 @@ from yolov8_export.pipeline import export
 from yolov8_export.repository.layout import Target
 from yolov8_export.runtime import import_tensorflow
 from yolov8_server import StartError, TritonServer
-from yolov8_triton import Client
 
 tf = import_tensorflow()
-SEEDS = range(97_000, 97_004)
 TENSORFLOW = Deployment(engine="tensorflow", instances=1)
 NAMES = [
     *((f"tensorflow-{task}", task) for task in shapes.TASKS),
@@ -46,38 +42,16 @@ NAMES = [
 ]
 
 
-def asked(url: str, model: str, task: str) -> list[Any]:
-    """Ask for all scenes at once, so that the network gets batches."""
-    images = [cv2.imencode(".png", shapes.scene(seed, task, size=(200, 333)).image)[1].tobytes() for seed in SEEDS]  # type: ignore[arg-type]
-    with Client(url, model=model, timeout_s=60) as client, ThreadPoolExecutor(len(images)) as pool:
-        return list(pool.map(getattr(client, task), images))
-
-
 @pytest.mark.parametrize(("name", "task"), NAMES)
 def test_one_server_runs_all_engines_and_each_finds_what_onnx_runtime_finds(
     running: TritonServer, name: str, task: str
 ) -> None:
     reference = f"onnxruntime-{'chosen' if name.endswith('-chosen') else task}"
-    for mine, other in zip(asked(running.grpc_url, name, task), asked(running.grpc_url, reference, task), strict=True):
-        if task == "classify":
-            np.testing.assert_allclose(mine.scores, other.scores, rtol=0, atol=1e-4)
-            continue
-        assert len(mine) == len(other) > 0
-        np.testing.assert_array_equal(mine.class_id, other.class_id)
-        np.testing.assert_allclose(mine.confidence, other.confidence, rtol=0, atol=1e-4)
-        np.testing.assert_allclose(mine.xyxy, other.xyxy, rtol=0, atol=0.02)
-        if task == "segment":
-            assert (mine.mask != other.mask).mean() < 1e-4
-        if task == "pose":
-            np.testing.assert_allclose(mine.keypoints, other.keypoints, rtol=0, atol=0.02)
+    assert_same_found(running.grpc_url, name, reference, task)
 
 
 def test_requests_are_batched(running: TritonServer) -> None:
-    asked(running.grpc_url, "tensorflow-pose-lean", "pose")
-
-    with triton.InferenceServerClient(running.grpc_url) as client:
-        (stats,) = client.get_inference_statistics("tensorflow-pose-lean_network").model_stats
-    assert stats.execution_count < stats.inference_count
+    assert_batched(running.grpc_url, "tensorflow-pose-lean")
 
 
 def test_the_repository_is_without_fault_and_its_settings_are_recovered(repository: Path) -> None:

@@ -24,14 +24,12 @@ from yolov8_server import ServerError, TritonServer
 
 NAME = "m"
 LEAST_RENAMES = 4
-KILLED = """
+KILLS = """
 import os, shutil, signal, sys
 from pathlib import Path
-from yolov8_export.pipeline import export
 from yolov8_export.repository import write
-from yolov8_export.repository.layout import Target
 
-weights, old, places, version, way = sys.argv[1:]
+copytree = shutil.copytree
 
 def counted(call):
     def run(*arguments, **options):
@@ -42,49 +40,37 @@ def counted(call):
         return call(*arguments, **options)
     return run
 
-copytree = shutil.copytree
+def kill_before_each(old, places, work):
+    global left
+    for renames in range(30):
+        repository = copytree(old, Path(places, str(renames), "repository"))
+        left = renames
+        if not (child := os.fork()):
+            work(Path(repository))
+            os._exit(0)
+        if os.waitpid(child, 0)[1] == 0:
+            print(renames)
+            break
+"""
+"""Kills a process before each of its renames in turn, and prints how many there are; forks save the imports."""
+
+KILLED = f"""{KILLS}
+from yolov8_export.pipeline import export
+from yolov8_export.repository.layout import Target
+
+weights, old, places, version, way = sys.argv[1:]
 exchange = counted(write._exchange) if way == "exchange" else lambda *_: False
 write._exchange, Path.rename, shutil.rmtree = exchange, counted(Path.rename), counted(shutil.rmtree)
-for renames in range(30):
-    repository = copytree(old, Path(places, str(renames), "repository"))
-    left = renames
-    if not (child := os.fork()):
-        export(Path(weights), Target(repository=Path(repository), name="m", version=int(version) or None))
-        os._exit(0)
-    if os.waitpid(child, 0)[1] == 0:
-        print(renames)
-        break
+target = {{"name": "m", "version": int(version) or None}}
+kill_before_each(old, places, lambda repository: export(Path(weights), Target(repository=repository, **target)))
 """
-"""Kills an export before each of its renames in turn, and prints how many there are; forks save the imports."""
 
-KILLED_CONFIG = """
-import os, shutil, signal, sys
-from pathlib import Path
-from yolov8_export.repository import custom_configs, write
+KILLED_CONFIG = f"""{KILLS}
 from yolov8_export.repository.custom_configs import Tuning, add_config
 
-old, places = sys.argv[1:]
-rename, exchange = Path.rename, write._exchange
-
-def counted(call):
-    def run(*arguments):
-        global left
-        if left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        left -= 1
-        return call(*arguments)
-    return run
-
-write._exchange, Path.rename = counted(exchange), counted(rename)
-for renames in range(30):
-    repository = shutil.copytree(old, Path(places, str(renames), "repository"))
-    left = renames
-    if not (child := os.fork()):
-        add_config(Path(repository), "m", "l4", Tuning(instances=5, max_batch_size=4))
-        os._exit(0)
-    if os.waitpid(child, 0)[1] == 0:
-        print(renames)
-        break
+write._exchange, Path.rename = counted(write._exchange), counted(Path.rename)
+tuning = Tuning(instances=5, max_batch_size=4)
+kill_before_each(*sys.argv[1:], lambda repository: add_config(repository, "m", "l4", tuning))
 """
 
 

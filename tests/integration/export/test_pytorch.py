@@ -7,17 +7,16 @@ import json
 import shutil
 import warnings
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
-import tritonclient.grpc as triton
 from ultralytics import YOLO
 
 from tests.data import shapes
+from tests.engine_answers import asked, assert_batched, assert_same_found
 from yolov8_export.checks.repository import check
 from yolov8_export.choices import CalibrationData
 from yolov8_export.config.deployment import Deployment
@@ -28,7 +27,6 @@ from yolov8_server import StartError, TritonServer
 from yolov8_triton import Client
 
 DATA = Path(__file__).parents[2] / "data"
-SEEDS = range(97_000, 97_004)
 VARIANTS: dict[str, dict[str, Any]] = {"": {}, "-lean": {"network_input": "uint8", "network_output": "best-class"}}
 
 
@@ -74,31 +72,12 @@ def running(both: Path) -> Iterator[TritonServer]:
         yield server
 
 
-def asked(url: str, model: str, task: str) -> list[Any]:
-    """Ask for all scenes at once, so that the network gets batches."""
-    images = [cv2.imencode(".png", shapes.scene(seed, task, size=(200, 333)).image)[1].tobytes() for seed in SEEDS]  # type: ignore[arg-type]
-    with Client(url, model=model, timeout_s=60) as client, ThreadPoolExecutor(len(images)) as pool:
-        return list(pool.map(getattr(client, task), images))
-
-
 @pytest.mark.parametrize(
     ("name", "task"),
     [*((f"torch-{task}", task) for task in shapes.TASKS), ("torch-pose-lean", "pose"), ("torch-given", "segment")],
 )
 def test_it_finds_what_onnx_runtime_finds(running: TritonServer, name: str, task: str) -> None:
-    for mine, other in zip(
-        asked(running.grpc_url, name, task), asked(running.grpc_url, f"shapes-{task}", task), strict=True
-    ):
-        fields = ("scores",) if task == "classify" else ("confidence", "class_id", "xyxy")
-        assert task == "classify" or len(mine) == len(other) > 0
-        for field in fields:
-            np.testing.assert_allclose(getattr(mine, field), getattr(other, field), rtol=0, atol=0.02)
-        scores = fields[0]
-        np.testing.assert_allclose(getattr(mine, scores), getattr(other, scores), rtol=0, atol=1e-4)
-        if task == "segment":
-            assert (mine.mask != other.mask).mean() < 1e-4
-        if task == "pose":
-            np.testing.assert_allclose(mine.keypoints, other.keypoints, rtol=0, atol=0.02)
+    assert_same_found(running.grpc_url, name, f"shapes-{task}", task)
 
 
 def test_fp16_finds_nearly_the_same(running: TritonServer, both: Path) -> None:
@@ -137,11 +116,7 @@ def test_the_given_file_is_the_one_that_runs(both: Path, given: Path) -> None:
 
 
 def test_requests_are_batched(running: TritonServer) -> None:
-    asked(running.grpc_url, "torch-pose-lean", "pose")
-
-    with triton.InferenceServerClient(running.grpc_url) as client:
-        (stats,) = client.get_inference_statistics("torch-pose-lean_network").model_stats
-    assert stats.execution_count < stats.inference_count
+    assert_batched(running.grpc_url, "torch-pose-lean")
 
 
 def test_a_network_of_a_wrong_shape_keeps_its_server_from_starting(both: Path, tmp_path: Path) -> None:

@@ -74,18 +74,21 @@ def both_kinds(task: Task, seed: int) -> tuple[tuple[ServedModel, list[Any]], tu
     return (model, head), (replace(model, network_output="best-class"), heads.best_class(model, head))
 
 
+PARAMETERS = st.builds(
+    RequestParameters,
+    conf=st.sampled_from((0.0, 0.001, 0.01, 0.05, 0.25, 0.5, 0.9)) | st.floats(0, 1),
+    iou=st.sampled_from((0.3, 0.7, 1.0)),
+    max_det=st.sampled_from((1, 5, 300, 1000)),
+    classes=st.sampled_from((None, (1, 3))),
+    agnostic=st.booleans(),
+)
+
+
 @pytest.mark.slow
 @every_task
 @given(
     seed=st.integers(0, 3),
-    parameters=st.builds(
-        RequestParameters,
-        conf=st.sampled_from((0.0, 0.001, 0.25, 0.9)),
-        iou=st.sampled_from((0.3, 0.7, 1.0)),
-        max_det=st.sampled_from((5, 300)),
-        classes=st.sampled_from((None, (1, 3))),
-        agnostic=st.booleans(),
-    ),
+    parameters=PARAMETERS,
 )
 @settings(max_examples=60)
 def test_a_network_that_puts_out_the_best_class_alone_changes_no_bit(
@@ -107,14 +110,7 @@ def test_a_network_that_puts_out_the_best_class_alone_changes_no_bit(
 @given(
     seed=st.integers(0, 3),
     count=st.sampled_from((2, 30, 100, 200)),
-    parameters=st.builds(
-        RequestParameters,
-        conf=st.sampled_from((0.0, 0.001, 0.01, 0.05, 0.25, 0.5, 0.9)) | st.floats(0, 1),
-        iou=st.sampled_from((0.3, 0.7, 1.0)),
-        max_det=st.sampled_from((1, 5, 300, 1000)),
-        classes=st.sampled_from((None, (1, 3))),
-        agnostic=st.booleans(),
-    ),
+    parameters=PARAMETERS,
 )
 @settings(max_examples=150)
 def test_a_network_that_puts_out_candidates_alone_changes_no_bit_or_refuses(
