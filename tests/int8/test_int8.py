@@ -186,7 +186,7 @@ def test_one_that_loses_too_much_is_not_placed(tmp_path: Path, folders: tuple[Pa
 
     assert done.returncode == 1
     assert "loses too much" in done.stderr
-    assert not list((tmp_path / "repository").iterdir())
+    assert not (tmp_path / "repository").exists()
 
 
 def test_images_in_both_folders_are_refused(tmp_path: Path, folders: tuple[Path, Path]) -> None:
