@@ -4,7 +4,8 @@
     python -m tests.benchmarks.stages [--images FOLDER] [--rounds 30]
 
 Stage and bound take turns on the same image, in one thread, and each line is the sum over all images of the fastest
-turn of each. Neighbours on the machine therefore lengthen both alike. Without a folder, images are drawn.
+turn of each. Neighbours on the machine therefore lengthen both alike. Without a folder, images are drawn. The last line
+is of a server's processes, see `tests.benchmarks.between_models`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "model_repository" / "yolov8n_preprocess" / "1"))
@@ -28,6 +30,7 @@ import pixels  # type: ignore[import-not-found]
 from preparation import Preparation, Raw  # type: ignore[import-not-found]
 
 from tests import heads
+from tests.benchmarks.between_models import transfer_s
 from tests.data import shapes
 from yolov8_contract.image_header import ImageLimits, admit
 from yolov8_contract.letterbox import Letterbox
@@ -42,6 +45,7 @@ _IMGSZ = (640, 640)
 LIMITS = ImageLimits()
 _SIZES = ((480, 640), (720, 1280), (1080, 1920))
 _OBJECTS = 20
+_TRANSFER_ROUNDS = 5
 Work = Callable[[], Any]
 
 
@@ -75,16 +79,30 @@ def main() -> int:
     rows = []
     print("| stage | ms | its bound | ms | ratio |\n|---|---:|---|---:|---:|")
     for line in [*preprocess_lines(files), *postprocess_lines()]:
-        stage, bound = (1e3 * each / len(line.pairs) for each in fastest(line.pairs, options.rounds))
-        missed = line.limit is not None and stage > line.limit * bound
-        promised = "" if line.limit is None else f" ({line.limit:g} allowed{', MISSED' if missed else ''})"
-        print(
-            f"| {line.stage} | {stage:.2f} | {line.bound} | {bound:.2f} | {stage / bound:.2f}{promised} |", flush=True
-        )
-        rows.append({"stage": line.stage, "ms": stage, "bound": line.bound, "bound_ms": bound, "missed": missed})
+        stage, bound = (each / len(line.pairs) for each in fastest(line.pairs, options.rounds))
+        rows.append(told(line, stage, bound))
+    rows.append(between_models())
     if options.json:
         options.json.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
     return 1 if any(row["missed"] for row in rows) else 0
+
+
+def told(line: Line, stage_s: float, bound_s: float) -> dict[str, Any]:
+    """Print a line of the table, and return it as plain values."""
+    stage, bound = 1e3 * stage_s, 1e3 * bound_s
+    missed = line.limit is not None and stage > line.limit * bound
+    promised = "" if line.limit is None else f" ({line.limit:g} allowed{', MISSED' if missed else ''})"
+    print(f"| {line.stage} | {stage:.2f} | {line.bound} | {bound:.2f} | {stage / bound:.2f}{promised} |", flush=True)
+    return {"stage": line.stage, "ms": stage, "bound": line.bound, "bound_ms": bound, "missed": missed}
+
+
+def between_models() -> dict[str, Any]:
+    """Compare the way of the network's input from one python model to the next with one memcpy."""
+    numbers = 3 * _IMGSZ[0] * _IMGSZ[1]
+    with TemporaryDirectory() as folder:
+        stage_s, bound_s = transfer_s(Path(folder), numbers, _TRANSFER_ROUNDS)
+    size = f"{4e-6 * numbers:.1f} MB"
+    return told(Line(f"{size} from one python model to the next", f"memcpy of {size}", []), stage_s, bound_s)
 
 
 def fastest(pairs: Sequence[tuple[Work, Work]], rounds: int) -> tuple[float, float]:
