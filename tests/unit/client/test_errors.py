@@ -40,39 +40,11 @@ CASES = [
         id="bad-otherwise",
     ),
     pytest.param(
-        Status.INVALID_ARGUMENT,
-        "[request id: <id_unknown>] unexpected inference input 'image' for model 'yolov8n'",
-        yt.ContractMismatchError,
-        "export the model with the same release",
-        id="no-such-tensor",
-    ),
-    pytest.param(
-        Status.INVALID_ARGUMENT,
-        "[request id: <id_unknown>] unexpected shape for input 'image' for model 'yolov8n'. Expected [1,3]",
-        yt.ContractMismatchError,
-        "export the model with the same release",
-        id="other-tensor-shape",
-    ),
-    pytest.param(
         Status.UNAVAILABLE,
         "Exceeds maximum queue size",
         yt.ServerOverloadedError,
         "keep fewer requests in flight",
         id="queue-full",
-    ),
-    pytest.param(
-        Status.UNAVAILABLE,
-        "in ensemble 'yolov8n', [request id: <id_unknown>] Exceeds maximum queue size",
-        yt.ServerOverloadedError,
-        "try again later",
-        id="member-s-queue-full",
-    ),
-    pytest.param(
-        Status.UNAVAILABLE,
-        "in ensemble 'yolov8n', Request timeout expired",
-        yt.ServerOverloadedError,
-        "try again later",
-        id="too-long-in-the-queue",
     ),
     pytest.param(
         Status.UNAVAILABLE,
@@ -83,41 +55,10 @@ CASES = [
     ),
     pytest.param(
         Status.UNAVAILABLE,
-        "in ensemble 'yolov8n', [request id: <id_unknown>] Server is stopping, scheduler for model has stopped "
-        "accepting new inference requests",
-        yt.ServerDrainingError,
-        "use another server",
-        id="scheduler-stopped",
-    ),
-    pytest.param(
-        Status.UNAVAILABLE,
-        "GRPC server is shutting down and has stopped accepting new requests.",
-        yt.ServerDrainingError,
-        "use another server",
-        id="grpc-shutting-down",
-    ),
-    pytest.param(Status.UNAVAILABLE, "Server exiting", yt.ServerDrainingError, "use another server", id="exiting"),
-    pytest.param(
-        Status.UNAVAILABLE,
         "Request for unknown model: 'yolov8n' version 1 is not at ready state",
         yt.ServerDrainingError,
         "wait until the model is loaded",
         id="version-not-ready",
-    ),
-    pytest.param(
-        Status.NOT_FOUND,
-        "Request for unknown model: 'yolov8n' has no available versions",
-        yt.ServerDrainingError,
-        "use another server",
-        id="drained",
-    ),
-    pytest.param(Status.CANCELLED, "CANCELLED", yt.ServerDrainingError, "use another server", id="cancelled-there"),
-    pytest.param(
-        Status.UNAVAILABLE,
-        "recvmsg:Connection reset by peer",
-        yt.ServerUnavailableError,
-        "is the server up",
-        id="died-meanwhile",
     ),
     pytest.param(
         Status.INTERNAL,
@@ -133,13 +74,6 @@ CASES = [
         yt.AccessRefusedError,
         "yolov8-server opens it with --http",
         id="closed-by-the-launcher",
-    ),
-    pytest.param(
-        Status.INTERNAL,
-        "Received RST_STREAM with error code 2",
-        yt.ServerUnavailableError,
-        "is the server up",
-        id="stream-ended",
     ),
     pytest.param(
         Status.UNIMPLEMENTED, "", yt.ContractMismatchError, "what answers there is not Triton", id="another-server"
@@ -184,8 +118,6 @@ CASES = [
         id="unknown-model",
     ),
     pytest.param(Status.DEADLINE_EXCEEDED, "", yt.DeadlineExceededError, "no answer within 10 s", id="deadline-there"),
-    pytest.param(Status.UNAUTHENTICATED, "no token", yt.AccessRefusedError, "headers={", id="proxy-wants-token"),
-    pytest.param(Status.PERMISSION_DENIED, "not yours", yt.AccessRefusedError, "headers={", id="proxy-denies"),
     pytest.param(
         Status.INTERNAL, "onnx runtime error 6", yt.YoloTritonError, "INTERNAL: onnx runtime error 6", id="internal"
     ),
@@ -197,6 +129,52 @@ CASES = [
         id="other-host-s-memory",
     ),
     pytest.param(Status.UNKNOWN, "oh", yt.YoloTritonError, "see the server's log", id="anything-else"),
+    *(
+        pytest.param(status, text, yt.ServerDrainingError, "use another server", id=name)
+        for name, status, text in (
+            (
+                "scheduler-stopped",
+                Status.UNAVAILABLE,
+                "in ensemble 'yolov8n', [request id: <id_unknown>] Server is stopping, scheduler for model has stopped "
+                "accepting new inference requests",
+            ),
+            ("grpc", Status.UNAVAILABLE, "GRPC server is shutting down and has stopped accepting new requests."),
+            ("exiting", Status.UNAVAILABLE, "Server exiting"),
+            ("drained", Status.NOT_FOUND, "Request for unknown model: 'yolov8n' has no available versions"),
+            ("cancelled-there", Status.CANCELLED, "CANCELLED"),
+        )
+    ),
+    *(
+        pytest.param(
+            Status.UNAVAILABLE, f"in ensemble 'yolov8n', {text}", yt.ServerOverloadedError, "try again later", id=name
+        )
+        for name, text in (
+            ("member-s-queue-full", "[request id: <id_unknown>] Exceeds maximum queue size"),
+            ("too-long-in-the-queue", "Request timeout expired"),
+        )
+    ),
+    *(
+        pytest.param(
+            Status.INVALID_ARGUMENT,
+            f"[request id: <id_unknown>] unexpected {text}",
+            yt.ContractMismatchError,
+            "export the model with the same release",
+            id=name,
+        )
+        for name, text in (
+            ("no-such-tensor", "inference input 'image' for model 'yolov8n'"),
+            ("other-tensor-shape", "shape for input 'image' for model 'yolov8n'. Expected [1,3]"),
+        )
+    ),
+    *(
+        pytest.param(status, text, yt.ServerUnavailableError, "is the server up", id=name)
+        for name, status, text in (
+            ("died-meanwhile", Status.UNAVAILABLE, "recvmsg:Connection reset by peer"),
+            ("stream-ended", Status.INTERNAL, "Received RST_STREAM with error code 2"),
+        )
+    ),
+    pytest.param(Status.UNAUTHENTICATED, "no token", yt.AccessRefusedError, "headers={", id="proxy-wants-token"),
+    pytest.param(Status.PERMISSION_DENIED, "not yours", yt.AccessRefusedError, "headers={", id="proxy-denies"),
 ]
 
 
