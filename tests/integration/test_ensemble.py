@@ -21,7 +21,7 @@ from tritonclient.utils import InferenceServerException
 
 from tests import corpus
 from tests.data import shapes
-from tests.raw_request import executions, image_input
+from tests.raw_request import executions, image_input, raw_fixture
 from yolov8_contract.distributions import METRIC as DISTRIBUTIONS
 from yolov8_server import TritonServer
 from yolov8_triton import Client, InvalidImageError, InvalidInputError
@@ -42,10 +42,7 @@ def client(server: TritonServer) -> Iterator[Client]:
         yield asked
 
 
-@pytest.fixture
-def raw(server: TritonServer) -> Iterator[Any]:
-    with triton.InferenceServerClient(server.grpc_url) as asked:
-        yield asked
+raw = raw_fixture()
 
 
 def at_once(calls: list[Any]) -> list[Any]:

@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from tests import corpus
 from tests.dali.served.conftest import CPU, GPU
 from tests.data import shapes
 from tests.parity.matching import box_iou
-from tests.raw_request import executions
+from tests.raw_request import clients_fixture, executions, raw_fixture
 from yolov8_server import StartError, TritonServer
 from yolov8_triton import Client, Detections, InvalidImageError
 
@@ -33,18 +32,8 @@ def picture(seed: int) -> bytes:
     return cv2.imencode(".jpg", shapes.scene(90_000 + seed, "detect", size=size).image)[1].tobytes()
 
 
-@pytest.fixture(scope="module")
-def clients(server: TritonServer) -> Iterator[dict[str, Client]]:
-    made = {name: Client(server.grpc_url, model=name, timeout_s=60) for name in (CPU, GPU)}
-    yield made
-    for client in made.values():
-        client.close()
-
-
-@pytest.fixture(scope="module")
-def raw(server: TritonServer) -> Iterator[Any]:
-    with triton.InferenceServerClient(server.grpc_url) as asked:
-        yield asked
+clients = clients_fixture(CPU, GPU)
+raw = raw_fixture()
 
 
 def assert_alike(one: Detections, other: Detections) -> None:

@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 import re
 import urllib.request
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ import tritonclient.grpc as triton
 from tests import corpus
 from tests.data import shapes
 from tests.integration.gpu.conftest import CPU, GPU, PIXELS
-from tests.raw_request import executions, image_input
+from tests.raw_request import clients_fixture, executions, image_input, raw_fixture
 from yolov8_export.checks.repository import check
 from yolov8_export.config.files import CONFIG, read_config
 from yolov8_server import TritonServer
@@ -36,18 +35,8 @@ def picture(seed: int) -> bytes:
     return cv2.imencode(".jpg", shapes.scene(90_000 + seed, "detect", size=size).image)[1].tobytes()
 
 
-@pytest.fixture(scope="module")
-def clients(gpu_server: TritonServer) -> Iterator[dict[str, Client]]:
-    made = {name: Client(gpu_server.grpc_url, model=name, timeout_s=60) for name in (CPU, GPU, PIXELS)}
-    yield made
-    for client in made.values():
-        client.close()
-
-
-@pytest.fixture(scope="module")
-def raw(gpu_server: TritonServer) -> Iterator[Any]:
-    with triton.InferenceServerClient(gpu_server.grpc_url) as asked:
-        yield asked
+clients = clients_fixture(CPU, GPU, PIXELS, server="gpu_server")
+raw = raw_fixture("gpu_server")
 
 
 def found(client: Client, image: bytes, **parameters: Any) -> str:

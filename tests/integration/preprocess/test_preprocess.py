@@ -18,7 +18,7 @@ import tritonclient.grpc as triton
 
 from tests import corpus, ultralytics_input
 from tests.integration.preprocess import member
-from tests.raw_request import executions
+from tests.raw_request import executions, raw_fixture
 from yolov8_contract.image_header import ImageLimits
 from yolov8_contract.served_model import ServedModel
 from yolov8_contract.task import Task
@@ -48,10 +48,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
         yield running
 
 
-@pytest.fixture(scope="module")
-def client(server: TritonServer) -> Iterator[Any]:
-    with triton.InferenceServerClient(server.grpc_url) as connected:
-        yield connected
+client = raw_fixture()
 
 
 def ask(
