@@ -9,11 +9,10 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-import tritonclient.grpc as triton
 from google.protobuf import json_format
 
 from tests.integration.export.checkpoints import write_checkpoint
-from tests.raw_request import image_input
+from tests.raw_request import image_input, raw_fixture
 from yolov8_contract import signature
 from yolov8_contract.parameters import RequestParameters
 from yolov8_contract.served_model import ServedModel
@@ -59,10 +58,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
         yield running
 
 
-@pytest.fixture
-def client(server: TritonServer) -> Iterator[Any]:
-    with triton.InferenceServerClient(server.grpc_url) as asked:
-        yield asked
+client = raw_fixture()
 
 
 def ask(client: Any, model: str) -> Any:

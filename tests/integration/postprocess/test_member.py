@@ -17,6 +17,7 @@ import tritonclient.grpc as triton
 
 import yolov8_contract
 from tests import heads
+from tests.raw_request import raw_fixture
 from yolov8_contract.parameters import RequestParameters
 from yolov8_contract.postprocess import postprocess
 from yolov8_contract.task import Task
@@ -73,10 +74,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
         yield running
 
 
-@pytest.fixture
-def client(server: TritonServer) -> Iterator[Any]:
-    with triton.InferenceServerClient(server.grpc_url) as asked:
-        yield asked
+client = raw_fixture()
 
 
 def ask(client: Any, task: Task, outputs: list[npt.NDArray[np.float32]], images: int = 1, **parameters: Any) -> Arrays:
