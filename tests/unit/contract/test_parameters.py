@@ -138,21 +138,26 @@ LONG_DIGITS = "9" * 5_000
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        pytest.param('{"classes": "%s"}' % ("1" * 4_300), "'classes' must be", id="class-of-4300-digits"),
-        pytest.param('{"classes": "%s"}' % ("1" * 5_000), "'classes' must be", id="class-of-5000-digits"),
-        pytest.param('{"classes": "%s1"}' % ("0" * 5_000), "'classes' must be", id="class-of-5000-zeros"),
-        pytest.param('{"classes": 1e2}', "'classes' must be", id="class-as-a-float"),
-        pytest.param('{"classes": -1}', "'classes' must be", id="class-as-a-negative-number"),
-        pytest.param('{"classes": 80}', "'classes' must be", id="class-as-a-number-too-large"),
-        pytest.param('{"classes": "1_0"}', "'classes' must be", id="class-with-an-underscore"),
-        pytest.param('{"classes": "+1"}', "'classes' must be", id="class-with-a-sign"),
+        *(
+            pytest.param(f'{{"classes": {value}}}', "'classes' must be", id=name)
+            for name, value in (
+                ("class-of-4300-digits", '"%s"' % ("1" * 4_300)),
+                ("class-of-5000-digits", '"%s"' % ("1" * 5_000)),
+                ("class-of-5000-zeros", '"%s1"' % ("0" * 5_000)),
+                ("class-as-a-float", "1e2"),
+                ("class-as-a-negative-number", "-1"),
+                ("class-as-a-number-too-large", "80"),
+                ("class-with-an-underscore", '"1_0"'),
+                ("class-with-a-sign", '"+1"'),
+                ("class-superscript", '"\u00b2"'),
+                ("classes-commas", '",,"'),
+                ("classes-comma-at-the-end", '"1,"'),
+                ("classes-15000-unknown", '"%s"' % ("900," * 15_000)),
+            )
+        ),
         pytest.param('{"classes": "\u0663"}', r"got '\u0663'", id="class-in-other-digits"),
-        pytest.param('{"classes": "\u00b2"}', "'classes' must be", id="class-superscript"),
         pytest.param(r'{"classes": "\ud800"}', r"got '\ud800'", id="class-surrogate"),
         pytest.param(r'{"classes": "\u0000\u001b[31m"}', r"got '\x00\x1b[31m'", id="class-control-characters"),
-        pytest.param('{"classes": ",,"}', "'classes' must be", id="classes-commas"),
-        pytest.param('{"classes": "1,"}', "'classes' must be", id="classes-comma-at-the-end"),
-        pytest.param('{"classes": "%s"}' % ("900," * 15_000), "'classes' must be", id="classes-15000-unknown"),
         pytest.param('{"classes": ["1"]}', "got an array", id="classes-array"),
         pytest.param('{"classes": {"a": 1}}', "got an object", id="classes-object"),
         pytest.param('{"classes": null}', "got None", id="classes-null"),
