@@ -66,7 +66,12 @@ S = TypeVar("S")
 
 
 class _Driver(Generic[S]):
-    """The state of both drivers: the servers, once they are connected, and the process that connected."""
+    """The state of both drivers: the servers, once they are connected, and the process that connected.
+
+    Args:
+        connection: The addresses of the servers and the settings of the connections.
+        where: Model and addresses, for messages.
+    """
 
     _closed: threading.Event | asyncio.Event
 
@@ -89,12 +94,7 @@ class _Driver(Generic[S]):
 
 
 class Driver(_Driver[Servers]):
-    """Makes requests; the first one connects. Thread-safe.
-
-    Args:
-        connection: The addresses of the servers and the settings of the connections.
-        where: Model and addresses, for messages.
-    """
+    """Makes requests; the first one connects. Thread-safe."""
 
     def __init__(self, connection: Connection, where: str) -> None:
         super().__init__(connection, where)
@@ -161,12 +161,7 @@ class Driver(_Driver[Servers]):
 
 
 class AsyncDriver(_Driver[AsyncServers]):
-    """Makes requests; the first one connects, and binds the client to its event loop.
-
-    Args:
-        connection: The addresses of the servers and the settings of the connections.
-        where: Model and addresses, for messages.
-    """
+    """Makes requests; the first one connects, and binds the client to its event loop."""
 
     def __init__(self, connection: Connection, where: str) -> None:
         super().__init__(connection, where)

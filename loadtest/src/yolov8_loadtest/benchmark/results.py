@@ -184,34 +184,28 @@ class Results:
 
     def thresholds(self) -> list[Threshold]:
         """Return the ratios that could be measured. The faster the network, the more serving weighs."""
-        found = [
-            Threshold(
-                what="highest throughput: our ensemble over gRPC / the best in-process pipeline",
-                measured=self.throughput_ratio(OVER_GRPC, IN_PROCESS),
-                limit=0.95,
+        throughput = [
+            ("highest throughput: our ensemble over gRPC / the best in-process pipeline", OVER_GRPC, IN_PROCESS, 0.95),
+            ("the same with the fewest bytes between the ensemble's members", OVER_GRPC_LEAN, IN_PROCESS, 0.95),
+            (
+                "highest throughput: our ensemble over gRPC / Ultralytics' client on the same network",
+                OVER_GRPC,
+                OTHER_CLIENT,
+                1.15,
             ),
-            Threshold(
-                what="the same with the fewest bytes between the ensemble's members",
-                measured=self.throughput_ratio(OVER_GRPC_LEAN, IN_PROCESS),
-                limit=0.95,
-            ),
-            Threshold(
-                what="p50, one in flight: our quickest ensemble less transport / the quickest in-process pipeline",
-                measured=self.latency_ratio(),
-                limit=1.10,
-                at_least=False,
-            ),
-            Threshold(
-                what="highest throughput: our ensemble over gRPC / Ultralytics' client on the same network",
-                measured=self.throughput_ratio(OVER_GRPC, OTHER_CLIENT),
-                limit=1.15,
-            ),
-            Threshold(
-                what="the same with the INT8 network",
-                measured=self.throughput_ratio(OVER_GRPC_INT8, OTHER_CLIENT_INT8),
-                limit=1.3,
-            ),
+            ("the same with the INT8 network", OVER_GRPC_INT8, OTHER_CLIENT_INT8, 1.3),
         ]
+        found = [
+            Threshold(what=what, measured=self.throughput_ratio(ours, theirs), limit=limit)
+            for what, ours, theirs, limit in throughput
+        ]
+        latency = Threshold(
+            what="p50, one in flight: our quickest ensemble less transport / the quickest in-process pipeline",
+            measured=self.latency_ratio(),
+            limit=1.10,
+            at_least=False,
+        )
+        found.insert(2, latency)
         return [one for one in found if not math.isnan(one.measured)]
 
     def disagreements(self) -> list[str]:
