@@ -76,7 +76,7 @@ unit-without-torch unit-others:
 	@YOLO_OFFLINE=true OMP_NUM_THREADS=1 $(BIN)/pytest $(UNIT_ARGS) $(TESTS)
 
 .PHONY: test-fast
-test-fast: setup ## Unit and repository tests that are quick, without a server: 75 s on two cores
+test-fast: setup ## Unit and repository tests that are quick, without a server: about a minute on two cores
 ifneq ($(ARGS),)
 	YOLO_OFFLINE=true OMP_NUM_THREADS=1 $(BIN)/pytest tests/unit tests/repository -m "not slow" $(ARGS)
 else
