@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 TokenT = TypeVar("TokenT", Token, AsyncToken)
 
 
-class BaseClient(Generic[TokenT]):
+class BaseClient(ABC, Generic[TokenT]):
     """What both clients have in common."""
 
     _info: ServedModel | None = None
@@ -86,9 +87,9 @@ class BaseClient(Generic[TokenT]):
         )
         self._begin(connection)
 
+    @abstractmethod
     def _begin(self, connection: Connection) -> None:
         """Make the driver, without connecting."""
-        raise NotImplementedError
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: {self._calls.where}>"
