@@ -95,7 +95,9 @@ def test_creating_a_client_asks_nobody() -> None:
             )
         ),
         pytest.param({"model": None}, "model: expected a name, got None", id="no-model"),
+        pytest.param({"model": 5}, "model: expected a name, got 5", id="model-number"),
         pytest.param({"timeout_s": 0}, "above 0", id="no-time"),
+        pytest.param({"timeout_s": -1.0}, "above 0", id="negative-time"),
         pytest.param({"timeout_s": float("nan")}, "above 0", id="no-number"),
     ],
 )

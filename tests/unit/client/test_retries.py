@@ -88,6 +88,8 @@ def answered(outcomes: Outcomes) -> list[bool]:
     ("status", "text"),
     [
         pytest.param(Status.UNAVAILABLE, "Socket closed", id="died"),
+        pytest.param(Status.UNAVAILABLE, "Server exiting", id="exiting"),
+        pytest.param(Status.UNAVAILABLE, "Server is stopping, scheduler for model 'm' has stopped", id="stopping"),
         pytest.param(Status.UNAVAILABLE, "... is not at ready state", id="loading"),
         pytest.param(Status.NOT_FOUND, "Request for unknown model: 'm' has no available versions", id="drained"),
         pytest.param(Status.CANCELLED, "CANCELLED", id="cancelled-there"),
@@ -107,7 +109,9 @@ def test_what_a_dead_or_draining_server_says_is_tried_again(serve: Serve, ask: A
         pytest.param(Status.UNAVAILABLE, "This protocol is restricted, expecting header 'x'", id="restricted"),
         pytest.param(Status.DEADLINE_EXCEEDED, "Deadline Exceeded", id="deadline"),
         pytest.param(Status.INVALID_ARGUMENT, "invalid image: 3 bytes", id="bad-image"),
+        pytest.param(Status.INVALID_ARGUMENT, "invalid parameter: 'conf'", id="bad-parameter"),
         pytest.param(Status.NOT_FOUND, "Request for unknown model: 'm' is not found", id="unknown-model"),
+        pytest.param(Status.UNAUTHENTICATED, "no token", id="no-token"),
         pytest.param(Status.PERMISSION_DENIED, "not yours", id="denied"),
         pytest.param(Status.INTERNAL, "onnx runtime error 6", id="internal"),
         pytest.param(Status.UNIMPLEMENTED, "", id="not-triton"),

@@ -65,6 +65,7 @@ def test_masks_are_those_of_ultralytics(shape: tuple[int, int], imgsz: tuple[int
         pytest.param([50, 40, 50, 90], id="no-width"),
         pytest.param([50, 40, 90, 40], id="no-height"),
         pytest.param([50.2, 40.2, 50.8, 40.8], id="between-pixels"),
+        pytest.param([0, 0, 0, 0], id="nothing"),
         pytest.param([49.5, 39.5, 50.5, 40.5], id="one-pixel"),
         pytest.param([50, 40, 51, 90], id="one-column"),
         pytest.param([50, 40, 90, 41], id="one-row"),

@@ -183,6 +183,7 @@ LONG_DIGITS = "9" * 5_000
         pytest.param('{"x": "%s"}' % ("x" * 2_000_000), "got 2000009", id="2-MB-value"),
         pytest.param('{"%s": 1}' % ("x" * 2_000_000), "got 2000007", id="2-MB-name"),
         pytest.param("[1, 2]", "must be a JSON object, got an array", id="array"),
+        pytest.param("[]", "must be a JSON object, got an array", id="empty-array"),
         pytest.param('"conf"', "must be a JSON object, got 'conf'", id="text"),
         pytest.param("null", "must be a JSON object, got None", id="null"),
         pytest.param('{"conf": 0.1', "no JSON object", id="cut-off"),

@@ -63,6 +63,7 @@ def test_each_link_to_a_file_leads_somewhere(page: str) -> None:
         pytest.param("pip install './client[everything]'", "no extra everything", id="extra"),
         pytest.param("docker build -f docker/Dockerfile --target none .", "has no target none", id="target"),
         pytest.param("python examples/none.py", "no file examples/none.py", id="script"),
+        pytest.param("cp a b", "unknown program 'cp'", id="unknown"),
     ],
 )
 def test_a_command_that_does_not_exist_is_found(command: str, fault: str) -> None:

@@ -76,9 +76,11 @@ def test_a_letterboxed_input_is_ultralytics_own(height: int, width: int, imgsz: 
     ("height", "width", "imgsz"),
     [
         pytest.param(480, 640, (224, 224), id="by-pillow"),
+        pytest.param(1079, 809, (224, 224), id="by-pillow-upright"),
         pytest.param(100, 37, (224, 224), id="by-pillow-enlarged"),
         pytest.param(224, 224, (224, 224), id="as-it-is"),
         pytest.param(700, 330, (64, 64), id="by-numpy-height-first"),
+        pytest.param(100, 700, (224, 224), id="by-numpy-long"),
         pytest.param(1, 300, (64, 64), id="by-numpy-one-row"),
         pytest.param(300, 200, (128, 256), id="stretched"),
     ],
