@@ -84,7 +84,12 @@ def test_files_of_other_kinds_are_refused(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("head", "words"),
-    [("RTDETRDecoder", "RT-DETR"), ("WorldDetect", "YOLO-World"), ("YOLOESegment", "YOLOE"), ("MyHead", "not served")],
+    [
+        ("RTDETRDecoder", "RT-DETR"),
+        ("WorldDetect", "YOLO-World"),
+        ("YOLOESegment", "YOLOE"),
+        ("MyHead", "'MyHead' is not served"),
+    ],
 )
 def test_heads_of_other_layouts_are_refused_by_name(head: str, words: str) -> None:
     with pytest.raises(ExportError, match=words):
