@@ -6,6 +6,7 @@ Only `draw` imports this module, and only when it is called, because importing s
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -109,13 +110,17 @@ class Sizes:
         return max(2, self.letter // 4)
 
 
+@functools.cache
 def font_path() -> str | None:
-    """Return a font with many scripts, which most Linux machines have; None means Pillow's Latin font."""
+    """Return a font file with many scripts, which most Linux machines have; None means Pillow's Latin font.
+
+    Pillow looks through all font folders of the machine, so they are searched once and not for each picture.
+    """
     try:
-        ImageFont.truetype(_FONT)
+        found = ImageFont.truetype(_FONT)
     except OSError:
         return None
-    return _FONT
+    return str(found.path)
 
 
 def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:

@@ -261,6 +261,7 @@ def test_another_task_s_model_is_told_with_the_command_that_fits(serve: Serve, p
     assert "serves 'pose', not 'detect': use the command pose, or name a model" in done.stderr
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of what the signal cuts short
 def test_an_interrupted_run_ends_at_once_with_its_own_code(serve: Serve, photo: Path) -> None:
     over = threading.Event()
 

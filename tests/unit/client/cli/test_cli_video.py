@@ -138,6 +138,7 @@ def test_results_of_a_classifier_cannot_be_tracked(serve: Serve, path: Path) -> 
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of what the signal cuts short
 def test_an_interrupted_run_leaves_a_readable_video(serve: Serve, tmp_path: Path) -> None:
     path = clip(tmp_path / "long.avi", numbered(60))
     over = threading.Event()

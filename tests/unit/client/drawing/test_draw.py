@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -46,6 +47,15 @@ def inked(changed: npt.NDArray[np.bool_], x: float, y: float, reach: int = 3) ->
 
 def detections(xyxy: npt.NDArray[np.float32] = BOX, class_id: int = 0) -> Detections:
     return Detections(xyxy=xyxy, **{**ONE, "class_id": np.array([class_id], np.int32)})
+
+
+def test_a_second_picture_does_not_look_for_the_font_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn(detections())
+    searched: list[str] = []
+    monkeypatch.setattr(os, "walk", lambda folder, *_, **__: searched.append(str(folder)) or iter(()))
+
+    assert drawn(detections()).any()
+    assert searched == []
 
 
 def test_a_box_has_a_frame_and_a_label_and_its_inside_is_unchanged() -> None:
