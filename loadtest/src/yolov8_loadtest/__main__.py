@@ -12,7 +12,6 @@ from yolov8_loadtest import run_command
 from yolov8_loadtest.benchmark.command import BenchmarkArguments, benchmark
 from yolov8_loadtest.command_line import (
     PROGRAM,
-    CommandLine,
     PassingCommand,
     check_passed_on,
     exit_with,
@@ -29,6 +28,7 @@ from yolov8_loadtest.scenario import file
 from yolov8_loadtest.scenario.scenario import shipped
 from yolov8_loadtest.servers import ServerArguments, WeightsArguments
 from yolov8_loadtest.tune.command import TuneArguments, tune
+from yolov8_triton.command_line import CommandLine
 
 EXIT_NOT_RUN = 2
 

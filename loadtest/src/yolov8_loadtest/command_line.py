@@ -4,16 +4,13 @@
 from __future__ import annotations
 
 import inspect
-import re
-import shlex
 from collections.abc import Callable
 from dataclasses import MISSING, Field, dataclass, fields
 from importlib.metadata import version
-from itertools import pairwise
 from typing import Annotated, Any, get_type_hints
 
 import typer
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperCommand
 
 from yolov8_loadtest.errors import LoadTestError
 
@@ -54,17 +51,6 @@ class Numbers(tuple[int, ...]):
 def numbers_option(text: str, **more: Any) -> Any:
     """Return an option that takes numbers such as ``1,4,8``."""
     return typer.Option(help=text, metavar="N,N,...", parser=Numbers.parse, **more)
-
-
-class CommandLine(TyperGroup):
-    """A command line that takes no empty values."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Refuse an empty word, as an unset variable of the shell gives; as a path, it means the working directory."""
-        for before, word in pairwise([PROGRAM, *args]):
-            if not word or re.fullmatch("--[a-z-]+=", word):
-                ctx.fail(f"a value is empty: {shlex.join([before, word])}")
-        return super().parse_args(ctx, args)
 
 
 class PassingCommand(TyperCommand):

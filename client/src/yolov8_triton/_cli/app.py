@@ -26,7 +26,6 @@ from yolov8_triton._cli.options import (
     AccessOptions,
     CocoOptions,
     Command,
-    CommandLine,
     ImageOptions,
     Images,
     Model,
@@ -39,6 +38,7 @@ from yolov8_triton._cli.rollout import rollout
 from yolov8_triton._cli.video import video
 from yolov8_triton._client import Client
 from yolov8_triton._options import PredictOptions
+from yolov8_triton.command_line import CommandLine
 
 DISTRIBUTION = "yolov8-triton-client"
 

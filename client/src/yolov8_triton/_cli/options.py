@@ -9,16 +9,14 @@ from __future__ import annotations
 
 import inspect
 import re
-import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields, is_dataclass
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
 
 import typer
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperCommand
 
 from yolov8_contract.slices import MAX_OVERLAP
 from yolov8_triton._calls import DEFAULT_TIMEOUT_S, DEFAULT_URL
@@ -44,17 +42,6 @@ Source = Annotated[
 Model = Annotated[
     str, typer.Option(envvar="YOLOV8_TRITON_MODEL", metavar="NAME", help="Name of the model on the server")
 ]
-
-
-class CommandLine(TyperGroup):
-    """A command line that takes no empty values."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Refuse an empty word, as an unset variable of the shell gives; as a path, it means the working directory."""
-        for before, word in pairwise([PROGRAM, *args]):
-            if not word or re.fullmatch("--[a-z-]+=", word):
-                ctx.fail(f"a value is empty: {shlex.join([before, word])}")
-        return super().parse_args(ctx, args)
 
 
 class Command(TyperCommand):
