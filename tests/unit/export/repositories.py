@@ -5,10 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
 from yolov8_export.repository import write
+
+Place = TypeVar("Place", str, Path)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -25,6 +28,15 @@ def edit(path: str | Path, old: str, new: str) -> Callable[[Path], None]:
         (repository / path).write_text(text.replace(old, new, 1))
 
     return change
+
+
+def faults_of_a_network(config: Place) -> dict[str, tuple[Callable[[Path], None], Place, str]]:
+    """Return faults that both kinds of configuration of the network ``tiny`` may have: the change, its file, words."""
+    return {
+        "text-that-does-not-parse": (edit(config, "backend:", "backend"), config, "does not parse"),
+        "another-name": (edit(config, 'name: "tiny_network"', 'name: "net"'), config, "its folder's is 'tiny_network'"),
+        "metadata-of-another-model": (edit(config, "cat", "dog"), config, "its metadata"),
+    }
 
 
 def break_swap(monkeypatch: pytest.MonkeyPatch, failing: int) -> None:

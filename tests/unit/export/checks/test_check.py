@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.export.conftest import Export
-from tests.unit.export.repositories import edit
+from tests.unit.export.repositories import edit, faults_of_a_network
 from tests.unit.export.tiny_networks import IMGSZ, write_onnx
 from yolov8_contract.task import Task
 from yolov8_export.checks.repository import check
@@ -58,14 +58,13 @@ PRE, NET, POST, ALL = (
 ONNX = "tiny_network/1/model.onnx"
 
 BROKEN: dict[str, tuple[Callable[[Path], None], str, str]] = {
-    "text-that-does-not-parse": (edit(NET, "backend:", "backend"), NET, "does not parse"),
+    **faults_of_a_network(NET),
     "unknown-field": (edit(NET, 'backend: "onnxruntime"', 'backend: "onnxruntime"\nturbo: true'), NET, "turbo"),
     "field-newer-than-24.10": (
         edit(ALL, "ensemble_scheduling {", "model_metrics { }\nensemble_scheduling {"),
         ALL,
         "not known to Triton 24.10",
     ),
-    "another-name": (edit(NET, 'name: "tiny_network"', 'name: "net"'), NET, "its folder's is 'tiny_network'"),
     "no-config": (remove(POST), POST, "can't be read"),
     "a-folder-that-is-no-model": (add_folder("backup"), "backup/config.pbtxt", "can't be read"),
     "a-member-is-missing": (remove("tiny_postprocess"), "tiny_postprocess", "member of 'tiny' is missing"),
@@ -77,7 +76,6 @@ BROKEN: dict[str, tuple[Callable[[Path], None], str, str]] = {
     "labels-differ-between-members": (edit(POST, "cat", "dog"), POST, "describe another model"),
     "parameter-is-missing": (edit(PRE, '"max_pixels"', '"pixels"'), PRE, "'max_pixels' is missing"),
     "defaults-differ": (edit(PRE, '\\"conf\\": 0.25', '\\"conf\\": 0.5'), PRE, "not those of postprocess"),
-    "metadata-of-another-model": (edit(NET, "cat", "dog"), NET, "its metadata"),
     "another-contract": (edit(ALL, 'string_value: "1"', 'string_value: "99"'), ALL, "contract_version is 99"),
     "classes-that-the-head-has-not": (edit(ALL, '\\"cat\\", ', ""), NET, "of 2 classes"),
     "queue-without-bound": (edit(PRE, "max_queue_size: 64", ""), PRE, "its queue has no limit"),

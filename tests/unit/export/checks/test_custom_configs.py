@@ -13,7 +13,7 @@ import pytest
 
 from tests.unit.export.conftest import Export
 from tests.unit.export.custom_configs import L4, NETWORK, OTHER
-from tests.unit.export.repositories import edit
+from tests.unit.export.repositories import edit, faults_of_a_network
 from tests.unit.export.tiny_networks import IMGSZ
 from yolov8_export.checks import files
 from yolov8_export.checks.repository import check
@@ -27,15 +27,13 @@ CHECK_L4 = Path("tiny_check", "configs", "l4.pbtxt")
 DALI_L4 = Path("tiny_preprocess", "configs", "l4.pbtxt")
 
 BROKEN: dict[str, tuple[Callable[[Path], None], Path, str]] = {
-    "text-that-does-not-parse": (edit(L4, "backend:", "backend"), L4, "does not parse"),
+    **faults_of_a_network(L4),
     "field-newer-than-24.10": (
         edit(L4, "instance_group {", "model_metrics { }\ninstance_group {"), L4, "not known to Triton 24.10"
     ),
-    "another-name": (edit(L4, 'name: "tiny_network"', 'name: "net"'), L4, "its folder's is 'tiny_network'"),
     "a-tensor-of-another-type": (edit(L4, "TYPE_FP32", "TYPE_FP16"), L4, "FP16"),
     "a-network-of-another-size": (edit(L4, f"[{IMGSZ[0]}, {IMGSZ[1]}", f"[640, {IMGSZ[1]}"), L4, "640"),
     "labels-of-another-model": (edit(CHECK_L4, "cat", "dog"), CHECK_L4, "describe another model"),
-    "metadata-of-another-model": (edit(L4, "cat", "dog"), L4, "its metadata"),
     "queue-without-bound": (edit(CHECK_L4, "max_queue_size: 7", ""), CHECK_L4, "its queue has no limit"),
     "a-limit-and-one-instance": (edit(L4, "count: 2", "count: 1"), L4, "half a second beside an idle model"),
     "not-ragged": (edit(DALI_L4, "allow_ragged_batch: true", ""), DALI_L4, "not ragged"),
