@@ -182,16 +182,6 @@ class Deployment:
         return self.preprocess_instances or (1 if self.preprocess == "dali" else 2)
 
     @property
-    def decoded_together(self) -> int:
-        """The images that a model instance of preprocess takes at once before a network on the CPU.
-
-        A process keeps the memory of its largest batch, and an image's answer waits for the whole batch. So preprocess
-        gets no more threads than half of the network's, and one for each instance by default. Measured with 8 requests
-        in flight on two cores: 443 MB in place of 584, and the same throughput.
-        """
-        return min(self.max_batch_size, max(1, -(-self.instances * self.threads // (2 * self.decoders))))
-
-    @property
     def batch_sizes(self) -> tuple[int, ...]:
         """The batch sizes that the network is prepared for: the powers of 2, and the largest size."""
         powers = [1 << exponent for exponent in range(self.max_batch_size.bit_length())]

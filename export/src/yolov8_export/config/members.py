@@ -136,8 +136,6 @@ def _first_members(
     first.instance_group[0].count = (
         deployment.check_instances if deployment.preprocess == "dali" else deployment.decoders
     )
-    if deployment.preprocess == "opencv" and deployment.device == "cpu":
-        first.dynamic_batching.preferred_batch_size.append(deployment.decoded_together)
     bound_first(first, deployment)
     set_parameters(first, model.to_parameters() | policy.to_parameters() | deployment.limits.to_parameters())
     return [first, _dali(name, model, deployment)] if deployment.preprocess == "dali" else [first]

@@ -191,29 +191,6 @@ def test_a_network_on_a_cpu_takes_requests_singly(choices: dict[str, Any], expec
     assert network.max_batch_size == Deployment().max_batch_size
 
 
-@pytest.mark.parametrize(
-    ("choices", "expected"),
-    [
-        pytest.param({}, [1], id="default"),
-        pytest.param({"instances": 4}, [1], id="a-thread-for-each-two-of-the-network"),
-        pytest.param({"instances": 5}, [2], id="one-more"),
-        pytest.param({"instances": 8, "threads": 2}, [4], id="threads-count"),
-        pytest.param({"instances": 8, "threads": 2, "preprocess_instances": 4}, [2], id="more-processes"),
-        pytest.param({"instances": 64}, [8], id="no-more-than-a-batch"),
-        pytest.param({"instances": 64, "max_batch_size": 2}, [2], id="no-more-than-a-small-batch"),
-        pytest.param({"device": "gpu"}, [], id="gpu"),
-        pytest.param({"device": "gpu", "preprocess": "dali"}, [], id="dali"),
-    ],
-)
-def test_preprocess_takes_as_many_images_at_once_as_a_network_on_a_cpu_needs(
-    choices: dict[str, Any], expected: list[int]
-) -> None:
-    preprocess = configs_of(Task.DETECT, Deployment(**choices))["m_preprocess"]
-
-    assert list(preprocess.dynamic_batching.preferred_batch_size) == expected
-    assert preprocess.max_batch_size == Deployment(**choices).max_batch_size
-
-
 @pytest.mark.parametrize("task", TASKS)
 def test_members_batch_images_of_any_length_and_the_ensemble_takes_one(task: Task) -> None:
     configs = configs_of(task)
