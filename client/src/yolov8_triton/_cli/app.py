@@ -22,7 +22,6 @@ from yolov8_triton._cli.coco_results import CocoResults
 from yolov8_triton._cli.doctor import doctor
 from yolov8_triton._cli.images import Outputs, Pictures, ask, listed_images, named_images, show_json, show_table
 from yolov8_triton._cli.options import (
-    PROGRAM,
     AccessOptions,
     CocoOptions,
     Command,
@@ -41,6 +40,7 @@ from yolov8_triton._options import PredictOptions
 from yolov8_triton.command_line import CommandLine
 
 DISTRIBUTION = "yolov8-triton-client"
+PROGRAM = "yolov8-triton"
 
 _TASKS = {
     Task.DETECT: ("Detect objects in images.", DEFAULT_MODEL),

@@ -24,8 +24,6 @@ from yolov8_triton._in_flight import DEFAULT_IN_FLIGHT
 from yolov8_triton._options import PredictOptions
 from yolov8_triton._video.source import DEFAULT_STALL_S
 
-PROGRAM = "yolov8-triton"
-
 _PEM_FILE = partial(typer.Option, metavar="FILE", exists=True, dir_okay=False)
 
 Images = Annotated[

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -120,7 +121,7 @@ def font_path() -> str | None:
         found = ImageFont.truetype(_FONT)
     except OSError:
         return None
-    return str(found.path)
+    return str(Path(str(found.path)).absolute())  # Pillow prefers a file in the working directory, which may change
 
 
 def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:

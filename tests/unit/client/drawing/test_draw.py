@@ -5,13 +5,16 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
+from matplotlib import get_data_path
 from PIL import Image
 
 from yolov8_contract import rle
@@ -25,6 +28,7 @@ from yolov8_triton import (
     Segmentations,
     draw,
 )
+from yolov8_triton._drawing import painting
 
 HEIGHT, WIDTH = 480, 640
 GREY = np.full((HEIGHT, WIDTH, 3), 128, np.uint8)
@@ -56,6 +60,21 @@ def test_a_second_picture_does_not_look_for_the_font_again(monkeypatch: pytest.M
 
     assert drawn(detections()).any()
     assert searched == []
+
+
+def test_a_font_in_the_working_directory_is_found_from_another_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    shutil.copy(Path(get_data_path()) / "fonts/ttf/DejaVuSans.ttf", tmp_path)
+    painting.font_path.cache_clear()
+    monkeypatch.chdir(tmp_path)
+    assert drawn(detections()).any()
+
+    monkeypatch.chdir("/")
+
+    assert painting.font_path() == str(tmp_path / "DejaVuSans.ttf")
+    assert drawn(detections()).any()
+    painting.font_path.cache_clear()
 
 
 def test_a_box_has_a_frame_and_a_label_and_its_inside_is_unchanged() -> None:
