@@ -33,14 +33,18 @@ from tests.parity.evaluator import Evaluator
 from yolov8_server import TritonServer
 from yolov8_triton import Client
 
-INT8 = ("--precision", "int8")
+INT8, BF16 = ("--precision", "int8"), ("--precision", "bf16")
+FEW_BYTES = ("--network-input", "uint8", "--network-output", "best-class")
 VARIANTS: dict[str, tuple[str, ...]] = {
     "ONNX Runtime FP32": (),
     "ONNX Runtime FP32, uint8 input": ("--network-input", "uint8"),
     "ONNX Runtime INT8": INT8,
     "OpenVINO FP32": ("--network", "openvino"),
+    "OpenVINO BF16": ("--network", "openvino", *BF16),
+    "OpenVINO BF16, few bytes": ("--network", "openvino", *BF16, *FEW_BYTES),
     "OpenVINO INT8": ("--network", "openvino", *INT8),
-    "OpenVINO INT8, 99 % kept": ("--network", "openvino", *INT8, "--keep-map", "0.99"),
+    "OpenVINO INT8, few bytes": ("--network", "openvino", *INT8, *FEW_BYTES),
+    "OpenVINO INT8, 99 % kept": ("--network", "openvino", *INT8, *FEW_BYTES, "--keep-map", "0.99"),
     "PyTorch FP32": ("--network", "pytorch"),
     "TensorFlow FP32": ("--network", "tensorflow"),
     "TensorFlow FP32, uint8 input": ("--network", "tensorflow", "--network-input", "uint8"),
@@ -83,8 +87,9 @@ def export(weights: Path, work: Path, truth: Path, variants: Mapping[str, Sequen
         command = [sys.executable, "-m", "yolov8_export", "export", str(weights), "--name", f"v{index}", *options]
         command += ["--repository", str(work / "repository"), "--json"]
         if "int8" in options:
-            command += ["--calibration", str(work / "seen"), "--evaluation", str(work / "unseen")]
-            command += ["--truth", str(truth), *ANY_LOSS]
+            command += ["--calibration", str(work / "seen")]
+        if "--precision" in options:
+            command += ["--evaluation", str(work / "unseen"), "--truth", str(truth), *ANY_LOSS]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             sys.exit(f"{title}: {done.stdout}{done.stderr}")

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import onnx
 import onnx_ir as ir
+import openvino
 import pytest
 
 from tests import heads
@@ -27,6 +28,7 @@ from yolov8_server import TritonServer
 from yolov8_triton import Client
 
 CANDIDATES = 60
+F32 = {"INFERENCE_PRECISION_HINT": "f32"}
 OUT_OF_RANGE = -3000.0
 WEIGHTS = Path(__file__).parents[1] / "data" / "shapes-detect.pt"
 
@@ -122,6 +124,61 @@ def test_a_network_of_shapes_keeps_finding_them_in_int8(
     assert manifest["accuracy"] == accuracy
 
 
+def test_bf16_keeps_the_file_and_is_judged_as_it_will_be_computed(repository: Path, folders: tuple[Path, Path]) -> None:
+    done = export(repository, "bf16", folders, "--network", "openvino", "--precision", "bf16")
+
+    assert done.returncode == 0, done.stderr
+    accuracy: dict[str, Any] = json.loads(done.stdout)["accuracy"]
+    assert accuracy["engine"] == "openvino"
+    assert accuracy["matched"] >= 0.9
+    assert accuracy["score_shift"] > 1e-5  # FP32 would move them by less
+    assert check(repository).findings == ()
+    manifest = json.loads((repository / "bf16_network" / "1" / "manifest.json").read_text())
+    assert manifest["network"]["precision"] == "bf16"
+
+
+def test_no_value_is_rounded_within_a_silu(repository: Path) -> None:
+    """OpenVINO would compute such a SiLU apart from its convolution, in FP32; the other engines' graphs are ONNX."""
+    network = openvino.Core().read_model(repository / "openvino_network" / "1" / "model.xml")
+    rounded = [node for node in network.get_ops() if node.get_type_name() == "FakeQuantize"]
+    silus = [node for node in network.get_ops() if node.get_type_name() == "Swish"]
+    sigmoids = [node for node in network.get_ops() if node.get_type_name() == "Sigmoid"]
+
+    assert len(silus) > 50
+    assert len(sigmoids) == 1  # the scores
+    assert rounded
+    assert not [silu for silu in silus if silu.input_value(0).get_node() in rounded]
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_silu_is_found_in_whichever_order_its_factors_come(turned: bool) -> None:
+    text = "Sigmoid (x) y = Mul (s, x)" if turned else "Sigmoid (x) y = Mul (x, s)"
+    network = onnx.parser.parse_model(f"""<ir_version: 8, opset_import: ["": 17]>
+        silu (float[2, 3] x) => (float[2, 3] y) {{ s = {text} }}""")
+
+    model = openvino_model(ir.from_proto(network))
+
+    assert sorted(node.get_type_name() for node in model.get_ops()) == ["Constant", "Parameter", "Result", "Swish"]
+
+
+def test_sigmoids_of_other_values_are_no_silus() -> None:
+    network = onnx.parser.parse_model("""<ir_version: 8, opset_import: ["": 17]>
+        gate (float[2, 3] x, float[2, 3] z) => (float[2, 3] y) { s = Sigmoid (x) y = Mul (z, s) }""")
+
+    model = openvino_model(ir.from_proto(network))
+
+    assert "Swish" not in [node.get_type_name() for node in model.get_ops()]
+
+
+def test_the_quantiser_sends_no_statistics() -> None:
+    ask = "from yolov8_export.precision import quantize; quantize._import_nncf(); from nncf import telemetry"
+    ask += "; print(type(telemetry.telemetry).__name__)"
+
+    done = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True)
+
+    assert done.stdout.split() == ["MagicMock"]
+
+
 def test_tensorrts_network_has_no_zero_points(repository: Path) -> None:
     file = onnx.load(repository / "tensorrt_network" / "1" / "model.onnx")
     points = {node.input[2] for node in file.graph.node if node.op_type == "QuantizeLinear"}
@@ -129,6 +186,36 @@ def test_tensorrts_network_has_no_zero_points(repository: Path) -> None:
 
     assert values
     assert all(value.dtype == "int8" and not value.any() for value in values)
+
+
+@pytest.mark.parametrize("output", ["raw", "best-class", "candidates"])
+@pytest.mark.parametrize("pixels", ["fp32", "uint8"])
+def test_openvinos_network_gets_the_input_and_output_that_were_asked_for(
+    output: str, pixels: str, repository: Path, folders: tuple[Path, Path]
+) -> None:
+    name = f"openvino_{output.replace('-', '_')}_{pixels}"
+    options = ["--network", "openvino", "--precision", "int8", "--network-input", pixels, "--network-output", output]
+    options += ["--max-candidates", str(CANDIDATES)] if output == "candidates" else []
+
+    done = export(repository, name, folders, *options)
+
+    assert done.returncode == 0, done.stderr
+    assert check(repository).findings == ()
+    image = shapes.scene(80_000, "detect", size=(160, 160)).image
+    given = np.ascontiguousarray(image[np.newaxis, ..., ::-1])
+    planes = given.transpose(0, 3, 1, 2).astype(np.float32) / 255
+    core = openvino.Core()
+    found, raw = (
+        core.compile_model(repository / f"{model}_network" / "1" / "model.xml", "CPU", F32)(images)["output0"]
+        for model, images in ((name, given if pixels == "uint8" else planes), ("openvino", planes))
+    )
+    served = ServedModel(task=Task.DETECT, labels=shapes.LABELS, imgsz=(160, 160))
+    expected = {
+        "raw": lambda: raw,
+        "best-class": lambda: heads.best_class(served, [raw[0]])[0],
+        "candidates": lambda: heads.candidates(served, [raw[0]], CANDIDATES)[0],
+    }[output]()
+    np.testing.assert_array_equal(np.squeeze(found), np.squeeze(expected))
 
 
 @pytest.mark.parametrize("output", ["best-class", "candidates"])
@@ -170,13 +257,13 @@ def test_openvino_selects_the_same_candidates_but_for_ties_at_the_border(seed: i
 def test_what_is_exported_is_served_and_finds_shapes(repository: Path) -> None:
     image = cv2.imencode(".png", shapes.scene(80_000, "detect").image)[1].tobytes()
     served = repository.parent / "served"
-    for name in ("onnxruntime", "openvino"):
+    for name in ("onnxruntime", "openvino", "bf16"):  # the second one also finds openvino_best_class_uint8
         for folder in repository.glob(f"{name}*"):
             (served / folder.name).parent.mkdir(exist_ok=True)
             folder.rename(served / folder.name)
 
     with TritonServer(served) as server:
-        for name in ("onnxruntime", "openvino"):
+        for name in ("onnxruntime", "openvino", "openvino_best_class_uint8", "bf16"):
             with Client(server.grpc_url, model=name, timeout_s=60) as client:
                 assert len(client.detect(image)) > 0, name
 

@@ -16,7 +16,7 @@ NetworkOutput = Literal["auto", "raw", "best-class", "candidates"]
 HeadChoice = Literal["one2many", "one2one"]
 REDUCIBLE_OPSET = 13
 """The first opset with which a network's output can be reduced: Split and ReduceSum take sizes and axes as inputs."""
-Precision = Literal["fp32", "fp16", "int8"]
+Precision = Literal["fp32", "fp16", "bf16", "int8"]
 Profile = Literal["cpu", "gpu"]
 
 

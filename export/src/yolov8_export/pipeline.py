@@ -170,6 +170,8 @@ def export(
             deployment.precision,
             deployment.engine,
             data,
+            served=model,
+            max_candidates=deployment.max_candidates,
             engine_file=stage / IR_FILE,
             write_fp16=fp16_writer(original, model, deployment.engine, stage),
             progress=progress,

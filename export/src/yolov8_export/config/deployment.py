@@ -95,7 +95,7 @@ class Deployment:
             With candidates, a request is answered as with the others, or refused if its `conf` lets in too many. auto
             is best-class where the model has it.
         max_candidates: Number of anchors that the network passes to postprocess (--network-output candidates only).
-        precision: Precision of the network's arithmetic; fp16 needs --evaluation, int8 needs --calibration.
+        precision: Precision of the network's arithmetic; fp16 and bf16 need --evaluation, int8 needs --calibration.
         tf32: Let a GPU round the inputs of FP32 convolutions to 10 bits of mantissa (TF32), for speed.
         cuda_graphs: Record the network's CUDA graph for each batch size and replay it (TensorRT only).
         batch_profiles: Build a TensorRT plan with a profile for single images besides that for batches; it is
@@ -190,20 +190,11 @@ class Deployment:
     def _conflicts(self) -> list[tuple[bool, str]]:
         """List the invalid option combinations as (is_violated, error_message)."""
         on_cpu, engine = self.device == "cpu", self.engine
-        int8_in_openvino = (engine, self.precision) == ("openvino", "int8")
         return [
             (on_cpu and engine == "tensorrt", "--network tensorrt runs only on a GPU: add --device gpu"),
             (not on_cpu and engine == "openvino", "--network openvino runs only on a CPU: add --device cpu"),
             (on_cpu and self.preprocess == "dali", "--preprocess dali decodes on a GPU: add --device gpu"),
             (on_cpu and bool(self.gpus), f"--gpus {joined(self.gpus)}: the network runs on the CPU: add --device gpu"),
-            (
-                int8_in_openvino and self.network_input == "uint8",
-                "--network-input uint8 is not possible with --network openvino in INT8",
-            ),
-            (
-                int8_in_openvino and self.network_output != "raw",
-                f"--network-output {self.network_output} is not possible with --network openvino in INT8",
-            ),
             (
                 bool(self.max_slices) and self.preprocess == "dali",
                 f"--max-slices {self.max_slices}: DALI cuts no images: add --preprocess opencv",
@@ -215,6 +206,10 @@ class Deployment:
             (
                 engine == "pytorch" and self.network_output == "candidates",
                 "--network-output candidates is not possible with --network pytorch: leave it out, or say best-class",
+            ),
+            (
+                engine != "openvino" and self.precision == "bf16",
+                "--precision bf16 is for CPUs that compute in it: add --network openvino",
             ),
             (
                 engine == "pytorch" and self.precision == "int8",

@@ -66,6 +66,8 @@ _KEEP_ON_GPU = {"FORCE_CPU_ONLY_INPUT_TENSORS": "no"}
 """Without it, the embedded server copies DALI's images to the host for a network. Triton's own backends ignore it."""
 _TAKE_GPU_TENSORS = ("onnxruntime", "pytorch", "tensorrt")
 """The engines whose backends in the embedded server read tensors on the GPU."""
+BF16 = "HINT_BF16"
+"""The parameter with which OpenVINO computes in BF16 what is FP32 in the network."""
 TF32 = "tf32"
 """The parameter that tells ``build_plans.py`` whether the network may round to TF32."""
 
@@ -314,7 +316,7 @@ def _set_openvino(config: pb.ModelConfig, deployment: Deployment) -> None:
         "NUM_STREAMS": str(deployment.instances),
         "INFERENCE_NUM_THREADS": str(deployment.instances * deployment.threads),
     }
-    set_parameters(config, parameters)
+    set_parameters(config, parameters | ({BF16: "YES"} if deployment.precision == "bf16" else {}))
 
 
 def _set_pytorch(config: pb.ModelConfig, deployment: Deployment) -> None:

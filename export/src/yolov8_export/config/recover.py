@@ -15,10 +15,10 @@ from yolov8_contract.image_header import ImageLimits
 from yolov8_contract.parameters import ParameterPolicy
 from yolov8_contract.served_model import ServedModel
 from yolov8_contract.signature import Head
-from yolov8_export.choices import Accelerator, Engine, NetworkOutput
+from yolov8_export.choices import Accelerator, Engine, NetworkOutput, Precision
 from yolov8_export.config.deployment import DEFAULT_MAX_CANDIDATES, Deployment
 from yolov8_export.config.files import as_json, config_path, read_config
-from yolov8_export.config.members import HW_DECODER_LOAD, IR_FILE, TF32, ServedModelSpec
+from yolov8_export.config.members import BF16, HW_DECODER_LOAD, IR_FILE, TF32, ServedModelSpec
 from yolov8_export.config.sizing import is_on_gpu
 from yolov8_export.errors import OptionError, RepositoryError
 from yolov8_export.ultralytics_metadata import read_literal
@@ -116,13 +116,19 @@ def _deployment(
         max_candidates=int(network.output[0].dims[1])
         if model.network_output == "candidates"
         else DEFAULT_MAX_CANDIDATES,
-        # int8 is the only precision that changes a configuration.
-        precision="int8" if network.default_model_filename == IR_FILE else "fp32",
+        precision=_precision(network),
         tf32=_uses_tf32(network),
         cuda_graphs=network.optimization.cuda.graphs,
         batch_profiles=len(network.instance_group[0].profile) > 1,
         max_inflight=int(ensemble.ensemble_scheduling.max_inflight_requests),
     )
+
+
+def _precision(network: pb.ModelConfig) -> Precision:
+    """Return the precision as far as it changes a configuration."""
+    if network.default_model_filename == IR_FILE:
+        return "int8"
+    return "bf16" if BF16 in network.parameters else "fp32"
 
 
 def _decoding(preprocess: pb.ModelConfig) -> dict[str, Any]:

@@ -34,7 +34,7 @@ class ServedNetwork:
         head: The shapes of its outputs without the batch axis.
         stride: Height and width of an input must be multiples of this number of pixels.
         source: The weights.
-        precision: The precision that the engine computes in: fp32, fp16 or int8.
+        precision: The precision that the engine computes in: fp32, fp16, bf16 or int8.
         engine_files: Files and folders that the engine loads in place of the ONNX file.
     """
 

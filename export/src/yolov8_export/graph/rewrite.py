@@ -31,6 +31,10 @@ from yolov8_export.ultralytics_metadata import NETWORK_OUTPUT
 
 IMAGES = "images"
 OUTPUT = "output0"
+PLANES = "images_as_planes"
+"""The name of the tensor that the network gets, if it is made from UINT8 pixels."""
+OF_ALL_CLASSES = "_of_all_classes"
+"""What is added to the name of the network's output, if it is reduced."""
 _BEST_ROWS = 2
 _WHITE = 255.0
 
@@ -84,7 +88,7 @@ def reduce_to_best_class(network: ir.Model, num_classes: int) -> ir.Model:
     on the exporter, and concatenating costs a fifth of a millisecond on one core of a CPU.
     """
     network = network.clone()
-    raw, (batch, rows, anchors) = _output(network, "output0_of_all_classes")
+    raw, (batch, rows, anchors) = _output(network, f"{OUTPUT}{OF_ALL_CLASSES}")
     extra = rows - BOX_ROWS - num_classes
     best = _best_class(network.graph, raw, num_classes, extra)
     return _with_output(network, raw, best, [batch, BOX_ROWS + _BEST_ROWS + extra, anchors])
@@ -200,7 +204,7 @@ def _as_floats(graph: ir.Graph, pixels: ir.Value, *, cast_first: bool) -> list[i
     white = add_initializer(graph, "images_white", np.array(_WHITE, np.float32))
     nodes = [_cast(pixels)] if cast_first else [_transposed(pixels)]
     nodes.append(_transposed(nodes[0].outputs[0]) if cast_first else _cast(nodes[0].outputs[0]))
-    return [*nodes, _node("Div", [nodes[-1].outputs[0], white], ["images_as_planes"], "images_scale", {})]
+    return [*nodes, _node("Div", [nodes[-1].outputs[0], white], [PLANES], "images_scale", {})]
 
 
 def _transposed(pixels: ir.Value) -> ir.Node:

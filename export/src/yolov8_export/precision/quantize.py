@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from contextlib import redirect_stdout
@@ -25,10 +26,13 @@ from typing import Any
 import onnx
 import onnx_ir as ir
 
+from yolov8_contract.served_model import ServedModel
 from yolov8_export.choices import Engine
 from yolov8_export.errors import OptionError, UnsupportedError
+from yolov8_export.graph.network import Network
+from yolov8_export.graph.rewrite import IMAGES, OF_ALL_CLASSES, PLANES, rewritten
 from yolov8_export.precision.images import Picture
-from yolov8_export.runtime import openvino_model, to_proto
+from yolov8_export.runtime import import_openvino, openvino_model, to_proto
 
 _WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 _WITHOUT_BIAS = "/WithoutBiases"
@@ -140,7 +144,27 @@ def quantize_for_openvino(network: ir.Model, calibration: Sequence[Picture], lef
     fp32 = [name for name in present if name.removesuffix(_WITHOUT_BIAS) in named]
     if lost := set(left) - {name.removesuffix(_WITHOUT_BIAS) for name in fp32}:
         raise UnsupportedError(f"--keep-map: OpenVINO has no layer {min(lost)!r}, so it can't stay in FP32")
-    return _quantized(model, calibration, fp32, {"preset": nncf.QuantizationPreset.MIXED})
+    return _quantized(model, calibration, fp32, {"preset": nncf.QuantizationPreset.MIXED, **_ranges_by_histogram()})
+
+
+def as_served(quantized: Any, network: Network, model: ServedModel, max_candidates: int) -> Any:
+    """Return an ``openvino.Model`` with the input and output that ``model`` has.
+
+    Args:
+        quantized: The network in INT8, with Ultralytics' input and output.
+        network: The FP32 network that it was made from.
+        model: The served model.
+        max_candidates: The number of anchors to output, if ``model`` has ``candidates``.
+    """
+    whole = openvino_model(rewritten(network, model, max_candidates=max_candidates).onnx)
+    tensors = {name: output for node in whole.get_ops() for output in node.outputs() for name in output.get_names()}
+    for target in quantized.input(IMAGES).get_target_inputs():
+        target.replace_source_output(tensors.get(PLANES, tensors[IMAGES]))
+    for output in quantized.outputs:
+        replaced = tensors.get(f"{output.any_name}{OF_ALL_CLASSES}", tensors[output.any_name])
+        for target in replaced.get_target_inputs():
+            target.replace_source_output(output.node.input_value(0))
+    return import_openvino().Model(whole.get_results(), whole.get_parameters(), model.task.value)
 
 
 def _quantized(model: Any, calibration: Sequence[Picture], fp32: list[str], options: dict[str, Any]) -> Any:
@@ -152,6 +176,7 @@ def _quantized(model: Any, calibration: Sequence[Picture], fp32: list[str], opti
 
 
 def _import_nncf() -> Any:
+    os.environ.setdefault("NNCF_CI", "1")  # otherwise NNCF sends statistics of its use to its makers
     with redirect_stdout(sys.stderr):  # NNCF prints a greeting when it is imported
         import nncf  # optional
 
@@ -165,7 +190,15 @@ def _symmetric() -> dict[str, Any]:
     Half of the codes are then below the range of SiLU, so the range of the other half is limited by a histogram: it
     loses 0.004 of mAP, and a range from minimum to maximum loses 0.014.
     """
-    nncf = _import_nncf()
+    return {"preset": _import_nncf().QuantizationPreset.PERFORMANCE, **_ranges_by_histogram()}
+
+
+def _ranges_by_histogram() -> dict[str, Any]:
+    """Return NNCF's options for ranges that keep the error of rounding small, in place of a minimum and a maximum.
+
+    In OpenVINO, yolov8n then keeps 99.8, 100.9 and 99.4 % of its mAP (three ways to choose 24 of 64 COCO images to
+    calibrate with, the other 40 judge), and 99.2, 99.0 and 98.7 % without. It takes twice the time.
+    """
     from nncf.quantization.advanced_parameters import (  # optional
         AdvancedQuantizationParameters,
     )
@@ -174,10 +207,7 @@ def _symmetric() -> dict[str, Any]:
     )
 
     ranges = RangeEstimatorParametersSet.HISTOGRAM
-    return {
-        "preset": nncf.QuantizationPreset.PERFORMANCE,
-        "advanced_parameters": AdvancedQuantizationParameters(activations_range_estimator_params=ranges),
-    }
+    return {"advanced_parameters": AdvancedQuantizationParameters(activations_range_estimator_params=ranges)}
 
 
 def _first_nodes(network: ir.Model) -> list[str]:

@@ -22,6 +22,7 @@ from yolov8_export.precision import accuracy as accuracies
 from yolov8_export.precision.accuracy import Accuracy, Judge
 from yolov8_export.precision.images import Picture, image_files, pictures
 from yolov8_export.precision.quantize import (
+    as_served,
     check_quantizer,
     layers,
     quantizable,
@@ -60,7 +61,9 @@ def check_calibration_data(precision: Precision, engine: Engine, data: Calibrati
         if data.calibration is None:
             raise OptionError("--precision int8 needs --calibration FOLDER: some 100 images like those to be served")
     elif data.evaluation is None:
-        raise OptionError("--precision fp16 needs --evaluation FOLDER: images to compare the result with FP32 on")
+        raise OptionError(
+            f"--precision {precision} needs --evaluation FOLDER: images to compare the result with FP32 on"
+        )
     _chosen(data)
     if data.truth is not None:
         Truth(data.truth)
@@ -87,6 +90,8 @@ def reduce(
     engine: Engine,
     data: CalibrationData,
     *,
+    served: ServedModel,
+    max_candidates: int,
     engine_file: Path,
     write_fp16: Callable[[], Run] | None = None,
     progress: Progress,
@@ -98,6 +103,9 @@ def reduce(
         precision: The precision of the result.
         engine: The engine that will run the network.
         data: The images to calibrate and to judge with.
+        served: The served model. Only a network for OpenVINO gets its input and output here; ONNX can be rewritten
+            later.
+        max_candidates: The number of anchors to output, if ``served`` has ``candidates``.
         engine_file: The place of the file that OpenVINO loads in place of the ONNX file, if it needs one.
         write_fp16: Writes the FP16 file of an engine that does not load the ONNX file, and returns what runs it.
         progress: Shows the steps.
@@ -129,12 +137,15 @@ def reduce(
         with progress.step(f"Reducing to {precision.upper()}"):
             if precision == "fp16":
                 candidate = _as_fp16(network, engine, write_fp16)
+            elif precision == "bf16":  # the network stays as it is: the engine rounds while it computes
+                candidate = Candidate(network.onnx, openvino_runner(openvino_model(network.onnx), precision="bf16"))
             else:
                 candidate = _Int8(network, engine, seen).make(())
         with progress.step(f"Comparing it with FP32 on {len(evaluation)} images"):
             made, judged = candidate.made, judge()(candidate.run)
             accuracies.check(judged, max_map_loss=data.max_map_loss, min_matched=data.min_matched)
     if precision == "int8" and engine == "openvino":
+        made = as_served(made, network, served, max_candidates)
         import_openvino().save_model(made, engine_file, compress_to_fp16=False)
         reduced = replace(network, engine_files=(engine_file, engine_file.with_suffix(".bin")))
     else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ast
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,9 +19,11 @@ from yolov8_contract.image_header import ImageLimits
 from yolov8_contract.parameters import ParameterPolicy, RequestParameters
 from yolov8_contract.served_model import ServedModel
 from yolov8_contract.task import Task
+from yolov8_export.choices import Precision
 from yolov8_export.config.deployment import PROFILES, Deployment, sensible_queue_timeout_s
 from yolov8_export.config.files import as_json, newer_fields, render
 from yolov8_export.config.members import ServedModelSpec
+from yolov8_export.config.recover import spec_from_configs
 from yolov8_export.config.served import as_served
 from yolov8_export.errors import OptionError
 
@@ -69,6 +72,23 @@ def test_tensors_are_the_contracts(task: Task) -> None:
     signature.ensemble(model).check_config(as_json(configs["m"]))
     if task is not Task.CLASSIFY:
         signature.postprocess(model, shapes(task)).check_config(as_json(configs["m_postprocess"]))
+
+
+@pytest.mark.parametrize(
+    ("precision", "hint", "file"),
+    [("fp32", None, "model.onnx"), ("bf16", "YES", "model.onnx"), ("int8", None, "model.xml")],
+)
+def test_openvino_is_told_the_precision_that_its_file_does_not_say(
+    precision: Precision, hint: str | None, file: str
+) -> None:
+    deployment = replace(busy(Task.DETECT), engine="openvino", precision=precision)
+
+    configs = configs_of(Task.DETECT, deployment)
+
+    network = configs["m_network"]
+    assert network.default_model_filename == file
+    assert (network.parameters["HINT_BF16"].string_value if "HINT_BF16" in network.parameters else None) == hint
+    assert spec_from_configs(Path("repository"), "m", configs).deployment.precision == precision
 
 
 @pytest.mark.parametrize("task", TASKS)

@@ -175,17 +175,9 @@ def test_openvino_gets_batches_of_one_and_a_stream_for_each_instance(export_tiny
         pytest.param({"engine": "openvino", "device": "gpu"}, "runs only on a CPU", id="openvino-on-gpu"),
         pytest.param({"preprocess": "dali"}, "decodes on a GPU", id="dali-on-cpu"),
         pytest.param({"gpus": (0,)}, "the network runs on the CPU", id="gpus-on-cpu"),
+        pytest.param({"precision": "bf16"}, "add --network openvino", id="bf16-elsewhere"),
+        pytest.param({"engine": "tensorflow", "precision": "bf16"}, "add --network openvino", id="bf16-of-tensorflow"),
         pytest.param({"cuda_graphs": True}, "only with --network tensorrt", id="graphs-elsewhere"),
-        pytest.param(
-            {"engine": "openvino", "precision": "int8", "network_output": "best-class"},
-            "--network-output best-class is not possible with --network openvino in INT8",
-            id="best-class-of-openvino-int8",
-        ),
-        pytest.param(
-            {"engine": "openvino", "precision": "int8", "network_output": "candidates"},
-            "--network-output candidates is not possible with --network openvino in INT8",
-            id="candidates-of-openvino-int8",
-        ),
         pytest.param(
             {"max_candidates": 500}, "--max-candidates 500 has an effect only with", id="count-without-candidates"
         ),

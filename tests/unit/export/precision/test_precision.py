@@ -110,6 +110,9 @@ def test_images_without_a_single_object_prove_nothing() -> None:
     ("deployment", "calibration_data", "reason"),
     [
         pytest.param({"precision": "fp16"}, {}, "fp16 needs --evaluation", id="fp16-without-images"),
+        pytest.param(
+            {"precision": "bf16", "engine": "openvino"}, {}, "bf16 needs --evaluation", id="bf16-without-images"
+        ),
         pytest.param({"precision": "fp16"}, {"evaluation": Path("nowhere")}, "expected a folder", id="no-folder"),
     ],
 )
