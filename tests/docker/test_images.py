@@ -19,6 +19,9 @@ from typing import Any
 import pytest
 
 from tests.docker.conftest import DOCKER, FOLDER, MODEL, ROOT, TOOLS, picture, run
+from yolov8_export.config.deployment import Deployment
+from yolov8_export.pipeline import export
+from yolov8_export.repository.layout import Target
 from yolov8_triton import Client, InvalidImageError
 
 CONTAINERS = "tests/docker/containers.sh"
@@ -199,11 +202,13 @@ def test_the_builder_of_plans_says_what_it_lacks(images: dict[str, str], reposit
         contained(*command, "python3", "/opt/yolov8-triton/build_plans.py", "/models", "--check")
 
 
-def test_the_export_image_makes_a_repository_of_a_ready_network(images: dict[str, str], repository: Path) -> None:
+def test_the_export_image_makes_a_repository_of_a_ready_network(images: dict[str, str]) -> None:
     work = FOLDER / "work"
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir()
-    shutil.copy(repository / f"{MODEL}_network" / "1" / "model.onnx", work / "mine.onnx")
+    planes = Target(repository=work / "fp32", name=MODEL)  # the input of a network that Ultralytics exports
+    export(ROOT / "tests" / "data" / f"{MODEL}.pt", planes, deployment=Deployment(network_input="fp32"))
+    shutil.copy(work / "fp32" / f"{MODEL}_network" / "1" / "model.onnx", work / "mine.onnx")
     for path in (work, work / "mine.onnx"):
         os.chown(path, 1000, 1000)
     command = ("podman", "run", "--rm", *CONFINED, "-v", f"{work}:/work", images["export-onnx"])

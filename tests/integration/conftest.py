@@ -35,6 +35,16 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def fp32_repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same weights with Ultralytics' own input and output: for its client, and as ONNX files to export from."""
+    folder = tmp_path_factory.mktemp("fp32") / "repository"
+    for task in shapes.TASKS:
+        target = Target(repository=folder, name=f"shapes-{task}")
+        export(DATA / f"shapes-{task}.pt", target, deployment=Deployment(instances=1, network_input="fp32"))
+    return folder
+
+
+@pytest.fixture(scope="session")
 def detector_repository(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The repository with `shapes-detect` alone: it starts in a fraction of the time."""
     folder = tmp_path_factory.mktemp("detector") / "repository"

@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from tritonclient.utils import InferenceServerException
 from ultralytics import YOLO
 
 from tests.data import shapes
@@ -14,6 +17,12 @@ from yolov8_server import TritonServer
 from yolov8_triton import Client
 
 SEEDS = range(95_000, 95_004)
+
+
+@pytest.fixture(scope="module")
+def fp32_server(fp32_repository: Path) -> Iterator[TritonServer]:
+    with TritonServer(fp32_repository, stop_timeout_s=0) as running:
+        yield running
 
 
 def theirs(result: Any) -> list[Any]:
@@ -40,10 +49,10 @@ def ours(result: Any) -> list[Any]:
 
 
 @pytest.mark.parametrize("task", shapes.TASKS)
-def test_it_finds_the_same_through_the_bare_network(server: TritonServer, task: shapes.ShapeTask) -> None:
-    remote = YOLO(f"grpc://{server.grpc_url}/shapes-{task}_network", task=task)
+def test_it_finds_the_same_through_the_bare_network(fp32_server: TritonServer, task: shapes.ShapeTask) -> None:
+    remote = YOLO(f"grpc://{fp32_server.grpc_url}/shapes-{task}_network", task=task)
 
-    with Client(server.grpc_url, model=f"shapes-{task}", array_format="bmp") as client:
+    with Client(fp32_server.grpc_url, model=f"shapes-{task}", array_format="bmp") as client:
         for seed in SEEDS:
             image = shapes.scene(seed, task, size=(200, 333)).image
             (found,) = remote.predict(image, rect=False, retina_masks=True, verbose=False)
@@ -52,3 +61,11 @@ def test_it_finds_the_same_through_the_bare_network(server: TritonServer, task: 
             assert list(found.names.values()) == list(shapes.LABELS)
             for mine, other in zip(ours(expected), theirs(found), strict=True):
                 np.testing.assert_allclose(mine, other, rtol=1e-4, atol=0.05)
+
+
+def test_a_network_that_takes_bytes_refuses_it(server: TritonServer) -> None:
+    """Its pixels from 0 to 1 would all be cast to 0 or 1."""
+    remote = YOLO(f"grpc://{server.grpc_url}/shapes-detect_network", task="detect")
+
+    with pytest.raises(InferenceServerException, match=r"unexpected shape for input 'images'"):
+        remote.predict(shapes.scene(SEEDS[0], "detect").image, rect=False, verbose=False)

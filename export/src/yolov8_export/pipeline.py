@@ -149,6 +149,9 @@ def export(
     """
     overrides, deployment, progress = overrides or ModelOverrides(), deployment or Deployment(), progress or Progress()
     data = calibration_data or CalibrationData()
+    if adds_version(target) and deployment.network_input == "auto":
+        there = read_spec(target.repository, target.name).deployment
+        deployment = replace(deployment, network_input=there.network_input)
     _check_request(target, deployment, data)
     check_engine(weights, deployment)
     if is_saved_model(weights):
@@ -256,7 +259,7 @@ def _check_request(target: Target, deployment: Deployment, data: CalibrationData
     check_replaceable(target, None)
     if adds_version(target):
         there = read_spec(target.repository, target.name).model
-        is_as_given = (deployment.engine, deployment.network_input) == ("tensorflow", "fp32")
+        is_as_given = deployment.engine == "tensorflow" and deployment.network_input in ("auto", "fp32")
         _check_target(target, deployment, there, given_input=there.network_input if is_as_given else None)
 
 

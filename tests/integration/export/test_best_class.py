@@ -34,12 +34,12 @@ REQUESTS: list[dict[str, Any]] = [
 
 
 @pytest.fixture(scope="module")
-def reduced(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
-    """Serve the networks of ``repository``, each made to output the best class alone."""
+def reduced(fp32_repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
+    """Serve the networks of ``fp32_repository``, each made to output the best class alone."""
     folder = tmp_path_factory.mktemp("best-class") / "repository"
     deployment = Deployment(instances=1, network_output="best-class")
     for task in TASKS:
-        network = repository / f"shapes-{task.value}_network" / "1" / "model.onnx"
+        network = fp32_repository / f"shapes-{task.value}_network" / "1" / "model.onnx"
         export(network, Target(repository=folder, name=f"shapes-{task.value}"), deployment=deployment)
     assert check(folder).findings == ()
     with TritonServer(folder, stop_timeout_s=0) as running:

@@ -30,11 +30,11 @@ SLICES = {"max_slices": 9}
 
 
 @pytest.fixture(scope="module")
-def reduced(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
-    """Serve the networks of ``repository``, each made to output few anchors; detect cuts images, too."""
+def reduced(fp32_repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
+    """Serve the networks of ``fp32_repository``, each made to output few anchors; detect cuts images, too."""
     folder = tmp_path_factory.mktemp("candidates") / "repository"
     for task in TASKS:
-        network = repository / f"shapes-{task.value}_network" / "1" / "model.onnx"
+        network = fp32_repository / f"shapes-{task.value}_network" / "1" / "model.onnx"
         slices = SLICES if task is Task.DETECT else {}
         deployment = Deployment(instances=1, network_output="candidates", max_candidates=COUNT, **slices)
         export(network, Target(repository=folder, name=f"shapes-{task.value}"), deployment=deployment)

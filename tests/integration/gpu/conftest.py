@@ -28,11 +28,11 @@ def export(weights: Path, name: str, repository: Path, *options: str) -> None:
 
 
 @pytest.fixture(scope="session")
-def exported(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def exported(fp32_repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three models of the same network in one repository, untouched."""
     folder = tmp_path_factory.mktemp("gpu") / "repository"
-    network = repository / "shapes-detect_network" / "1" / "model.onnx"
-    export(network, CPU, folder)
+    network = fp32_repository / "shapes-detect_network" / "1" / "model.onnx"
+    export(network, CPU, folder, "--network-input", "fp32")
     export(network, GPU, folder, "--profile", "gpu", "--timings")
     export(network, PIXELS, folder, "--network-input", "uint8")
     return folder

@@ -89,7 +89,8 @@ class Deployment:
         gpus: Numbers of the GPUs to use, such as 0,1. If it is empty, all GPUs that the server sees are used.
         accelerator: Execution provider with which ONNX Runtime runs a network on a GPU.
         network_input: Type of the pixels that preprocess passes to the network; uint8 takes a quarter of the bytes,
-            and excludes Ultralytics' own client.
+            and excludes Ultralytics' own client. auto is fp32 for PyTorch and TensorFlow on a CPU, where files are then
+            served as they are, and otherwise uint8.
         network_output: Scores that the network passes to postprocess: all classes of each anchor (raw), only the best
             class (best-class), or that of the best anchors (candidates); the last two exclude Ultralytics' own client.
             With candidates, a request is answered as with the others, or refused if its `conf` lets in too many. auto
@@ -126,7 +127,7 @@ class Deployment:
     device: Device = "cpu"
     gpus: tuple[int, ...] = ()
     accelerator: Accelerator = "cuda"
-    network_input: NetworkInput = "fp32"
+    network_input: NetworkInput = "auto"
     network_output: NetworkOutput = "raw"
     max_candidates: int = DEFAULT_MAX_CANDIDATES
     precision: Precision = "fp32"
@@ -331,7 +332,6 @@ PROFILES: dict[Profile, Deployment] = {
         device="gpu",
         instances=2,
         postprocess_instances=2,
-        network_input="uint8",
         network_output="auto",
     ),
 }

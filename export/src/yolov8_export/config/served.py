@@ -73,5 +73,8 @@ def _check_end_to_end(deployment: Deployment) -> str:
 
 def _network_input(deployment: Deployment) -> str:
     """Return the tensor between preprocess and network; TensorFlow's convolutions take channels last."""
-    is_float_in_tensorflow = (deployment.engine, deployment.network_input) == ("tensorflow", "fp32")
-    return "fp32-nhwc" if is_float_in_tensorflow else deployment.network_input
+    chosen = deployment.network_input
+    if chosen == "auto":
+        keeps_file = deployment.engine in ("pytorch", "tensorflow") and deployment.device == "cpu"
+        chosen = "fp32" if keeps_file else "uint8"
+    return "fp32-nhwc" if (deployment.engine, chosen) == ("tensorflow", "fp32") else chosen

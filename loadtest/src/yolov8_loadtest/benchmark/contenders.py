@@ -15,8 +15,11 @@ from yolov8_loadtest.errors import PreparationError
 from yolov8_loadtest.report.progress import say
 from yolov8_loadtest.servers import export
 
-LEAN, INT8, LATENCY = SUFFIXES = ("-lean", "-int8", "-latency")
+LEAN, FP32, INT8, LATENCY = SUFFIXES = ("-lean", "-fp32", "-int8", "-latency")
 """Suffixes of the variants' model names."""
+
+_FOR_OTHER_CLIENTS = ("--network-input", "fp32", "--network-output", "raw")
+"""The tensors that Ultralytics' own client sends and expects."""
 
 _FEWEST_BYTES = ("--network-input", "uint8", "--network-output", "best-class")
 _ANY_ACCURACY = ("--min-matched", "0")
@@ -39,6 +42,7 @@ def export_variants(weights: str, repository: Path, *, calibration: Path, cores:
     name = Path(weights).stem
     left_out = [
         _export(weights, repository, f"{name}{LEAN}", _FEWEST_BYTES),
+        _export(weights, repository, f"{name}{FP32}", _FOR_OTHER_CLIENTS),
         _export(weights, repository, f"{name}{LATENCY}", ("--instances", "1", "--threads", str(cores))),
     ]
     if missing := [package for package in INT8_PACKAGES if find_spec(package) is None]:
@@ -48,6 +52,7 @@ def export_variants(weights: str, repository: Path, *, calibration: Path, cores:
         )
     else:
         options = ("--network", "openvino", "--precision", "int8", "--calibration", str(calibration), *_ANY_ACCURACY)
+        options += _FOR_OTHER_CLIENTS
         left_out.append(_export(weights, repository, f"{name}{INT8}", options))
     return [why for why in left_out if why]
 
@@ -166,7 +171,7 @@ def _others(setting: Setting) -> list[Contender]:
     if setting.baselines is None:
         return []
     program = (sys.executable, str(setting.baselines))
-    clients = ((OTHER_CLIENT, "", "our network"), (OTHER_CLIENT_INT8, INT8, "our INT8 network"))
+    clients = ((OTHER_CLIENT, FP32, "our network"), (OTHER_CLIENT_INT8, INT8, "our INT8 network"))
     found = [
         Contender(
             key=key,

@@ -75,9 +75,11 @@ class Pipeline:
 
 def _network(folder: Path, threads: int) -> Network:
     """Return a function that runs the network as its Triton backend would."""
-    backend = _config(folder).get("backend")
-    path = folder / VERSION / "model.onnx"
-    return _openvino(path, threads) if backend == "openvino" else _onnxruntime(path, threads)
+    config = _config(folder)
+    path = folder / VERSION / config["default_model_filename"]
+    if config.get("backend") != "openvino":
+        return _onnxruntime(path, threads)
+    return _openvino(path, threads, "bf16" if "HINT_BF16" in config.get("parameters", {}) else "f32")
 
 
 def _onnxruntime(path: Path, threads: int) -> Network:
@@ -91,10 +93,10 @@ def _onnxruntime(path: Path, threads: int) -> Network:
     return lambda images: list(session.run(None, {name: images}))
 
 
-def _openvino(path: Path, threads: int) -> Network:
+def _openvino(path: Path, threads: int, precision: str) -> Network:
     import openvino  # an extra of other distributions
 
-    options = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32"}
+    options = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": precision}
     request = openvino.Core().compile_model(path, "CPU", options).create_infer_request()
     return lambda images: list(request.infer([images]).to_tuple())
 

@@ -96,7 +96,7 @@ BROKEN: dict[str, tuple[Callable[[Path], None], str, str]] = {
     "network-is-no-onnx": (lambda r: (r / ONNX).write_bytes(b"x" * 9) and None, ONNX, "not an ONNX file"),
     "another-network": (other_network(scale_px=80), ONNX, "hash differs"),
     "network-of-fixed-batch": (other_network(batch=1), ONNX, "batch axis is fixed"),
-    "network-of-another-size": (other_network(size=(IMGSZ[0], "width")), ONNX, "expected images FP32 [3, 32, 64]"),
+    "network-of-another-size": (other_network(size=(IMGSZ[0], "width")), ONNX, "expected images UINT8 [32, 64, 3]"),
     "network-of-another-head": (other_network(Task.DETECT), ONNX, "'output1' is not in the graph"),
     "network-of-new-opset": (other_network(opset=22), ONNX, "opset 22"),
     "network-of-new-ir": (other_network(ir_version=11), ONNX, "IR version 11"),

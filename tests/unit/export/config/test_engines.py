@@ -17,12 +17,14 @@ from tritonclient.grpc import model_config_pb2 as pb
 from tests.unit.export.conftest import Export
 from tests.unit.export.tiny_networks import IMGSZ
 from yolov8_contract.image_header import ImageLimits
+from yolov8_contract.served_model import ServedModel
 from yolov8_contract.task import Task
 from yolov8_export.checks.repository import check
 from yolov8_export.choices import Profile
 from yolov8_export.config.deployment import RANGES, Deployment, deployment_from, parse_gpus
 from yolov8_export.config.files import CONFIG, read_config
 from yolov8_export.config.reference import committed_labels, reference_configs
+from yolov8_export.config.served import as_served
 from yolov8_export.config.serving import compose_env, serving_commands
 from yolov8_export.errors import OptionError
 from yolov8_export.pipeline import default_name
@@ -36,6 +38,40 @@ KEEP_ON_GPU = "FORCE_CPU_ONLY_INPUT_TENSORS"
 def network(export_tiny: Export, **choices: Any) -> pb.ModelConfig:
     profile = choices.pop("profile", "cpu")
     return export_tiny(deployment=deployment_from(profile, **choices)).configs["tiny_network"]
+
+
+@pytest.mark.parametrize(
+    ("choices", "pixels"),
+    [
+        ({}, "uint8"),
+        ({"engine": "openvino"}, "uint8"),
+        ({"engine": "pytorch"}, "fp32"),
+        ({"engine": "pytorch", "device": "gpu"}, "uint8"),
+        ({"engine": "tensorflow"}, "fp32-nhwc"),
+        ({"engine": "tensorflow", "network_input": "uint8"}, "uint8"),
+        ({"network_input": "fp32"}, "fp32"),
+        ({"profile": "gpu"}, "uint8"),
+    ],
+    ids=str,
+)
+def test_pixels_are_bytes_but_where_a_cpu_runs_files_as_they_are(choices: dict[str, Any], pixels: str) -> None:
+    model = ServedModel(task=Task.DETECT, labels=("cat", "dog", "cow"), imgsz=(64, 64))
+    deployment = deployment_from(choices.get("profile", "cpu"), **{k: v for k, v in choices.items() if k != "profile"})
+
+    assert as_served(model, deployment).network_input == pixels
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pixels", ["fp32", "uint8"])
+def test_a_version_has_the_input_of_those_that_are_there(export_tiny: Export, repository: Path, pixels: Any) -> None:
+    export_tiny(deployment=Deployment(network_input=pixels))
+
+    export_tiny(version=2)
+
+    assert read_config(repository / "tiny_network" / CONFIG).input[0].data_type == pb.DataType.Value(
+        f"TYPE_{pixels.upper()}"
+    )
+    assert check(repository).findings == ()
 
 
 @pytest.mark.slow

@@ -31,7 +31,7 @@ from yolov8_export.runtime import onnx_runner
 Floats = npt.NDArray[np.float32]
 
 TASKS = [Task.DETECT, Task.SEGMENT, Task.POSE, Task.OBB]
-BEST = Deployment(network_output="best-class")
+BEST = Deployment(network_output="best-class", network_input="fp32")
 
 every_task = pytest.mark.parametrize("task", TASKS, ids=lambda task: task.value)
 
@@ -223,7 +223,7 @@ def test_its_onnx_file_is_no_source_of_another_export(export_tiny: Export, repos
 
 @pytest.mark.slow
 def test_a_version_that_would_change_it_is_refused(export_tiny: Export) -> None:
-    export_tiny()
+    export_tiny(deployment=Deployment(network_input="fp32"))
 
     with pytest.raises(RepositoryError, match="configuration"):
         export_tiny(version=2, deployment=BEST)

@@ -58,7 +58,7 @@ def test_what_the_file_says_of_itself_reaches_the_configuration(
     served = ServedModel.from_config(as_json(read_config(repository / "tiny" / CONFIG)))
 
     kpt_shape = KPT_SHAPE if task is Task.POSE else None
-    card = {"family": "YOLOv8", "engine": "onnxruntime", "precision": "fp32"}
+    card = {"family": "YOLOv8", "engine": "onnxruntime", "precision": "fp32", "network_input": "uint8"}
     assert served == ServedModel(task=task, labels=LABELS, imgsz=IMGSZ, kpt_shape=kpt_shape, **card)
 
 
@@ -79,7 +79,7 @@ def test_only_the_batch_axis_of_the_network_varies(
     report = export_tiny(task, weights=write_onnx(tmp_path / "given.onnx", task, batch=batch, size=size))
 
     graph = exported_graph(repository)
-    assert [tensor.dims for tensor in graph.inputs] == [("batch", 3, *IMGSZ)]
+    assert [tensor.dims for tensor in graph.inputs] == [("batch", *IMGSZ, 3)]
     assert [tensor.dims for tensor in graph.outputs] == [("batch", *shape) for shape in shapes(task)]
     assert max(report.verification.differences.values()) < 1e-5
 
@@ -89,7 +89,7 @@ def test_a_size_can_be_said_where_the_file_takes_any(export_tiny: Export, reposi
 
     export_tiny(Task.CLASSIFY, weights=weights, overrides=ModelOverrides(imgsz=(64, 96)))
 
-    assert exported_graph(repository).inputs[0].dims == ("batch", 3, 64, 96)
+    assert exported_graph(repository).inputs[0].dims == ("batch", 64, 96, 3)
 
 
 def test_a_file_without_metadata_is_exported_with_what_the_user_says(
