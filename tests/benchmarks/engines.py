@@ -34,15 +34,16 @@ from yolov8_server import TritonServer
 from yolov8_triton import Client
 
 INT8, BF16 = ("--precision", "int8"), ("--precision", "bf16")
+PLANES = ("--network-input", "fp32")
 FEW_BYTES = ("--network-input", "uint8", "--network-output", "best-class")
 VARIANTS: dict[str, tuple[str, ...]] = {
-    "ONNX Runtime FP32": (),
-    "ONNX Runtime FP32, uint8 input": ("--network-input", "uint8"),
-    "ONNX Runtime INT8": INT8,
-    "OpenVINO FP32": ("--network", "openvino"),
-    "OpenVINO BF16": ("--network", "openvino", *BF16),
+    "ONNX Runtime FP32": PLANES,
+    "ONNX Runtime FP32, uint8 input": (),
+    "ONNX Runtime INT8": (*INT8, *PLANES),
+    "OpenVINO FP32": ("--network", "openvino", *PLANES),
+    "OpenVINO BF16": ("--network", "openvino", *BF16, *PLANES),
     "OpenVINO BF16, few bytes": ("--network", "openvino", *BF16, *FEW_BYTES),
-    "OpenVINO INT8": ("--network", "openvino", *INT8),
+    "OpenVINO INT8": ("--network", "openvino", *INT8, *PLANES),
     "OpenVINO INT8, few bytes": ("--network", "openvino", *INT8, *FEW_BYTES),
     "OpenVINO INT8, 99 % kept": ("--network", "openvino", *INT8, *FEW_BYTES, "--keep-map", "0.99"),
     "PyTorch FP32": ("--network", "pytorch"),

@@ -27,7 +27,7 @@ NAMES = ("d'Arc", 'say "x"', "Größe", "猫 \\ {}", "a, b")
 # Random weights are sure of nothing: at conf 0 there is something to answer with.
 OBJECTS = Deployment(instances=1, defaults=RequestParameters(conf=0, max_det=3))
 PROBABILITIES = Deployment(instances=1)
-CARD: dict[str, Any] = {"family": "YOLOv8", "engine": "onnxruntime", "precision": "fp32"}
+CARD: dict[str, Any] = {"family": "YOLOv8", "engine": "onnxruntime", "precision": "fp32", "network_input": "uint8"}
 EXPECTED = {
     "odd": ServedModel(**CARD, task=Task.DETECT, labels=NAMES, imgsz=(64, 64)),
     "points": ServedModel(**CARD, task=Task.POSE, labels=NAMES, imgsz=(64, 64), kpt_shape=(5, 2)),

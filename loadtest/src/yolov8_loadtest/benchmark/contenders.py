@@ -51,8 +51,8 @@ def export_variants(weights: str, repository: Path, *, calibration: Path, cores:
             "'yolov8-triton-server[openvino]'"
         )
     else:
-        options = ("--network", "openvino", "--precision", "int8", "--calibration", str(calibration), *_ANY_ACCURACY)
-        options += _FOR_OTHER_CLIENTS
+        reduced = ("--network", "openvino", "--precision", "int8", "--calibration", str(calibration))
+        options = (*reduced, *_ANY_ACCURACY, *_FOR_OTHER_CLIENTS)
         left_out.append(_export(weights, repository, f"{name}{INT8}", options))
     return [why for why in left_out if why]
 
