@@ -40,7 +40,7 @@ MUTANTS = [
         Mutant("letterbox.py", "gain_y, gain_x = self.gain", "gain_y = gain_x = min(self.gain)"),
         id="one-gain-for-both-axes",
     ),
-    pytest.param(Mutant("pixels.py", "out[0, ::-1]", "out[0]"), id="bgr"),
+    pytest.param(Mutant("pixels.py", "cv2.cvtColor(image, cv2.COLOR_BGR2RGB)[None]", "image[None]"), id="bgr"),
     pytest.param(Mutant("nms.py", "corners if agnostic else", "corners if True else"), id="class-agnostic-nms"),
     pytest.param(
         Mutant("pixels.py", "cv2.IMREAD_COLOR", "cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION"),
