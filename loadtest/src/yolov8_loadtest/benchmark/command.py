@@ -12,7 +12,14 @@ from typing import Annotated
 import typer
 
 from yolov8_contract.task import Task
-from yolov8_loadtest.benchmark.contenders import SUFFIXES, Setting, available_cores, contenders, export_variants
+from yolov8_loadtest.benchmark.contenders import (
+    SUFFIXES,
+    Setting,
+    available_cores,
+    contenders,
+    export_for_other_clients,
+    export_variants,
+)
 from yolov8_loadtest.benchmark.measurement import Plan, measure
 from yolov8_loadtest.benchmark.results import Results, latency_table, stage_table, threshold_table, throughput_table
 from yolov8_loadtest.command_line import ImageArguments, Numbers, numbers_option
@@ -69,10 +76,15 @@ def benchmark(server: ServerArguments, arguments: BenchmarkArguments) -> int:
 
 def _variants(source: ServedRepository, arguments: BenchmarkArguments) -> list[str]:
     """Export the variants of the model beside it, unless the user named the repository."""
-    if arguments.skip_variants or not source.weights:
+    if not source.weights:
         return []
+    weights = source.weights[0]
+    left_out = [] if arguments.baselines is None else export_for_other_clients(weights, source.repository)
+    if arguments.skip_variants:
+        return left_out
     calibration = image_folder(arguments.images or (str(source.images) if source.images else None))
-    return export_variants(source.weights[0], source.repository, calibration=calibration, cores=available_cores())
+    more = export_variants(weights, source.repository, calibration=calibration, cores=available_cores())
+    return [*left_out, *more]
 
 
 def _benchmark(endpoint: Endpoint, left_out: list[str], arguments: BenchmarkArguments) -> int:

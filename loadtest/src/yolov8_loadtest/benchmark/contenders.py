@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+from yolov8_contract.served_model import ServedModel
 from yolov8_loadtest.benchmark.measurement import Contender
 from yolov8_loadtest.errors import PreparationError
 from yolov8_loadtest.report.progress import say
@@ -42,7 +43,6 @@ def export_variants(weights: str, repository: Path, *, calibration: Path, cores:
     name = Path(weights).stem
     left_out = [
         _export(weights, repository, f"{name}{LEAN}", _FEWEST_BYTES),
-        _export(weights, repository, f"{name}{FP32}", _FOR_OTHER_CLIENTS),
         _export(weights, repository, f"{name}{LATENCY}", ("--instances", "1", "--threads", str(cores))),
     ]
     if missing := [package for package in INT8_PACKAGES if find_spec(package) is None]:
@@ -55,6 +55,12 @@ def export_variants(weights: str, repository: Path, *, calibration: Path, cores:
         options = (*reduced, *_ANY_ACCURACY, *_FOR_OTHER_CLIENTS)
         left_out.append(_export(weights, repository, f"{name}{INT8}", options))
     return [why for why in left_out if why]
+
+
+def export_for_other_clients(weights: str, repository: Path) -> list[str]:
+    """Export weights once more with the tensors of Ultralytics' own client; return why not, if it failed."""
+    why = _export(weights, repository, f"{Path(weights).stem}{FP32}", _FOR_OTHER_CLIENTS)
+    return [why] if why else []
 
 
 def _export(weights: str, repository: Path, name: str, options: Sequence[str]) -> str:
@@ -109,7 +115,7 @@ class Setting:
 
     url: str
     model: str
-    served: Collection[str]
+    served: Mapping[str, ServedModel]
     repository: Path | None
     baselines: Path | None
     weights: Path | None
@@ -171,7 +177,7 @@ def _others(setting: Setting) -> list[Contender]:
     if setting.baselines is None:
         return []
     program = (sys.executable, str(setting.baselines))
-    clients = ((OTHER_CLIENT, FP32, "our network"), (OTHER_CLIENT_INT8, INT8, "our INT8 network"))
+    clients = ((OTHER_CLIENT, (FP32, ""), "our network"), (OTHER_CLIENT_INT8, (INT8,), "our INT8 network"))
     found = [
         Contender(
             key=key,
@@ -179,8 +185,8 @@ def _others(setting: Setting) -> list[Contender]:
             model=model,
             command=(*program, "client", f"grpc://{setting.url}/{model}_network"),
         )
-        for key, suffix, network in clients
-        if (model := f"{setting.model}{suffix}") in setting.served
+        for key, suffixes, network in clients
+        if (model := _for_other_clients(setting, suffixes)) is not None
     ]
     if setting.weights is not None:
         found += [
@@ -192,3 +198,12 @@ def _others(setting: Setting) -> list[Contender]:
             for threads in sorted({1, setting.cores})
         ]
     return found
+
+
+def _for_other_clients(setting: Setting, suffixes: Sequence[str]) -> str | None:
+    """Return the first model that is served with the tensors of Ultralytics' own client."""
+    for name in (f"{setting.model}{suffix}" for suffix in suffixes):
+        served = setting.served.get(name)
+        if served is not None and (served.network_input, served.network_output) == ("fp32", "raw"):
+            return name
+    return None
