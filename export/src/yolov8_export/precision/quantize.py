@@ -147,7 +147,7 @@ def quantize_for_openvino(network: ir.Model, calibration: Sequence[Picture], lef
     return _quantized(model, calibration, fp32, {"preset": nncf.QuantizationPreset.MIXED, **_ranges_by_histogram()})
 
 
-def as_served(quantized: Any, network: Network, model: ServedModel, max_candidates: int) -> Any:
+def with_served_tensors(quantized: Any, network: Network, model: ServedModel, max_candidates: int) -> Any:
     """Return an ``openvino.Model`` with the input and output that ``model`` has.
 
     Args:
@@ -164,7 +164,7 @@ def as_served(quantized: Any, network: Network, model: ServedModel, max_candidat
         replaced = tensors.get(f"{output.any_name}{OF_ALL_CLASSES}", tensors[output.any_name])
         for target in replaced.get_target_inputs():
             target.replace_source_output(output.node.input_value(0))
-    return import_openvino().Model(whole.get_results(), whole.get_parameters(), model.task.value)
+    return import_openvino().Model(whole.get_results(), whole.get_parameters(), quantized.get_friendly_name())
 
 
 def _quantized(model: Any, calibration: Sequence[Picture], fp32: list[str], options: dict[str, Any]) -> Any:

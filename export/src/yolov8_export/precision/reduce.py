@@ -22,13 +22,13 @@ from yolov8_export.precision import accuracy as accuracies
 from yolov8_export.precision.accuracy import Accuracy, Judge
 from yolov8_export.precision.images import Picture, image_files, pictures
 from yolov8_export.precision.quantize import (
-    as_served,
     check_quantizer,
     layers,
     quantizable,
     quantize,
     quantize_for_openvino,
     to_fp16,
+    with_served_tensors,
 )
 from yolov8_export.precision.ranking import rank, restored
 from yolov8_export.precision.search import Candidate, Layers, search
@@ -145,7 +145,7 @@ def reduce(
             made, judged = candidate.made, judge()(candidate.run)
             accuracies.check(judged, max_map_loss=data.max_map_loss, min_matched=data.min_matched)
     if precision == "int8" and engine == "openvino":
-        made = as_served(made, network, served, max_candidates)
+        made = with_served_tensors(made, network, served, max_candidates)
         import_openvino().save_model(made, engine_file, compress_to_fp16=False)
         reduced = replace(network, engine_files=(engine_file, engine_file.with_suffix(".bin")))
     else:
