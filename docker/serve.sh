@@ -43,10 +43,12 @@ esac
 # nvidia-smi counts GPUs in this order, and CUDA the fastest first. All numbers of GPUs mean this order.
 export CUDA_DEVICE_ORDER="${CUDA_DEVICE_ORDER:-PCI_BUS_ID}"
 
-# What glibc keeps of freed memory, in bytes, as yolov8-server sets it. By default, an image's memory goes back to the
-# kernel, which zeroes it page by page for the next image.
+# What glibc does with memory, as yolov8-server sets it. It keeps freed memory, in bytes: by default, an image's memory
+# goes back to the kernel, which zeroes it page by page for the next image. And it asks for huge pages, with which a
+# network on a CPU takes less time.
 export MALLOC_MMAP_THRESHOLD_="${MALLOC_MMAP_THRESHOLD_:-16777216}"
 export MALLOC_TRIM_THRESHOLD_="${MALLOC_TRIM_THRESHOLD_:-16777216}"
+export GLIBC_TUNABLES="${GLIBC_TUNABLES:-glibc.malloc.hugetlb=1}"
 pools=
 if [ -n "${TRITON_CUDA_POOL_BYTES:-}" ]; then
     count="$(nvidia-smi --list-gpus 2>/dev/null | grep -c '^GPU ' || true)"

@@ -183,9 +183,14 @@ def known_options(installation: Installation) -> frozenset[str]:
     return options
 
 
-KEPT_MEMORY = {name: str(16 << 20) for name in ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_")}
-"""What glibc keeps of freed memory, in bytes; docker/serve.sh sets the same. By default, an image's memory goes back to
-the kernel, which zeroes it page by page for the next image. Larger blocks still go back at once."""
+HEAP = {
+    "MALLOC_MMAP_THRESHOLD_": str(16 << 20),
+    "MALLOC_TRIM_THRESHOLD_": str(16 << 20),
+    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
+}
+"""What glibc does with memory; docker/serve.sh sets the same. It keeps freed memory, in bytes: by default, an image's
+memory goes back to the kernel, which zeroes it page by page for the next image. Larger blocks still go back at once.
+And it asks for huge pages, with which a network on a CPU takes less time; older releases than 2.35 ignore that."""
 
 
 def build_environment(
@@ -193,7 +198,7 @@ def build_environment(
 ) -> dict[str, str]:
     """Return our environment; for the embedded server, with its libraries and our interpreter on the search paths."""
     # All numbers of GPUs mean nvidia-smi's order; CUDA's own is the fastest first.
-    environment = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", **KEPT_MEMORY, **environ}
+    environment = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", **HEAP, **environ}
     if installation.is_embedded:
         _prepend(environment, "LD_LIBRARY_PATH", [*libraries, installation.libraries])
         # The stub embeds Python, and embedded Python locates its packages by the first `python3` on PATH.

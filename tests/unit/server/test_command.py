@@ -95,6 +95,7 @@ def test_a_full_installation_keeps_its_backends_and_environment(
     assert call.environment["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
     assert call.environment["MALLOC_TRIM_THRESHOLD_"] == "1"
     assert call.environment["MALLOC_MMAP_THRESHOLD_"] == str(16 << 20)
+    assert call.environment["GLIBC_TUNABLES"] == "glibc.malloc.hugetlb=1"
 
 
 def test_a_drop_in_stands_in_for_a_backend_that_a_model_needs_and_the_installation_lacks(
