@@ -21,8 +21,9 @@ from yolov8_loadtest.results.recorder import LatencyHistogram
 from yolov8_triton.low_level import Connection
 
 STOP_TIMEOUT_S = 20.0
-# Ultralytics must neither install packages nor use the network while it is measured.
-ENVIRONMENT = {"YOLO_AUTOINSTALL": "false", "YOLO_OFFLINE": "true"}
+# Ultralytics must neither install packages nor use the network while it is measured. The server has huge pages, so all
+# that it is compared with have them.
+ENVIRONMENT = {"YOLO_AUTOINSTALL": "false", "YOLO_OFFLINE": "true", "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 
 
 class ContenderError(LoadTestError):
