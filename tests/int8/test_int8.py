@@ -259,13 +259,13 @@ def test_openvino_selects_the_same_candidates_but_for_ties_at_the_border(seed: i
 def test_what_is_exported_is_served_and_finds_shapes(repository: Path) -> None:
     image = cv2.imencode(".png", shapes.scene(80_000, "detect").image)[1].tobytes()
     served = repository.parent / "served"
-    for name in ("onnxruntime", "openvino", "bf16"):  # the second one also finds openvino_best_class_uint8
-        for folder in repository.glob(f"{name}*"):
-            (served / folder.name).parent.mkdir(exist_ok=True)
-            folder.rename(served / folder.name)
+    served.mkdir()
+    names = ("onnxruntime", "openvino", "openvino_best_class_uint8", "bf16")
+    for folder in [f"{name}{member}" for name in names for member in ("", "_preprocess", "_network", "_postprocess")]:
+        (repository / folder).rename(served / folder)
 
     with TritonServer(served) as server:
-        for name in ("onnxruntime", "openvino", "openvino_best_class_uint8", "bf16"):
+        for name in names:
             with Client(server.grpc_url, model=name, timeout_s=60) as client:
                 assert len(client.detect(image)) > 0, name
 
