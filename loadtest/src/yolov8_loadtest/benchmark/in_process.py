@@ -74,11 +74,11 @@ class Pipeline:
 
 
 def _network(folder: Path, threads: int) -> Network:
-    """Return a function that runs the network as its Triton backend would."""
+    """Return a function that runs the network as its Triton backend would; ONNX Runtime stands in for most engines."""
     config = _config(folder)
-    path = folder / VERSION / config["default_model_filename"]
     if config.get("backend") != "openvino":
-        return _onnxruntime(path, threads)
+        return _onnxruntime(folder / VERSION / "model.onnx", threads)
+    path = folder / VERSION / config["default_model_filename"]  # in INT8, it is not the ONNX file
     return _openvino(path, threads, "bf16" if "HINT_BF16" in config.get("parameters", {}) else "f32")
 
 
