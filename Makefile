@@ -270,7 +270,7 @@ endif
 
 .PHONY: mlperf
 mlperf: setup ## Let MLPerf's LoadGen drive a served model (ARGS="--images FOLDER --truth FILE"; --full for its rules' length)
-	@$(BIN)/python -m yolov8_loadtest mlperf $(SERVER) $(ARGS)
+	@GLIBC_TUNABLES=glibc.malloc.hugetlb=1 $(BIN)/python -m yolov8_loadtest mlperf $(SERVER) $(ARGS)  # as the server has
 
 .PHONY: benchmark-host
 benchmark-host: setup ## Measure the processor time of the gpu profile besides its GPU, which need not be there (ARGS="--json host.json")

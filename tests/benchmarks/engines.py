@@ -34,18 +34,17 @@ from yolov8_server import TritonServer
 from yolov8_triton import Client
 
 INT8, BF16 = ("--precision", "int8"), ("--precision", "bf16")
-PLANES = ("--network-input", "fp32")
-FEW_BYTES = ("--network-input", "uint8", "--network-output", "best-class")
+MANY_BYTES = ("--network-input", "fp32", "--network-output", "raw")
 VARIANTS: dict[str, tuple[str, ...]] = {
-    "ONNX Runtime FP32": PLANES,
-    "ONNX Runtime FP32, uint8 input": (),
-    "ONNX Runtime INT8": (*INT8, *PLANES),
-    "OpenVINO FP32": ("--network", "openvino", *PLANES),
-    "OpenVINO BF16": ("--network", "openvino", *BF16, *PLANES),
-    "OpenVINO BF16, few bytes": ("--network", "openvino", *BF16, *FEW_BYTES),
-    "OpenVINO INT8": ("--network", "openvino", *INT8, *PLANES),
-    "OpenVINO INT8, few bytes": ("--network", "openvino", *INT8, *FEW_BYTES),
-    "OpenVINO INT8, 99 % kept": ("--network", "openvino", *INT8, *FEW_BYTES, "--keep-map", "0.99"),
+    "ONNX Runtime FP32": MANY_BYTES,
+    "ONNX Runtime FP32, few bytes": (),
+    "ONNX Runtime INT8": (*INT8, *MANY_BYTES),
+    "OpenVINO FP32": ("--network", "openvino", *MANY_BYTES),
+    "OpenVINO BF16": ("--network", "openvino", *BF16, *MANY_BYTES),
+    "OpenVINO BF16, few bytes": ("--network", "openvino", *BF16),
+    "OpenVINO INT8": ("--network", "openvino", *INT8, *MANY_BYTES),
+    "OpenVINO INT8, few bytes": ("--network", "openvino", *INT8),
+    "OpenVINO INT8, 99 % kept": ("--network", "openvino", *INT8, "--keep-map", "0.99"),
     "PyTorch FP32": ("--network", "pytorch"),
     "TensorFlow FP32": ("--network", "tensorflow"),
     "TensorFlow FP32, uint8 input": ("--network", "tensorflow", "--network-input", "uint8"),

@@ -40,8 +40,15 @@ def fp32_repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("fp32") / "repository"
     for task in shapes.TASKS:
         target = Target(repository=folder, name=f"shapes-{task}")
-        export(DATA / f"shapes-{task}.pt", target, deployment=Deployment(instances=1, network_input="fp32"))
+        deployment = Deployment(instances=1, network_input="fp32", network_output="raw")
+        export(DATA / f"shapes-{task}.pt", target, deployment=deployment)
     return folder
+
+
+@pytest.fixture(scope="session")
+def fp32_server(fp32_repository: Path) -> Iterator[TritonServer]:
+    with TritonServer(fp32_repository, stop_timeout_s=0) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

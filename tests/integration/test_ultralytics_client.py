@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,12 +15,6 @@ from yolov8_server import TritonServer
 from yolov8_triton import Client
 
 SEEDS = range(95_000, 95_004)
-
-
-@pytest.fixture(scope="module")
-def fp32_server(fp32_repository: Path) -> Iterator[TritonServer]:
-    with TritonServer(fp32_repository, stop_timeout_s=0) as running:
-        yield running
 
 
 def theirs(result: Any) -> list[Any]:

@@ -149,9 +149,8 @@ def export(
     """
     overrides, deployment, progress = overrides or ModelOverrides(), deployment or Deployment(), progress or Progress()
     data = calibration_data or CalibrationData()
-    if adds_version(target) and deployment.network_input == "auto":
-        there = read_spec(target.repository, target.name).deployment
-        deployment = replace(deployment, network_input=there.network_input)
+    if adds_version(target):
+        deployment = _with_tensors_of(read_spec(target.repository, target.name).deployment, deployment)
     _check_request(target, deployment, data)
     check_engine(weights, deployment)
     if is_saved_model(weights):
@@ -195,6 +194,16 @@ def export(
                 notes = (*notes, _DYNAMICALLY_QUANTIZED)
             written = write_model(prepared, stage)
     return _report(prepared, deployment, written, notes, progress)
+
+
+def _with_tensors_of(there: Deployment, deployment: Deployment) -> Deployment:
+    """Return the deployment of an added version, whose network has the tensors of the one that is there."""
+    if deployment.network_input == "auto":
+        deployment = replace(deployment, network_input=there.network_input)
+    if deployment.network_output == "auto":
+        chosen = {"network_output": there.network_output, "max_candidates": there.max_candidates}
+        deployment = replace(deployment, **chosen)
+    return deployment
 
 
 def _export_given(

@@ -1,11 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A served ``best-class`` network gives the same answers to the bit as a ``raw`` one."""
+"""A served network of few bytes, the default, gives the same answers to the bit as one of planes and all scores."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -18,10 +16,6 @@ from tests.raw_request import image_input
 from yolov8_contract import signature
 from yolov8_contract.served_model import ServedModel
 from yolov8_contract.task import Task
-from yolov8_export.checks.repository import check
-from yolov8_export.config.deployment import Deployment
-from yolov8_export.pipeline import export
-from yolov8_export.repository.layout import Target
 from yolov8_server import TritonServer
 
 TASKS = [Task.DETECT, Task.SEGMENT, Task.POSE, Task.OBB]
@@ -33,19 +27,6 @@ REQUESTS: list[dict[str, Any]] = [
 ]
 
 
-@pytest.fixture(scope="module")
-def reduced(fp32_repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
-    """Serve the networks of ``fp32_repository``, each made to output the best class alone."""
-    folder = tmp_path_factory.mktemp("best-class") / "repository"
-    deployment = Deployment(instances=1, network_output="best-class")
-    for task in TASKS:
-        network = fp32_repository / f"shapes-{task.value}_network" / "1" / "model.onnx"
-        export(network, Target(repository=folder, name=f"shapes-{task.value}"), deployment=deployment)
-    assert check(folder).findings == ()
-    with TritonServer(folder, stop_timeout_s=0) as running:
-        yield running
-
-
 def picture(task: Task, seed: int) -> Any:
     image = shapes.scene(92_000 + seed, task.value, size=(130 + 20 * seed, 170)).image
     return image_input(cv2.imencode(".jpg", image)[1].tobytes())
@@ -53,7 +34,7 @@ def picture(task: Task, seed: int) -> Any:
 
 @pytest.mark.parametrize("task", TASKS, ids=lambda task: task.value)
 def test_every_request_is_answered_to_the_bit_as_with_all_classes(
-    task: Task, server: TritonServer, reduced: TritonServer
+    task: Task, server: TritonServer, fp32_server: TritonServer
 ) -> None:
     model = ServedModel(
         task=task, labels=shapes.LABELS, imgsz=(160, 160), kpt_shape=(2, 3) if task is Task.POSE else None
@@ -61,8 +42,8 @@ def test_every_request_is_answered_to_the_bit_as_with_all_classes(
     names = [spec.name for spec in signature.ensemble(model).outputs]
     found = 0
     with (
-        triton.InferenceServerClient(server.grpc_url) as all_classes,
-        triton.InferenceServerClient(reduced.grpc_url) as best_class,
+        triton.InferenceServerClient(fp32_server.grpc_url) as all_classes,
+        triton.InferenceServerClient(server.grpc_url) as best_class,
     ):
         for seed, parameters in itertools.product(range(2), REQUESTS):
             image = picture(task, seed)

@@ -62,11 +62,14 @@ def enough(error: triton.InferenceServerException, conf: float) -> float:
 
 @pytest.mark.parametrize("task", TASKS, ids=lambda task: task.value)
 def test_every_request_is_answered_to_the_bit_as_with_all_anchors_or_refused(
-    task: Task, server: TritonServer, reduced: TritonServer
+    task: Task, fp32_server: TritonServer, reduced: TritonServer
 ) -> None:
     name, refused, compared = f"shapes-{task.value}", 0, 0
     before = refusals(reduced, f"{name}_postprocess")
-    with triton.InferenceServerClient(server.grpc_url) as whole, triton.InferenceServerClient(reduced.grpc_url) as few:
+    with (
+        triton.InferenceServerClient(fp32_server.grpc_url) as whole,
+        triton.InferenceServerClient(reduced.grpc_url) as few,
+    ):
         for seed, parameters in itertools.product(range(2), REQUESTS):
             image = picture(task, seed)
             try:
@@ -78,7 +81,7 @@ def test_every_request_is_answered_to_the_bit_as_with_all_anchors_or_refused(
 
             expected = whole.infer(name, [image], parameters=parameters, client_timeout=60)
             compared += int(expected.as_numpy("num_detections").sum())
-            for output in answer.get_response().outputs:  # the other one measures times, too
+            for output in answer.get_response().outputs:
                 np.testing.assert_array_equal(
                     answer.as_numpy(output.name),
                     expected.as_numpy(output.name),

@@ -75,7 +75,8 @@ def test_a_variant_of_yolov8_is_exported_as_it_is(
     run: Callable[..., Report],
     tmp_path: Path,
 ) -> None:
-    report = run(write_checkpoint(tmp_path / "x.pt", architecture, **changes), overrides=ModelOverrides(imgsz=imgsz))
+    weights, raw = write_checkpoint(tmp_path / "x.pt", architecture, **changes), Deployment(network_output="raw")
+    report = run(weights, overrides=ModelOverrides(imgsz=imgsz), deployment=raw)
 
     assert report.network.head == head
     assert report.notes == ()

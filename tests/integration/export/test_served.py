@@ -28,10 +28,11 @@ NAMES = ("d'Arc", 'say "x"', "Größe", "猫 \\ {}", "a, b")
 OBJECTS = Deployment(instances=1, defaults=RequestParameters(conf=0, max_det=3))
 PROBABILITIES = Deployment(instances=1)
 CARD: dict[str, Any] = {"family": "YOLOv8", "engine": "onnxruntime", "precision": "fp32", "network_input": "uint8"}
+OBJECT_CARD = CARD | {"network_output": "best-class"}
 EXPECTED = {
-    "odd": ServedModel(**CARD, task=Task.DETECT, labels=NAMES, imgsz=(64, 64)),
-    "points": ServedModel(**CARD, task=Task.POSE, labels=NAMES, imgsz=(64, 64), kpt_shape=(5, 2)),
-    "wide": ServedModel(**CARD, task=Task.SEGMENT, labels=NAMES, imgsz=(32, 96)),
+    "odd": ServedModel(**OBJECT_CARD, task=Task.DETECT, labels=NAMES, imgsz=(64, 64)),
+    "points": ServedModel(**OBJECT_CARD, task=Task.POSE, labels=NAMES, imgsz=(64, 64), kpt_shape=(5, 2)),
+    "wide": ServedModel(**OBJECT_CARD, task=Task.SEGMENT, labels=NAMES, imgsz=(32, 96)),
     "sorted": ServedModel(**CARD, task=Task.CLASSIFY, labels=NAMES, imgsz=(48, 80)),
 }
 ARCHITECTURES = {

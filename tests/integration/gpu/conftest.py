@@ -32,7 +32,7 @@ def exported(fp32_repository: Path, tmp_path_factory: pytest.TempPathFactory) ->
     """Three models of the same network in one repository, untouched."""
     folder = tmp_path_factory.mktemp("gpu") / "repository"
     network = fp32_repository / "shapes-detect_network" / "1" / "model.onnx"
-    export(network, CPU, folder, "--network-input", "fp32")
+    export(network, CPU, folder, "--network-input", "fp32", "--network-output", "raw")
     export(network, GPU, folder, "--profile", "gpu", "--timings")
     export(network, PIXELS, folder, "--network-input", "uint8")
     return folder

@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import re
 import runpy
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,9 +28,10 @@ class Done:
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., Done]:
-    """Run ``python -m yolov8_server`` to its end, in this process."""
+def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Done]]:
+    """Run ``python -m yolov8_server`` to its end, in this process, whose signal handlers stay as they were."""
     monkeypatch.setenv("COLUMNS", "200")
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def run_module(*arguments: str | Path) -> Done:
         monkeypatch.setattr(sys, "argv", ["yolov8-server", *map(str, arguments)])
@@ -38,7 +40,9 @@ def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> C
         stdout, stderr = capfd.readouterr()
         return Done(code=ended.value.code, stdout=stdout, stderr=stderr)
 
-    return run_module
+    yield run_module
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
 
 
 def test_importing_the_package_needs_the_standard_library_alone() -> None:

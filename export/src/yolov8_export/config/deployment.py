@@ -94,7 +94,7 @@ class Deployment:
         network_output: Scores that the network passes to postprocess: all classes of each anchor (raw), only the best
             class (best-class), or that of the best anchors (candidates); the last two exclude Ultralytics' own client.
             With candidates, a request is answered as with the others, or refused if its `conf` lets in too many. auto
-            is best-class where the model has it.
+            is raw for PyTorch and TensorFlow on a CPU, and otherwise best-class where the model has it.
         max_candidates: Number of anchors that the network passes to postprocess (--network-output candidates only).
         precision: Precision of the network's arithmetic; fp16 and bf16 need --evaluation, int8 needs --calibration.
         tf32: Let a GPU round the inputs of FP32 convolutions to 10 bits of mantissa (TF32), for speed.
@@ -128,7 +128,7 @@ class Deployment:
     gpus: tuple[int, ...] = ()
     accelerator: Accelerator = "cuda"
     network_input: NetworkInput = "auto"
-    network_output: NetworkOutput = "raw"
+    network_output: NetworkOutput = "auto"
     max_candidates: int = DEFAULT_MAX_CANDIDATES
     precision: Precision = "fp32"
     tf32: bool = False
@@ -176,6 +176,11 @@ class Deployment:
         return self.engine == "tensorrt" or (
             self.device == "gpu" and (self.engine, self.accelerator) == ("onnxruntime", "tensorrt")
         )
+
+    @property
+    def keeps_files(self) -> bool:
+        """Whether a file of the engine's own format is served as it is, unless its tensors are to be others."""
+        return self.engine in ("pytorch", "tensorflow") and self.device == "cpu"
 
     @property
     def decoders(self) -> int:
@@ -332,14 +337,12 @@ PROFILES: dict[Profile, Deployment] = {
         device="gpu",
         instances=2,
         postprocess_instances=2,
-        network_output="auto",
     ),
 }
 """The deployments to start from; each setting can be changed.
 
 On a CPU, a model instance is idle while its tensors are copied to the next model. One instance more than there are
 cores fills that gap: on two cores, a third one serves 3 to 6 % more images a second, and a single request is as fast.
-On a GPU, the network's output is copied to the host while no inference runs, so the profile passes the fewest bytes.
-Its queue has limits, and so two instances; each holds the weights. The network does not wait for batches: those
-requests that come while it runs are its next batch.
+On a GPU, the queue has limits, and so two instances; each holds the weights. The network does not wait for batches:
+those requests that come while it runs are its next batch.
 """

@@ -39,7 +39,8 @@ def as_served(
         output = _check_end_to_end(deployment)
     elif output == "auto":
         has_best_class = model.task is not Task.CLASSIFY and len(model.labels) >= MIN_CLASSES_TO_REDUCE
-        output = "best-class" if has_best_class and opset >= REDUCIBLE_OPSET else "raw"
+        is_reducible = has_best_class and opset >= REDUCIBLE_OPSET and not deployment.keeps_files
+        output = "best-class" if is_reducible else "raw"
     try:
         return replace(
             model,
@@ -75,6 +76,5 @@ def _network_input(deployment: Deployment) -> str:
     """Return the tensor between preprocess and network; TensorFlow's convolutions take channels last."""
     chosen = deployment.network_input
     if chosen == "auto":
-        keeps_file = deployment.engine in ("pytorch", "tensorflow") and deployment.device == "cpu"
-        chosen = "fp32" if keeps_file else "uint8"
+        chosen = "fp32" if deployment.keeps_files else "uint8"
     return "fp32-nhwc" if (deployment.engine, chosen) == ("tensorflow", "fp32") else chosen

@@ -16,13 +16,12 @@ from yolov8_loadtest.errors import PreparationError
 from yolov8_loadtest.report.progress import say
 from yolov8_loadtest.servers import export
 
-LEAN, FP32, INT8, LATENCY = SUFFIXES = ("-lean", "-fp32", "-int8", "-latency")
+FP32, INT8, LATENCY = SUFFIXES = ("-fp32", "-int8", "-latency")
 """Suffixes of the variants' model names."""
 
 _FOR_OTHER_CLIENTS = ("--network-input", "fp32", "--network-output", "raw")
 """The tensors that Ultralytics' own client sends and expects."""
 
-_FEWEST_BYTES = ("--network-input", "uint8", "--network-output", "best-class")
 _ANY_ACCURACY = ("--min-matched", "0")
 """The benchmark measures speed alone, which does not depend on the number of calibration images."""
 INT8_PACKAGES = ("nncf", "openvino")
@@ -42,7 +41,6 @@ def export_variants(weights: str, repository: Path, *, calibration: Path, cores:
     """
     name = Path(weights).stem
     left_out = [
-        _export(weights, repository, f"{name}{LEAN}", _FEWEST_BYTES),
         _export(weights, repository, f"{name}{LATENCY}", ("--instances", "1", "--threads", str(cores))),
     ]
     if missing := [package for package in INT8_PACKAGES if find_spec(package) is None]:
@@ -77,7 +75,6 @@ OVER_GRPC = "ensemble-grpc"
 SHARED_MEMORY = "ensemble-shared-memory"
 OTHER_CLIENT = "ultralytics-client"
 OTHER_PROCESS = "ultralytics-in-process"
-OVER_GRPC_LEAN = "ensemble-fewest-bytes"
 OVER_GRPC_INT8 = "ensemble-int8"
 OTHER_CLIENT_INT8 = "ultralytics-client-int8"
 OVER_GRPC_LATENCY = "ensemble-one-instance"
@@ -88,7 +85,6 @@ WAYS = (
     SHARED_MEMORY,
     OTHER_CLIENT,
     OTHER_PROCESS,
-    OVER_GRPC_LEAN,
     OVER_GRPC_INT8,
     OTHER_CLIENT_INT8,
     OVER_GRPC_LATENCY,
@@ -134,7 +130,6 @@ def contenders(setting: Setting) -> list[Contender]:
     found.append(_ours(SHARED_MEMORY, "our ensemble, shared memory", setting.url, setting.model, "shared-memory"))
     found += _others(setting)
     for key, suffix, label in (
-        (OVER_GRPC_LEAN, LEAN, "our ensemble with the fewest bytes between its members, gRPC"),
         (OVER_GRPC_INT8, INT8, "our ensemble with an INT8 network, gRPC"),
         (OVER_GRPC_LATENCY, LATENCY, f"our ensemble, one model instance with {setting.cores} threads, gRPC"),
     ):

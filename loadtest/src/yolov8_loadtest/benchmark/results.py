@@ -16,7 +16,6 @@ from yolov8_loadtest.benchmark.contenders import (
     OVER_GRPC,
     OVER_GRPC_INT8,
     OVER_GRPC_LATENCY,
-    OVER_GRPC_LEAN,
     order_of,
 )
 from yolov8_loadtest.benchmark.measurement import Cell, Contender, Sample, cell, way_of
@@ -186,7 +185,6 @@ class Results:
         """Return the ratios that could be measured. The faster the network, the more serving weighs."""
         throughput = [
             ("highest throughput: our ensemble over gRPC / the best in-process pipeline", OVER_GRPC, IN_PROCESS, 0.95),
-            ("the same with the fewest bytes between the ensemble's members", OVER_GRPC_LEAN, IN_PROCESS, 0.95),
             (
                 "highest throughput: our ensemble over gRPC / Ultralytics' client on the same network",
                 OVER_GRPC,
@@ -205,7 +203,7 @@ class Results:
             limit=1.10,
             at_least=False,
         )
-        found.insert(2, latency)
+        found.insert(1, latency)
         return [one for one in found if not math.isnan(one.measured)]
 
     def disagreements(self) -> list[str]:

@@ -23,7 +23,8 @@ from yolov8_export.repository.layout import Target
 @pytest.fixture(scope="module")
 def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("pristine")
-    export(write_onnx(folder / "tiny.onnx", Task.SEGMENT), Target(repository=folder / "repository", name="tiny"))
+    target = Target(repository=folder / "repository", name="tiny")
+    export(write_onnx(folder / "tiny.onnx", Task.SEGMENT), target, deployment=Deployment(network_output="raw"))
     return folder / "repository"
 
 

@@ -41,36 +41,58 @@ def network(export_tiny: Export, **choices: Any) -> pb.ModelConfig:
 
 
 @pytest.mark.parametrize(
-    ("choices", "pixels"),
+    ("choices", "tensors"),
     [
-        ({}, "uint8"),
-        ({"engine": "openvino"}, "uint8"),
-        ({"engine": "pytorch"}, "fp32"),
-        ({"engine": "pytorch", "device": "gpu"}, "uint8"),
-        ({"engine": "tensorflow"}, "fp32-nhwc"),
-        ({"engine": "tensorflow", "network_input": "uint8"}, "uint8"),
-        ({"network_input": "fp32"}, "fp32"),
-        ({"profile": "gpu"}, "uint8"),
+        ({}, ("uint8", "best-class")),
+        ({"engine": "openvino"}, ("uint8", "best-class")),
+        ({"engine": "pytorch"}, ("fp32", "raw")),
+        ({"engine": "pytorch", "device": "gpu"}, ("uint8", "best-class")),
+        ({"engine": "tensorflow"}, ("fp32-nhwc", "raw")),
+        ({"engine": "tensorflow", "network_input": "uint8"}, ("uint8", "raw")),
+        ({"engine": "tensorflow", "network_output": "best-class"}, ("fp32-nhwc", "best-class")),
+        ({"network_input": "fp32"}, ("fp32", "best-class")),
+        ({"network_output": "raw"}, ("uint8", "raw")),
+        ({"profile": "gpu"}, ("uint8", "best-class")),
     ],
     ids=str,
 )
-def test_pixels_are_bytes_but_where_a_cpu_runs_files_as_they_are(choices: dict[str, Any], pixels: str) -> None:
+def test_tensors_are_small_but_where_a_cpu_runs_files_as_they_are(
+    choices: dict[str, Any], tensors: tuple[str, str]
+) -> None:
     model = ServedModel(task=Task.DETECT, labels=("cat", "dog", "cow"), imgsz=(64, 64))
     deployment = deployment_from(choices.get("profile", "cpu"), **{k: v for k, v in choices.items() if k != "profile"})
 
-    assert as_served(model, deployment).network_input == pixels
+    served = as_served(model, deployment)
+
+    assert (served.network_input, served.network_output) == tensors
+
+
+@pytest.mark.parametrize(("labels", "opset"), [(("cat", "dog"), 13), (("cat", "dog", "cow"), 12)])
+def test_a_network_whose_output_cannot_be_reduced_passes_all_of_it(labels: tuple[str, ...], opset: int) -> None:
+    model = ServedModel(task=Task.DETECT, labels=labels, imgsz=(64, 64))
+
+    assert as_served(model, Deployment(), opset).network_output == "raw"
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("pixels", ["fp32", "uint8"])
-def test_a_version_has_the_input_of_those_that_are_there(export_tiny: Export, repository: Path, pixels: Any) -> None:
-    export_tiny(deployment=Deployment(network_input=pixels))
+@pytest.mark.parametrize(
+    "tensors",
+    [
+        {"network_input": "fp32", "network_output": "raw"},
+        {"network_input": "uint8", "network_output": "best-class"},
+        {"network_input": "fp32", "network_output": "candidates", "max_candidates": 20},
+    ],
+    ids=str,
+)
+def test_a_version_has_the_tensors_of_those_that_are_there(
+    export_tiny: Export, repository: Path, tensors: dict[str, Any]
+) -> None:
+    first = export_tiny(deployment=Deployment(**tensors))
 
-    export_tiny(version=2)
+    second = export_tiny(version=2)
 
-    assert read_config(repository / "tiny_network" / CONFIG).input[0].data_type == pb.DataType.Value(
-        f"TYPE_{pixels.upper()}"
-    )
+    assert second.configs["tiny_network"] == first.configs["tiny_network"]
+    assert {name: getattr(second.deployment, name) for name in tensors} == tensors
     assert check(repository).findings == ()
 
 

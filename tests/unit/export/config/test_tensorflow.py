@@ -23,7 +23,7 @@ GPU = Deployment(engine="tensorflow", device="gpu")
 
 def spec(export_tiny: Export, deployment: Deployment) -> ServedModelSpec:
     """Return the tiny network's specification, with TensorFlow in the place of ONNX Runtime."""
-    network = export_tiny().network
+    network = export_tiny(deployment=Deployment(network_output="raw")).network
     model = as_served(network.model, deployment)
     deployment = replace(deployment, queue_timeout_s=1.0)
     return ServedModelSpec(name="tiny", model=model, head=network.head, stride=network.stride, deployment=deployment)
@@ -44,7 +44,7 @@ def test_the_network_takes_channels_last(export_tiny: Export) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("deployment", [CPU, GPU, replace(GPU, tf32=True)], ids=["cpu", "gpu", "tf32"])
 def test_the_settings_are_recovered(export_tiny: Export, deployment: Deployment) -> None:
-    written = spec(export_tiny, replace(deployment, network_input="fp32"))
+    written = spec(export_tiny, replace(deployment, network_input="fp32", network_output="raw"))
 
     assert spec_from_configs(Path(), "tiny", written.configs()) == written
 

@@ -150,7 +150,7 @@ def test_an_export_says_so_and_passes_its_own_check(
 
 
 def test_without_it_nothing_is_said(export_tiny: Export) -> None:
-    report = export_tiny()
+    report = export_tiny(deployment=Deployment(network_output="raw"))
 
     assert not any("network_output" in config.parameters for config in report.configs.values())
 
@@ -166,7 +166,7 @@ def test_a_network_of_all_classes_in_its_place_is_found(export_tiny: Export, rep
 
 @pytest.mark.slow
 def test_fewer_bytes_are_planned_for(export_tiny: Export, repository: Path) -> None:
-    export_tiny(name="raw")
+    export_tiny(name="raw", deployment=Deployment(network_output="raw"))
     export_tiny(name="best", deployment=BEST)
 
     plans = {name: estimate(repository, name).members[-1].tensor_bytes for name in ("raw", "best")}
@@ -223,7 +223,7 @@ def test_its_onnx_file_is_no_source_of_another_export(export_tiny: Export, repos
 
 @pytest.mark.slow
 def test_a_version_that_would_change_it_is_refused(export_tiny: Export) -> None:
-    export_tiny(deployment=Deployment(network_input="fp32"))
+    export_tiny(deployment=Deployment(network_input="fp32", network_output="raw"))
 
     with pytest.raises(RepositoryError, match="configuration"):
         export_tiny(version=2, deployment=BEST)

@@ -105,7 +105,7 @@ def test_any_number_of_classes_can_have_it(classes: int) -> None:
 
 @pytest.mark.slow
 def test_fewer_bytes_are_planned_for(export_tiny: Export, repository: Path) -> None:
-    export_tiny(name="raw")
+    export_tiny(name="raw", deployment=Deployment(network_output="raw"))
     export_tiny(name="few", deployment=FEW)
 
     plans = {name: estimate(repository, name).members[-1].tensor_bytes for name in ("raw", "few")}

@@ -74,7 +74,8 @@ DEPLOYMENTS = {
 def test_what_a_model_was_exported_with_is_read_from_its_configurations(
     deployment: Deployment, export_tiny: Export, repository: Path
 ) -> None:
-    deployment = replace(deployment, network_input="uint8")  # for which auto stands
+    output = "best-class" if deployment.network_output == "auto" else deployment.network_output
+    deployment = replace(deployment, network_input="uint8", network_output=output)  # for which auto stands
     report = export_tiny(deployment=deployment)
 
     deployed = read_spec(repository, "tiny")

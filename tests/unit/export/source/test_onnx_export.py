@@ -59,7 +59,9 @@ def test_what_the_file_says_of_itself_reaches_the_configuration(
 
     kpt_shape = KPT_SHAPE if task is Task.POSE else None
     card = {"family": "YOLOv8", "engine": "onnxruntime", "precision": "fp32", "network_input": "uint8"}
-    assert served == ServedModel(task=task, labels=LABELS, imgsz=IMGSZ, kpt_shape=kpt_shape, **card)
+    output = "raw" if task is Task.CLASSIFY else "best-class"
+    expected = ServedModel(task=task, labels=LABELS, imgsz=IMGSZ, kpt_shape=kpt_shape, network_output=output, **card)
+    assert served == expected
 
 
 @pytest.mark.slow
@@ -76,7 +78,8 @@ def test_what_the_file_says_of_itself_reaches_the_configuration(
 def test_only_the_batch_axis_of_the_network_varies(
     task: Task, batch: int | str, size: tuple[Any, Any], export_tiny: Export, repository: Path, tmp_path: Path
 ) -> None:
-    report = export_tiny(task, weights=write_onnx(tmp_path / "given.onnx", task, batch=batch, size=size))
+    weights = write_onnx(tmp_path / "given.onnx", task, batch=batch, size=size)
+    report = export_tiny(task, weights=weights, deployment=Deployment(network_output="raw"))
 
     graph = exported_graph(repository)
     assert [tensor.dims for tensor in graph.inputs] == [("batch", *IMGSZ, 3)]

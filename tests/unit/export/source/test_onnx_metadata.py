@@ -91,8 +91,9 @@ def test_metadata_in_another_form_are_read(
     export_tiny(weights=weights)
 
     served = ServedModel.from_config(as_json(read_config(repository / "tiny" / CONFIG)))
-    card = {"family": "YOLOv8", "engine": "onnxruntime", "precision": "fp32", "network_input": "uint8"}
-    assert served == ServedModel(task=Task.POSE, labels=LABELS, imgsz=IMGSZ, kpt_shape=KPT_SHAPE, **card)
+    card = {"family": "YOLOv8", "engine": "onnxruntime", "precision": "fp32"}
+    tensors = {"network_input": "uint8", "network_output": "best-class"}
+    assert served == ServedModel(task=Task.POSE, labels=LABELS, imgsz=IMGSZ, kpt_shape=KPT_SHAPE, **card, **tensors)
     assert check(repository).findings == ()
 
 

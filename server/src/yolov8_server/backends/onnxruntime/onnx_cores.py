@@ -30,8 +30,7 @@ Run = Callable[[Sequence[str], Mapping[str, Any], ort.RunOptions], Sequence[Any]
 MAX_INSTANCES = 4096
 _ROW = np.dtype([("process", np.int64), ("busy", np.int64)])
 _CPU_ARENA = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
-# Idle threads must not spin on cores that others need, and small blocks let the thread that is not disturbed do more.
-_WIDE = {"session.intra_op.allow_spinning": "0", "session.dynamic_block_base": "4"}
+_SPINNING = "session.intra_op.allow_spinning"
 
 
 class BusyInstances:
@@ -111,8 +110,7 @@ def load(
     ort.create_and_register_allocator(_CPU_ARENA, None)
     wide = options()
     wide.intra_op_num_threads = threads
-    for name, value in _WIDE.items():
-        wide.add_session_config_entry(name, value)
+    wide.add_session_config_entry(_SPINNING, "0")  # idle threads must not spin on cores that others need
     for each in (own, wide):
         each.add_session_config_entry("session.use_env_allocators", "1")
     session = open_session(own)
