@@ -201,8 +201,8 @@ def _with_tensors_of(there: Deployment, deployment: Deployment) -> Deployment:
     if deployment.network_input == "auto":
         deployment = replace(deployment, network_input=there.network_input)
     if deployment.network_output == "auto":
-        chosen = {"network_output": there.network_output, "max_candidates": there.max_candidates}
-        deployment = replace(deployment, **chosen)
+        count = there.max_candidates
+        deployment = replace(deployment, network_output=there.network_output, max_candidates=count)
     return deployment
 
 
