@@ -15,6 +15,7 @@ from rich.text import Text
 
 FOLDER = Path(__file__).parent
 OURS, OTHERS = "#0072b2", "#9aa5b1"
+TEXT = "#57606a"  # readable on light and dark pages
 
 THROUGHPUT = (
     ("in one process: the limit", 20.5, OTHERS),
@@ -49,15 +50,17 @@ def main() -> None:
 def bars(
     name: str, names: tuple[str, ...], values: tuple[float, ...] | list[float], colours: object, labels: list[str]
 ) -> None:
-    """Write a chart of horizontal bars, each with its label inside."""
+    """Write a chart of horizontal bars, each with its label inside, or behind it where it is short."""
     mpl.rcParams |= {"svg.fonttype": "none", "svg.hashsalt": name, "font.family": "sans-serif"}
     figure = Figure(figsize=(6.4, 0.42 * len(names) + 0.1))
     axes = figure.add_axes((0.32, 0.02, 0.66, 0.96))
     places = range(len(names))[::-1]
     axes.barh(list(places), list(values), color=colours, height=0.72)
-    for place, label in zip(places, labels, strict=True):
-        axes.text(max(values) * 0.02, place, label, va="center", color="white", fontsize=10)
-    axes.set_yticks(list(places), names, fontsize=10, color="#57606a")  # readable on light and dark pages
+    for place, value, label in zip(places, values, labels, strict=True):
+        is_long = value > max(values) / 2
+        start, colour = (0.0, "white") if is_long else (value, TEXT)
+        axes.text(start + max(values) * 0.02, place, label, va="center", color=colour, fontsize=10)
+    axes.set_yticks(list(places), names, fontsize=10, color=TEXT)
     axes.set_xticks([])
     axes.tick_params(left=False)
     axes.spines[:].set_visible(False)

@@ -51,8 +51,8 @@ def export(
     repository: Path, name: str, folders: tuple[Path, Path], *options: str, weights: Path = WEIGHTS
 ) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "yolov8_export", "export", str(weights), "--name", name, "--json"]
-    if "--network-input" not in options:  # what is compared here takes planes
-        options += ("--network-input", "fp32")
+    for option, value in (("--network-input", "fp32"), ("--network-output", "raw")):  # as what is compared here has
+        options += () if option in options else (option, value)
     command += ["--repository", str(repository), "--calibration", str(folders[0]), "--evaluation", str(folders[1])]
     return subprocess.run([*command, *options], capture_output=True, text=True, check=False)
 
