@@ -56,7 +56,8 @@ def repository(given: dict[str, Path], tmp_path_factory: pytest.TempPathFactory)
     folder = tmp_path_factory.mktemp("engines") / "repository"
 
     def write(name: str, source: Path, head: HeadChoice | None = None, **settings: Any) -> None:
-        deployment = Deployment(**{"instances": 1, "engine": "tensorflow", "network_input": "fp32"} | settings)
+        tensors = {"network_input": "fp32", "network_output": "raw"}
+        deployment = Deployment(**{"instances": 1, "engine": "tensorflow"} | tensors | settings)
         overrides = ModelOverrides(head=head)
         export(source, Target(repository=folder, name=name), overrides=overrides, deployment=deployment)
 
