@@ -206,8 +206,9 @@ def test_the_export_image_makes_a_repository_of_a_ready_network(images: dict[str
     work = FOLDER / "work"
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir()
-    planes = Target(repository=work / "fp32", name=MODEL)  # the input of a network that Ultralytics exports
-    export(ROOT / "tests" / "data" / f"{MODEL}.pt", planes, deployment=Deployment(network_input="fp32"))
+    planes = Target(repository=work / "fp32", name=MODEL)  # the tensors of a network that Ultralytics exports
+    deployment = Deployment(network_input="fp32", network_output="raw")
+    export(ROOT / "tests" / "data" / f"{MODEL}.pt", planes, deployment=deployment)
     shutil.copy(work / "fp32" / f"{MODEL}_network" / "1" / "model.onnx", work / "mine.onnx")
     for path in (work, work / "mine.onnx"):
         os.chown(path, 1000, 1000)
