@@ -33,16 +33,21 @@ def mlperf(scenes: Path, *options: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_accuracy_and_speed_come_from_one_run(scenes: Path) -> None:
-    options = ["--scenario", "singlestream", "--scenario", "Offline", "--in-process"]
+    options = ["--scenario", "singlestream", "--scenario", "Offline", "--in-process", "--rounds", "2"]
     done = mlperf(scenes, "--truth", str(scenes / "instances.json"), *options)
 
-    assert "SingleStream's p90, served / in process: " in done.stdout, done.stderr
+    assert "SingleStream, served / in process, in turns: p50 " in done.stdout, done.stderr
     report = json.loads((scenes / "out" / "mlperf.json").read_text())
     served, offline, alone = report["results"]
     assert [served["scenario"], offline["scenario"]] == ["SingleStream", "Offline"]
     assert served["map50_95"] == offline["map50_95"] == pytest.approx(alone["map50_95"], abs=1e-4)
     assert served["map50_95"] > 0.5
     assert [one["unanswered"] for one in report["results"]] == [0, 0, 0]
+    assert [(one["figure"], len(one["ours"]), len(one["theirs"])) for one in report["beside_one_process"]] == [
+        ("p50 ms", 2, 2),
+        ("p90 ms", 2, 2),
+    ]
+    assert report["beside_one_process"][0]["theirs"][0] == pytest.approx(alone["p50_ms"])
     assert done.returncode == (0 if all(one["valid"] for one in report["results"]) else 1)
     assert "Test Parameters Used" in (scenes / "out" / "SingleStream" / "mlperf_log_summary.txt").read_text()
 

@@ -10,7 +10,7 @@ from yolov8_contract.task import Task
 from yolov8_loadtest.errors import PreparationError
 from yolov8_loadtest.mlperf.accuracy import Truth
 from yolov8_loadtest.mlperf.agreement import Comparison, comparable, table, to_json
-from yolov8_loadtest.mlperf.run import IN_PROCESS, MlperfArguments, Result, Run
+from yolov8_loadtest.mlperf.run import MlperfArguments, Result, Run
 from yolov8_loadtest.mlperf.scenarios import Scenario
 from yolov8_loadtest.mlperf.system import loadgen_module
 from yolov8_loadtest.report.machine import machine
@@ -41,10 +41,12 @@ def mlperf(server: ServerArguments, arguments: MlperfArguments) -> int:
     with server_for(server, [Task.DETECT]) as endpoint:
         run = _prepared(loadgen, endpoint, arguments)
         results = [run.scenario(one) for one in scenarios]
+        beside: list[Comparison] = []
         if arguments.in_process:
-            results.append(run.in_process(endpoint))
+            alone, beside = run.beside_one_process(endpoint)
+            results.append(alone)
         comparisons = [one for scenario in compared for one in run.compared(scenario)]
-    return _report(results, comparisons, run, arguments)
+    return _report(results, beside, comparisons, run, arguments)
 
 
 def _scenarios(names: list[str] | None) -> list[Scenario]:
@@ -78,7 +80,9 @@ def _row(result: Result) -> list[Cell]:
     return [result.name, said, verdict.queries, *figures, precision, result.unanswered]
 
 
-def _report(results: list[Result], comparisons: list[Comparison], run: Run, arguments: MlperfArguments) -> int:
+def _report(
+    results: list[Result], beside: list[Comparison], comparisons: list[Comparison], run: Run, arguments: MlperfArguments
+) -> int:
     here = machine()
     expected, length = run.expected, run.length
     how = (
@@ -89,7 +93,7 @@ def _report(results: list[Result], comparisons: list[Comparison], run: Run, argu
     errors = [
         f"{one.name}: {one.unanswered} images were not answered; {one.first_error}" for one in results if one.unanswered
     ]
-    tables = [markdown_table(_HEADER, [_row(one) for one in results]), *_ratio(results), *errors]
+    tables = [markdown_table(_HEADER, [_row(one) for one in results]), *_ratio(beside), *errors]
     text = "\n\n".join([how, *tables, *([table(comparisons)] if comparisons else [])])
     document = {
         "machine": here,
@@ -109,6 +113,7 @@ def _report(results: list[Result], comparisons: list[Comparison], run: Run, argu
             }
             for one in results
         ],
+        "beside_one_process": to_json(beside),
         "comparisons": to_json(comparisons),
     }
     arguments.output.mkdir(parents=True, exist_ok=True)
@@ -119,9 +124,7 @@ def _report(results: list[Result], comparisons: list[Comparison], run: Run, argu
     return 0 if passed else EXIT_FAILED
 
 
-def _ratio(results: list[Result]) -> list[str]:
+def _ratio(beside: list[Comparison]) -> list[str]:
     """Compare the served model's SingleStream with the one in this process, by LoadGen's clock."""
-    by_name = {one.name: one.verdict.figures.get("p90_ms") for one in results}
-    served = by_name.get(Scenario.SINGLE_STREAM.value)
-    alone = by_name.get(IN_PROCESS)
-    return [f"SingleStream's p90, served / in process: {served / alone:.2f}."] if served and alone else []
+    ratios = ", ".join(f"{one.figure.removesuffix(' ms')} {one.ratio:.2f}" for one in beside)
+    return [f"SingleStream, served / in process, in turns: {ratios}."] if beside else []

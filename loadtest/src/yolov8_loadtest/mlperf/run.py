@@ -65,7 +65,7 @@ class MlperfArguments(ImageArguments):
         float | None, typer.Option(min=0.001, help="Latency limit of Server; default: 5 times that of an image alone")
     ] = None
     in_process: Annotated[
-        bool, typer.Option("--in-process", help="Run SingleStream in this process without a server, too, to compare")
+        bool, typer.Option("--in-process", help="Run SingleStream in this process without a server, too, in turns")
     ] = False
     compare: Annotated[
         bool,
@@ -73,7 +73,7 @@ class MlperfArguments(ImageArguments):
             "--compare", help="Measure SingleStream and Offline with the load generator, too, and fail above 5 %"
         ),
     ] = False
-    rounds: Annotated[int, typer.Option(min=1, help="Rounds of both with --compare, in turns")] = 3
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds of both with --compare or --in-process, in turns")] = 3
     output: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder for LoadGen's logs and the table")] = Path(
         "build/mlperf"
     )
@@ -185,15 +185,43 @@ class Run:
                 )
 
             def theirs(number: int) -> Figures:
-                done = self._run(scenario, f"{scenario.value}, round {number + 1}", system, self.expected, None)
-                if done.unanswered:
-                    raise LoadTestError(f"{done.name}: {done.unanswered} images were not answered; {done.first_error}")
-                return done.verdict.figures
+                name = f"{scenario.value}, round {number + 1}"
+                return _answered(self._run(scenario, name, system, self.expected, None)).verdict.figures
 
             return compare_in_turns(scenario, in_flight, self._arguments.rounds, ours=ours, theirs=theirs)
 
-    def in_process(self, endpoint: Endpoint) -> Result:
-        """Run SingleStream with the model's own code and network in this process, with all cores for an image."""
+    def beside_one_process(self, endpoint: Endpoint) -> tuple[Result, list[Comparison]]:
+        """Run SingleStream in turns with the served model, and in this process with all cores for an image.
+
+        Returns:
+            The first round in this process, and both ways' percentiles.
+
+        Raises:
+            LoadTestError: An image was not answered.
+        """
+        system = System(self._loadgen, self._images, self._own_answers(endpoint), 1)
+        latency_s, rate = system.estimate()
+        expected, results = replace(self.expected, latency_s=latency_s, rate=rate), []
+        with self._answering() as answer:
+            served_system = System(self._loadgen, self._images, answer, 1)
+
+            def served(number: int) -> Figures:
+                name = f"{Scenario.SINGLE_STREAM.value}, in turns, round {number + 1}"
+                done = self._run(Scenario.SINGLE_STREAM, name, served_system, self.expected, None)
+                return _answered(done).verdict.figures
+
+            def in_process(number: int) -> Figures:
+                name = f"{IN_PROCESS}, round {number + 1}" if number else IN_PROCESS
+                done = self._run(Scenario.SINGLE_STREAM, name, system, expected, None if number else self._truth)
+                results.append(_answered(done))
+                return done.verdict.figures
+
+            rounds = self._arguments.rounds
+            compared = compare_in_turns(Scenario.SINGLE_STREAM, 1, rounds, ours=served, theirs=in_process)
+        return results[0], compared
+
+    def _own_answers(self, endpoint: Endpoint) -> Answer:
+        """Return a function that answers with the model's own code and network in this process."""
         from yolov8_loadtest.benchmark.contender import StageClock
         from yolov8_loadtest.benchmark.contenders import available_cores
         from yolov8_loadtest.benchmark.in_process import Pipeline
@@ -216,10 +244,7 @@ class Run:
             )
             return to_rows(number, found)
 
-        system = System(self._loadgen, self._images, answer, 1)
-        latency_s, rate = system.estimate()
-        expected = replace(self.expected, latency_s=latency_s, rate=rate)
-        return self._run(Scenario.SINGLE_STREAM, IN_PROCESS, system, expected, self._truth)
+        return answer
 
     def _run(self, scenario: Scenario, name: str, system: System, expected: Expected, truth: Truth | None) -> Result:
         folder = self._arguments.output / name.replace(", ", "-").replace(" ", "-")
@@ -239,3 +264,10 @@ class Run:
             unanswered=failures.count,
             first_error=failures.first,
         )
+
+
+def _answered(result: Result) -> Result:
+    """Return a result of which every image was answered; raise an error for another."""
+    if result.unanswered:
+        raise LoadTestError(f"{result.name}: {result.unanswered} images were not answered; {result.first_error}")
+    return result
