@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Draw the pictures of the README: the charts, or with ``--terminal COMMAND`` the output on standard input."""
+"""Draw the pictures of the README and the docs: the charts, or with ``--terminal COMMAND`` the output on standard input."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ TEXT = "#57606a"  # readable on light and dark pages
 
 THROUGHPUT = (
     ("in one process: the limit", 20.5, OTHERS),
-    ("this project, gRPC", 18.8, OURS),
-    ("Ultralytics in one process", 17.3, OTHERS),
-    ("Ultralytics' Triton client", 15.8, OTHERS),
+    ("this project, gRPC", 18.5, OURS),
+    ("Ultralytics in one process", 16.7, OTHERS),
+    ("Ultralytics' Triton client", 14.3, OTHERS),
 )
 """Images a second of yolov8n on two CPU cores, from docs/performance.md."""
 
@@ -33,6 +33,9 @@ MATCHED = (
 )
 """Objects of 100 images at conf 0.001 that equal Ultralytics' own, and all of them, from docs/parity.md."""
 
+ADDED = (("network", 6.1), ("tritonserver", 2.1), ("client", 1.4), ("preprocess", 0.8), ("postprocess", 0.6))
+"""Milliseconds of processor time that serving adds to an image, from docs/performance.md."""
+
 
 def main() -> None:
     """Draw the charts, or a picture of the terminal's text on standard input."""
@@ -41,6 +44,8 @@ def main() -> None:
         return
     names, values, colours = zip(*THROUGHPUT, strict=True)
     bars("throughput.svg", names, values, colours, [f"{value} images/s" for value in values])
+    parts, added = zip(*ADDED, strict=True)
+    bars("milliseconds.svg", parts, added, [OURS] * len(parts), [f"{value} ms" for value in added])
     tasks, matched, total = zip(*MATCHED, strict=True)
     shares = [100 * part / whole for part, whole in zip(matched, total, strict=True)]
     labels = [f"{part:,} of {whole:,} objects" for part, whole in zip(matched, total, strict=True)]
