@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Draw the pictures of the README and the docs: the charts, or with ``--terminal COMMAND`` the output on standard input."""
+"""Draw the pictures of README and docs: the charts, or with ``--terminal COMMAND`` the output on standard input."""
 
 from __future__ import annotations
 
