@@ -27,7 +27,8 @@ class Request:
     """One image's request, as Triton's python backend hands it over."""
 
     def __init__(self, seed: int) -> None:
-        head = heads.outputs(heads.served(Task.DETECT, classes=80, imgsz=(640, 640)), objects=3, seed=seed)[0]
+        model = heads.served(Task.DETECT, classes=80, imgsz=(640, 640))
+        (head,) = heads.best_class(model, heads.outputs(model, objects=3, seed=seed))
         self.inputs = {
             "output0": head[None] if head.ndim == 2 else head,
             "orig_shape": np.array([[480, 640]], np.int32),

@@ -63,13 +63,27 @@ def test_an_instance_is_alone_while_no_other_is_busy(tmp_path: Path, other: Othe
         second = Other(tmp_path / "busy")
     other.end()
     second.end()
-    with own.busy() as at_last:
-        pass
 
     assert other.is_alone
     assert not beside_the_other
     assert not second.is_alone
-    assert at_last
+
+
+def test_nobody_is_alone_soon_after_a_run_beside_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s = 100.0
+    monkeypatch.setattr(onnx_cores.time, "monotonic", lambda: now_s)
+    first, second, third = (onnx_cores.BusyInstances(tmp_path / "busy") for _ in range(3))
+    found = {}
+
+    with first.busy() as found["first"]:
+        now_s = 100.5
+        with second.busy() as found["beside the first"]:
+            now_s = 102.5
+    for now_s in (104.4, 104.6):
+        with third.busy() as found[now_s]:
+            pass
+
+    assert found == {"first": True, "beside the first": False, 104.4: False, 104.6: True}
 
 
 def test_an_instance_that_died_while_it_was_busy_counts_as_idle(tmp_path: Path, other: Other) -> None:

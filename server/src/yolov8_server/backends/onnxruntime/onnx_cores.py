@@ -3,10 +3,11 @@
 
 Several instances of one thread each have the highest throughput, but leave a lone request on one core. So each
 instance holds a second session with as many threads as all instances of its model have together, and runs it while
-no other instance of the server is busy. A session's results don't depend on its number of threads, to the bit.
+no other instance of the server is busy, nor has been of late. A session's results don't depend on its number of
+threads, to the bit.
 
-The instances are processes. Each has a row in a file that they all map: the number of the process, and whether it is
-busy. A process that ended while it was busy counts as idle.
+The instances are processes. Each has a row in a file that they all map: the number of the process, whether it is busy,
+and until when the server counts as shared. A process that ended while it was busy counts as idle.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import fcntl
 import mmap
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,7 +30,7 @@ VARIABLE = "YOLOV8_BUSY_INSTANCES"
 OpenSession = Callable[[ort.SessionOptions], ort.InferenceSession]
 Run = Callable[[Sequence[str], Mapping[str, Any], ort.RunOptions], Sequence[Any]]
 MAX_INSTANCES = 4096
-_ROW = np.dtype([("process", np.int64), ("busy", np.int64)])
+_ROW = np.dtype([("process", np.int64), ("busy", np.int64), ("shared_until_s", np.float64)])
 _CPU_ARENA = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
 _SPINNING = "session.intra_op.allow_spinning"
 
@@ -58,21 +60,30 @@ class BusyInstances:
         if (own := next(free, None)) is None:
             raise RuntimeError(f"there is no room for more than {MAX_INSTANCES} instances")
         self._own = own
-        self._rows[own] = os.getpid(), 0
+        self._rows[own] = os.getpid(), 0, 0.0
 
     @contextmanager
     def busy(self) -> Iterator[bool]:
-        """Be busy in the block, which is told whether no other instance was at its start."""
+        """Be busy in the block, which is told whether it is alone.
+
+        It is if no other instance is busy at its start. After a run beside another one, for as long again as that run
+        took, nobody is alone: of two callers that take turns, each would find the other one idle at times, and threads
+        that are lent then have to share the cores.
+        """
         row = self._rows[self._own]
         row["busy"] = 1  # before the look at the others: of two that start at once, neither may believe to be alone
+        is_beside, start_s = self._is_beside_another(), time.monotonic()
         try:
-            yield self._is_alone()
+            yield not is_beside and start_s > self._rows["shared_until_s"].max()
         finally:
+            if is_beside:
+                end_s = time.monotonic()  # the same clock in all processes
+                row["shared_until_s"] = end_s + (end_s - start_s)
             row["busy"] = 0
 
-    def _is_alone(self) -> bool:
+    def _is_beside_another(self) -> bool:
         others = np.flatnonzero(self._rows["busy"])
-        return not any(_runs(int(self._rows["process"][number])) for number in others if number != self._own)
+        return any(_runs(int(self._rows["process"][number])) for number in others if number != self._own)
 
 
 class LendingSession:
