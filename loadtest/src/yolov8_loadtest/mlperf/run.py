@@ -31,7 +31,7 @@ TIMEOUT_S = 120.0
 EVALUATION_CONF = 0.001
 """Ultralytics' threshold when it measures average precision."""
 _PAUSE_S = 0.05
-_SERVER_SHARE = 0.7
+_SERVER_SHARE = 0.5
 _SERVER_LIMIT = 5
 IN_PROCESS = f"{Scenario.SINGLE_STREAM.value}, in process"
 
@@ -59,7 +59,7 @@ class MlperfArguments(ImageArguments):
     in_flight: Annotated[int, typer.Option(min=1, help="Requests in flight at most, but for Server")] = 8
     server_in_flight: Annotated[int, typer.Option(min=1, help="Requests of Server in flight at most")] = 64
     server_rate: Annotated[
-        float | None, typer.Option(min=0.001, help="Queries a second of Server; default: 0.7 of the images a second")
+        float | None, typer.Option(min=0.001, help="Queries a second of Server; default: 0.5 of the images a second")
     ] = None
     server_limit_ms: Annotated[
         float | None, typer.Option(min=0.001, help="Latency limit of Server; default: 5 times that of an image alone")
