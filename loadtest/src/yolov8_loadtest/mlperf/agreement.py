@@ -42,8 +42,8 @@ class Comparison:
         scenario: LoadGen's scenario.
         in_flight: Number of requests in flight.
         figure: Its name in the table.
-        ours: The load generator's rounds.
-        theirs: LoadGen's rounds, each measured beside the load generator's round of the same index.
+        ours: The load generator's rounds; where the served model is compared with one process, those of the served one.
+        theirs: The rounds of LoadGen, or of one process, each measured beside our round of the same index.
     """
 
     scenario: str
@@ -54,7 +54,7 @@ class Comparison:
 
     @property
     def ratio(self) -> float:
-        """The load generator's figure divided by LoadGen's: the median over the rounds."""
+        """Our figure divided by theirs: the median over the rounds."""
         return statistics.median(ours / theirs for ours, theirs in zip(self.ours, self.theirs, strict=True))
 
     @property
@@ -83,8 +83,8 @@ def compare_in_turns(
         scenario: The scenario.
         in_flight: Number of requests in flight.
         rounds: Number of rounds of each.
-        ours: Measures a round with the load generator.
-        theirs: Measures a round with LoadGen.
+        ours: Measures a round of ours.
+        theirs: Measures a round of theirs.
 
     Raises:
         LoadTestError: A figure was not measured.
@@ -107,7 +107,7 @@ def compare_in_turns(
 
 def _figure(figures: Figures, name: str, scenario: Scenario) -> float:
     if not figures.get(name, 0) > 0:  # a percentile of nothing is NaN
-        raise LoadTestError(f"--compare: {scenario.value}: a round has no {name}: nothing was answered in its time")
+        raise LoadTestError(f"{scenario.value}: a round has no {name}: nothing was answered in its time")
     return figures[name]
 
 

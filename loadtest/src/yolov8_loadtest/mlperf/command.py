@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import Any
 
 from yolov8_contract.task import Task
@@ -113,7 +114,7 @@ def _report(
             }
             for one in results
         ],
-        "beside_one_process": to_json(beside),
+        "beside_one_process": [asdict(one) | {"ratio": one.ratio} for one in beside],
         "comparisons": to_json(comparisons),
     }
     arguments.output.mkdir(parents=True, exist_ok=True)
