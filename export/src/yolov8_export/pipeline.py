@@ -201,8 +201,7 @@ def _with_tensors_of(there: Deployment, deployment: Deployment) -> Deployment:
     if deployment.network_input == "auto":
         deployment = replace(deployment, network_input=there.network_input)
     if deployment.network_output == "auto":
-        count = there.max_candidates
-        deployment = replace(deployment, network_output=there.network_output, max_candidates=count)
+        deployment = replace(deployment, network_output=there.network_output, max_candidates=there.max_candidates)
     return deployment
 
 
@@ -379,6 +378,8 @@ def _notes(spec: ServedModelSpec, network: ServedNetwork) -> Iterator[str]:
     model = spec.model
     if spec.deployment.engine == "tensorflow":
         yield "TensorFlow takes channels last, so Ultralytics' own client can't use the bare network"
+    elif model.network_input == "fp32" and model.network_output in ("best-class", "candidates"):
+        yield "Ultralytics' own client would misread this network's output: for that client, add --network-output raw"
     elif spec.deployment.device == "gpu" and (model.network_input, model.network_output) != ("fp32", "raw"):
         yield (
             "Ultralytics' own client can't use this network, which takes and returns few bytes; for that client, add "

@@ -70,3 +70,12 @@ def test_a_version_has_the_tensors_of_those_that_are_there(
     assert second.configs["tiny_network"] == first.configs["tiny_network"]
     assert {name: getattr(second.deployment, name) for name in tensors} == tensors
     assert check(repository).findings == ()
+
+
+@pytest.mark.parametrize("output", ["auto", "raw", "candidates"])
+def test_planes_without_all_scores_are_said_to_mislead_ultralytics_client(export_tiny: Export, output: Any) -> None:
+    count = {"max_candidates": 20} if output == "candidates" else {}
+
+    report = export_tiny(deployment=Deployment(network_input="fp32", network_output=output, **count))
+
+    assert any("client would misread" in note for note in report.notes) == (output != "raw")
